@@ -1,0 +1,325 @@
+//! The names of keys: which belong where, and what somebody may have meant by another.
+
+use super::render::quoted;
+
+/// A table of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The file itself.
+    Root,
+    /// `[daemon]`.
+    Daemon,
+    /// `[defaults]`.
+    Defaults,
+    /// `[tunnels.NAME]`.
+    Tunnel,
+    /// `reconnect = { … }`.
+    Reconnect,
+    /// `local_forward = [{ … }]`.
+    Forward,
+}
+
+impl Place {
+    const ALL: [Place; 6] = [
+        Place::Root,
+        Place::Daemon,
+        Place::Tunnel,
+        Place::Defaults,
+        Place::Reconnect,
+        Place::Forward,
+    ];
+
+    /// The keys of this table.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Place::Root => &["daemon", "defaults", "tunnels"],
+            Place::Daemon => &[
+                "control_socket",
+                "ready_when",
+                "start_timeout",
+                "drain_timeout",
+            ],
+            Place::Defaults => SETTINGS,
+            Place::Tunnel => TUNNEL,
+            Place::Reconnect => &["initial", "max", "multiplier", "jitter", "reset_after"],
+            Place::Forward => &[
+                "name",
+                "listen",
+                "connect",
+                "while_down",
+                "wait_timeout",
+                "max_connections",
+            ],
+        }
+    }
+
+    /// Keys that the design has and this version does not.
+    fn unsupported(self) -> &'static [&'static str] {
+        match self {
+            Place::Root => &["include"],
+            Place::Daemon => &["metrics_listen"],
+            Place::Defaults | Place::Tunnel => &[
+                "address_family",
+                "bind_address",
+                "certificate_file",
+                "ciphers",
+                "compression",
+                "dynamic_forward",
+                "host_key_algorithms",
+                "host_key_alias",
+                "identities_only",
+                "identity_agent",
+                "kex_algorithms",
+                "macs",
+                "max_sessions",
+                "min_sessions",
+                "on_down",
+                "on_up",
+                "passphrase_credential",
+                "password_credential",
+                "proxy",
+                "proxy_command",
+                "proxy_jump",
+                "rekey_limit",
+                "remote_forward",
+                "ssh_config",
+            ],
+            Place::Reconnect => &[],
+            Place::Forward => &[
+                "allow",
+                "idle_timeout",
+                "probe",
+                "socket_mode",
+                "socket_owner",
+            ],
+        }
+    }
+
+    /// The table as it is written.
+    fn shown(self) -> &'static str {
+        match self {
+            Place::Root => "the file itself",
+            Place::Daemon => "[daemon]",
+            Place::Defaults => "[defaults]",
+            Place::Tunnel => "[tunnels.NAME]",
+            Place::Reconnect => "reconnect = { … }",
+            Place::Forward => "a table of local_forward",
+        }
+    }
+}
+
+/// `[tunnels.NAME]`: what is only there, and then the settings.
+const TUNNEL: &[&str] = &[
+    "host",
+    "local_forward",
+    "port",
+    "user",
+    "identity_file",
+    "known_hosts",
+    "strict_host_key_checking",
+    "host_key_fingerprint",
+    "connect_timeout",
+    "server_alive_interval",
+    "server_alive_count_max",
+    "stall_timeout",
+    "reconnect",
+    "enabled",
+];
+
+/// The keys that `[defaults]` and `[tunnels.NAME]` have in common.
+const SETTINGS: &[&str] = TUNNEL.split_at(2).1;
+
+/// What people write for keys whose names are too far away to be found by likeness.
+const OTHER_NAMES: [(&str, &str); 6] = [
+    ("hostname", "host"),
+    ("address", "host"),
+    ("username", "user"),
+    ("login", "user"),
+    ("key", "identity_file"),
+    ("forward", "local_forward"),
+];
+
+/// Longer names than this are not compared: likeness costs the product of the lengths.
+const MAX_COMPARED: usize = 64;
+
+/// What there is to say about a key that is not one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unknown {
+    pub(super) message: String,
+    pub(super) label: Option<String>,
+    pub(super) help: Option<String>,
+    /// The key of this table that was probably meant.
+    pub(super) meant: Option<&'static str>,
+}
+
+/// What there is to say about `key`, which is not a key of `place`.
+pub(super) fn unknown(place: Place, key: &str) -> Unknown {
+    if place.unsupported().contains(&key) {
+        return Unknown {
+            message: format!("{} is not supported by this version", quoted(key)),
+            label: None,
+            help: None,
+            meant: None,
+        };
+    }
+    let mut said = Unknown {
+        message: format!("unknown key {}", quoted(key)),
+        label: None,
+        help: None,
+        meant: None,
+    };
+    if let Some(near) = same_or_alias(place, key) {
+        said.meant = Some(near);
+    } else if is_secret(key) {
+        said.help = Some(
+            "secrets are never in this file: log in with a private key and name it in \
+             `identity_file`"
+                .to_owned(),
+        );
+    } else if let Some(home) = belongs(place, key) {
+        said.label = Some(home);
+    } else {
+        said.meant = nearest(place.keys(), key);
+    }
+    if let Some(near) = said.meant {
+        said.label = Some(format!("did you mean `{near}`?"));
+    }
+    said
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = folded(key);
+    ["password", "passwd", "passphrase", "secret"]
+        .iter()
+        .any(|s| key.contains(s))
+}
+
+/// `LocalForward`, `local-forward` and `local_forward` are one.
+fn folded(key: &str) -> String {
+    key.chars()
+        .take(MAX_COMPARED)
+        .filter(|c| !matches!(c, '_' | '-'))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+fn same_or_alias(place: Place, key: &str) -> Option<&'static str> {
+    let key = folded(key);
+    let alias = OTHER_NAMES.iter().find(|(other, _)| *other == key);
+    let alias = alias.map(|(_, name)| *name);
+    let mut keys = place.keys().iter().copied();
+    keys.find(|k| folded(k) == key || alias == Some(*k))
+}
+
+fn belongs(place: Place, key: &str) -> Option<String> {
+    let home = Place::ALL
+        .into_iter()
+        .find(|p| *p != place && p.keys().contains(&key))?;
+    let also = home == Place::Tunnel && place != Place::Defaults && SETTINGS.contains(&key);
+    let also = if also { " or [defaults]" } else { "" };
+    Some(format!("`{key}` belongs in {}{also}", home.shown()))
+}
+
+/// The key that is most like this one, unless none is like it.
+pub(super) fn nearest(keys: &[&'static str], key: &str) -> Option<&'static str> {
+    const LIKE: f64 = 0.6;
+    if key.len() > MAX_COMPARED {
+        return None;
+    }
+    let key = key.to_lowercase();
+    keys.iter()
+        .map(|known| (strsim::normalized_damerau_levenshtein(known, &key), *known))
+        .filter(|(likeness, _)| *likeness >= LIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn label(place: Place, key: &str) -> Option<String> {
+        unknown(place, key).label
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_finds_its_key() {
+        for (key, meant) in [
+            ("local_foward", "local_forward"),
+            ("prot", "port"),
+            ("hsot", "host"),
+            ("usr", "user"),
+            ("reconect", "reconnect"),
+            ("identity_files", "identity_file"),
+            ("LocalForward", "local_forward"),
+            ("ServerAliveInterval", "server_alive_interval"),
+            ("connect-timeout", "connect_timeout"),
+            ("hostname", "host"),
+        ] {
+            let found = label(Place::Tunnel, key);
+            assert_eq!(found, Some(format!("did you mean `{meant}`?")), "{key}");
+        }
+    }
+
+    #[test]
+    fn nonsense_finds_nothing() {
+        for key in ["foo", "", "x", "colour", "é", &"host".repeat(100_000)] {
+            assert_eq!(label(Place::Tunnel, key), None);
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_table_is_sent_there() {
+        for (place, key, said) in [
+            (Place::Root, "host", "`host` belongs in [tunnels.NAME]"),
+            (Place::Defaults, "host", "`host` belongs in [tunnels.NAME]"),
+            (
+                Place::Daemon,
+                "port",
+                "`port` belongs in [tunnels.NAME] or [defaults]",
+            ),
+            (
+                Place::Tunnel,
+                "drain_timeout",
+                "`drain_timeout` belongs in [daemon]",
+            ),
+            (
+                Place::Tunnel,
+                "jitter",
+                "`jitter` belongs in reconnect = { … }",
+            ),
+            (
+                Place::Tunnel,
+                "while_down",
+                "`while_down` belongs in a table of local_forward",
+            ),
+            (
+                Place::Tunnel,
+                "daemon",
+                "`daemon` belongs in the file itself",
+            ),
+        ] {
+            assert_eq!(label(place, key).as_deref(), Some(said));
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_later_version_is_not_called_unknown() {
+        for place in Place::ALL {
+            for key in place.unsupported() {
+                assert!(!place.keys().contains(key));
+                let said = unknown(place, key).message;
+                assert_eq!(said, format!("`{key}` is not supported by this version"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_told_where_secrets_are() {
+        for key in ["password", "Passphrase", "key_passphrase"] {
+            let said = unknown(Place::Tunnel, key);
+            assert!(said.message.starts_with("unknown key"));
+            assert!(said.help.unwrap().starts_with("secrets are never"));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Problems as text: the format of rustc, with excerpts of bounded size.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin as Place, Renderer, Snippet};
+
+use super::diagnostic::{Diagnostic, Origin};
+
+/// How many problems are shown; nobody reads more of them, and a file of rubbish has thousands.
+const MAX_SHOWN: usize = 50;
+
+/// The longest line that is handed to the renderer as it is, in bytes.
+const MAX_LINE: usize = 1_000;
+
+/// How much of a longer line is kept at each side of its place, in bytes.
+const WINDOW: usize = 300;
+
+/// The places where the lines of a text begin.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let breaks = text.match_indices('\n').map(|(index, _)| index + 1);
+        Lines {
+            text,
+            starts: std::iter::once(0).chain(breaks).collect(),
+        }
+    }
+
+    /// The nearest place at or before `offset` that is in the text and between two characters.
+    fn clamp(&self, offset: usize) -> usize {
+        let mut offset = offset.min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        offset
+    }
+
+    /// The index of the line that `offset` is in.
+    pub(super) fn index(&self, offset: usize) -> usize {
+        self.starts.partition_point(|s| *s <= offset) - 1
+    }
+
+    /// The bytes of the line with this index, without its end and without a byte order mark.
+    pub(super) fn range(&self, index: usize) -> Range<usize> {
+        let start = self.starts.get(index).copied().unwrap_or(self.text.len());
+        let end = self
+            .starts
+            .get(index + 1)
+            .map_or(self.text.len(), |next| next - 1);
+        let line = &self.text[start..end];
+        let mark = if index == 0 && line.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        start + mark..start + line.strip_suffix('\r').unwrap_or(line).len()
+    }
+
+    /// Line and column of a place, both from 1; columns count characters.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        let offset = self.clamp(offset);
+        let index = self.index(offset);
+        let start = self.range(index).start.min(offset);
+        (index + 1, self.text[start..offset].chars().count() + 1)
+    }
+}
+
+/// What is said beside the caret, with the lines of the related places.
+pub(super) fn label(item: &Diagnostic, lines: &Lines<'_>) -> Option<String> {
+    let related = item
+        .related
+        .iter()
+        .map(|r| format!("{} at line {}", r.message, lines.place(r.span.start).0));
+    let parts: Vec<String> = item.label.iter().cloned().chain(related).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// All problems, one after the other, with an empty line between two of them.
+pub(super) fn report(
+    origin: &Origin,
+    text: &str,
+    items: &[Diagnostic],
+    dropped: usize,
+    colour: bool,
+) -> String {
+    let renderer = if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    let lines = Lines::new(text);
+    let name = printable(&origin.name);
+    let mut shown: Vec<String> = items
+        .iter()
+        .take(MAX_SHOWN)
+        .map(|item| one(&renderer, &name, &lines, item))
+        .collect();
+    let rest = items.len().saturating_sub(MAX_SHOWN) + dropped;
+    if rest > 0 {
+        shown.push(format!("and {rest} more\n"));
+    }
+    shown.join("\n")
+}
+
+fn one(renderer: &Renderer, name: &str, lines: &Lines<'_>, item: &Diagnostic) -> String {
+    let title = Level::ERROR.primary_title(item.message.as_str());
+    let help = item.help.as_deref().map(|h| Level::HELP.message(h));
+    let Some(span) = &item.span else {
+        let group = Group::with_title(title).element(Place::path(name));
+        return finish(renderer.render(&[match help {
+            Some(help) => group.element(help),
+            None => group,
+        }]));
+    };
+    let excerpt = Excerpt::new(lines, span);
+    let mut mark = AnnotationKind::Primary.span(excerpt.mark.clone());
+    if let Some(label) = label(item, lines) {
+        mark = mark.label(label);
+    }
+    let snippet = Snippet::source(excerpt.text)
+        .path(name)
+        .line_start(excerpt.line)
+        .annotation(mark);
+    let group = title.element(snippet);
+    let shown = renderer.render(&[match help {
+        Some(help) => group.element(help),
+        None => group,
+    }]);
+    finish(match excerpt.shown_column {
+        Some(wrong) => shown.replacen(
+            &format!("{name}:{}:{wrong}", excerpt.line),
+            &format!("{name}:{}:{}", excerpt.line, excerpt.column),
+            1,
+        ),
+        None => shown,
+    })
+}
+
+/// Ends with a line end, and has no line that ends in blanks.
+fn finish(shown: String) -> String {
+    let mut text = String::with_capacity(shown.len() + 1);
+    for line in shown.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The line of a place, or the part of a long line around it.
+struct Excerpt<'a> {
+    text: &'a str,
+    mark: Range<usize>,
+    line: usize,
+    column: usize,
+    /// The column that the renderer works out, where the line was cut before the place.
+    shown_column: Option<usize>,
+}
+
+impl<'a> Excerpt<'a> {
+    fn new(lines: &Lines<'a>, span: &Range<usize>) -> Self {
+        let start = lines.clamp(span.start);
+        let (line, column) = lines.place(start);
+        let whole = lines.range(line - 1);
+        let start = start.clamp(whole.start, whole.end);
+        // A value over several lines is marked in its first.
+        let end = lines.clamp(span.end).clamp(start, whole.end);
+        if whole.len() <= MAX_LINE {
+            return Excerpt {
+                text: &lines.text[whole.clone()],
+                mark: start - whole.start..end - whole.start,
+                line,
+                column,
+                shown_column: None,
+            };
+        }
+        let from = lines
+            .clamp(start.saturating_sub(WINDOW))
+            .clamp(whole.start, start);
+        let end = end.min(lines.clamp(start + WINDOW));
+        let to = lines.clamp(end + WINDOW).clamp(end, whole.end);
+        Excerpt {
+            text: &lines.text[from..to],
+            mark: start - from..end - from,
+            line,
+            column,
+            shown_column: Some(lines.text[from..start].chars().count() + 1),
+        }
+    }
+}
+
+/// What the user wrote, in backticks: of bounded length, and without anything that a terminal
+/// acts on.
+pub(super) fn quoted(text: &str) -> String {
+    const MAX: usize = 80;
+    let mut shown = printable(&text.chars().take(MAX).collect::<String>());
+    if text.chars().nth(MAX).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}

@@ -1,0 +1,364 @@
+//! From the text of the file to a [`Config`], or to everything that is wrong with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::conflicts;
+use super::diagnostic::{Diagnostic, Diagnostics, Origin};
+use super::forward::local_forwards;
+use super::keys::Place;
+use super::raw::{Cursor, Item, Problems, kind};
+use super::render::quoted;
+use super::settings::{Base, Settings, choice, duration, parsed, path, positive};
+use super::syntax::Syntax;
+use super::values::parse_host;
+use super::{
+    Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced,
+    StrictHostKeyChecking, Target, TunnelSpec,
+};
+use crate::name::TunnelName;
+
+/// How many tunnels a file may have.
+const MAX_TUNNELS: usize = 10_000;
+
+/// What the defaults depend on and a file does not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// The login name of the user that tunneld runs as: the default `user`, as with ssh.
+    pub user: Option<String>,
+    /// That user's home directory: where `~/` and the default keys are.
+    pub home: Option<PathBuf>,
+}
+
+#[cfg(test)]
+impl Surroundings {
+    /// A user `svc` with a home directory.
+    pub(crate) fn for_tests() -> Self {
+        Surroundings {
+            user: Some("svc".to_owned()),
+            home: Some("/home/svc".into()),
+        }
+    }
+}
+
+/// Checks the text of a file.
+///
+/// # Errors
+///
+/// Every problem of the file, in the order of the file.
+pub fn load(
+    text: &str,
+    origin: &Origin,
+    surroundings: &Surroundings,
+) -> Result<Config, Diagnostics> {
+    if let Some(item) = not_a_file(text.len(), origin) {
+        return Err(Diagnostics::new(origin.clone(), "", vec![item]));
+    }
+    if is_blank(text) {
+        let item = Diagnostic::new(format!("{} is empty", quoted(&origin.name))).with_help(
+            "a tunnel needs a host and something to forward:\n\
+             [tunnels.db]\n\
+             host = \"db.example.com\"\n\
+             local_forward = \"5432:localhost:5432\"",
+        );
+        return Err(Diagnostics::new(origin.clone(), "", vec![item]));
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let syntax = Syntax::new(text, table.get_ref(), errors);
+    let mut problems = Problems {
+        broken: !syntax.is_clean(),
+        ..Problems::default()
+    };
+    let base = Base {
+        origin,
+        surroundings,
+    };
+    let config = file(table.get_ref(), base, &mut problems);
+    let mut items = problems.items;
+    items.retain(|item| !syntax.hides(item.span.as_ref()));
+    items.extend(syntax.problems);
+    if items.is_empty() && problems.dropped == 0 {
+        return Ok(config);
+    }
+    let all = Diagnostics::new(origin.clone(), text, items);
+    Err(all.with_dropped(problems.dropped + syntax.dropped))
+}
+
+/// Checks the bytes of a file.
+///
+/// # Errors
+///
+/// As [`load`]; and that the bytes are too many, or not UTF-8.
+pub fn load_bytes(
+    bytes: &[u8],
+    origin: &Origin,
+    surroundings: &Surroundings,
+) -> Result<Config, Diagnostics> {
+    if let Some(item) = not_a_file(bytes.len(), origin) {
+        return Err(Diagnostics::new(origin.clone(), "", vec![item]));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => load(text, origin, surroundings),
+        Err(error) => {
+            let at = error.valid_up_to();
+            let byte = bytes.get(at).copied().unwrap_or_default();
+            // The text before the byte is as long in the lossy form, so the place is the same.
+            let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+            let item = Diagnostic::at(span, "the file is not UTF-8")
+                .with_label(format!("byte 0x{byte:02x}"));
+            let text = String::from_utf8_lossy(bytes);
+            Err(Diagnostics::new(origin.clone(), text, vec![item]))
+        }
+    }
+}
+
+fn not_a_file(len: usize, origin: &Origin) -> Option<Diagnostic> {
+    (len > MAX_FILE_LEN).then(|| {
+        Diagnostic::new(format!(
+            "{} has {len} bytes, at most {MAX_FILE_LEN} are read",
+            quoted(&origin.name)
+        ))
+    })
+}
+
+/// Nothing but white space and comments: what a truncated file looks like. To take it as "no
+/// tunnels" would stop them all at the next reload.
+fn is_blank(text: &str) -> bool {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    text.lines()
+        .map(str::trim)
+        .all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// What was read of a tunnel. Its forwards count as used even when the rest is wrong.
+struct Read {
+    name: TunnelName,
+    enabled: bool,
+    forwards: Vec<ForwardSpec>,
+    spec: Option<TunnelSpec>,
+}
+
+fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
+    let mut keys = Cursor::new(root, Place::Root);
+    let daemon = keys.item("daemon").and_then(|item| item.table(problems));
+    let empty = DeTable::new();
+    let daemon = daemon_config(daemon.unwrap_or(&empty), base, problems);
+    let defaults = keys.item("defaults").and_then(|i| i.table(problems));
+    let defaults = defaults.map(|table| {
+        let mut keys = Cursor::new(table, Place::Defaults);
+        let settings = Settings::take(&mut keys, base, problems);
+        keys.finish(problems);
+        settings
+    });
+    let tunnels = keys.item("tunnels").map(|item| {
+        let defaults = defaults.unwrap_or_default();
+        tunnels(item, &defaults, base, problems)
+    });
+    keys.finish(problems);
+    let tunnels = tunnels.unwrap_or_default();
+    let listening = tunnels.iter().filter(|t| t.enabled);
+    conflicts::check(
+        listening.map(|t| (&t.name, t.forwards.as_slice())),
+        problems,
+    );
+    let specs = tunnels.into_iter().filter_map(|t| Some((t.name, t.spec?)));
+    Config {
+        daemon,
+        tunnels: specs.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn daemon_config(table: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> DaemonConfig {
+    let mut keys = Cursor::new(table, Place::Daemon);
+    let control_socket = keys.take("control_socket", problems, |item, problems| {
+        path(item, base, problems)
+    });
+    let ready_when = keys.take("ready_when", problems, |item, problems| {
+        let words = [
+            ("settled", ReadyWhen::Settled),
+            ("all", ReadyWhen::All),
+            ("any", ReadyWhen::Any),
+        ];
+        choice(item, &words, problems)
+    });
+    let start_timeout = keys.take("start_timeout", problems, positive);
+    let drain_timeout = keys.take("drain_timeout", problems, duration);
+    keys.finish(problems);
+    DaemonConfig {
+        control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
+        ready_when: value_or(ready_when, || ReadyWhen::Settled),
+        start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
+        drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
+    }
+}
+
+fn value_or<T>(found: Option<Sourced<T>>, default: impl FnOnce() -> T) -> T {
+    found.map_or_else(default, |v| v.value)
+}
+
+fn tunnels(
+    item: Item<'_, '_>,
+    defaults: &Settings,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> Vec<Read> {
+    let Some(table) = item.table(problems) else {
+        return Vec::new();
+    };
+    if table.len() > MAX_TUNNELS {
+        let said = format!(
+            "has {} tunnels, at most {MAX_TUNNELS} are kept",
+            table.len()
+        );
+        problems.report(item.wrong(&said));
+        return Vec::new();
+    }
+    let mut found = Vec::with_capacity(table.len());
+    for (key, value) in table.iter() {
+        let written = key.get_ref().as_ref();
+        let name: TunnelName = match written.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                let said = format!("bad tunnel name {}: {error}", quoted(written));
+                problems.report(Diagnostic::at(key.span(), said));
+                continue;
+            }
+        };
+        let Some(inner) = value.get_ref().as_table() else {
+            let found = kind(value.get_ref());
+            let said = format!("`tunnels.{name}` wants a table, not {found}");
+            problems.report(Diagnostic::at(value.span(), said).with_tunnel(name));
+            continue;
+        };
+        problems.tunnel = Some(name.clone());
+        let at = key.span();
+        found.push(tunnel(name, at, inner, defaults, base, problems));
+        problems.tunnel = None;
+    }
+    found
+}
+
+fn tunnel(
+    name: TunnelName,
+    at: std::ops::Range<usize>,
+    table: &DeTable<'_>,
+    defaults: &Settings,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> Read {
+    let mut keys = Cursor::new(table, Place::Tunnel);
+    let has_host = keys.has("host");
+    let host = keys.take("host", problems, |item, problems| {
+        parsed(item, "a host name or an address", parse_host, problems)
+    });
+    let has_forwards = keys.has("local_forward");
+    let forwards = keys.take("local_forward", problems, local_forwards);
+    let settings = Settings::take(&mut keys, base, problems).or(defaults);
+    // What this version cannot forward is reported, and then there is something to forward.
+    let later = ["remote_forward", "dynamic_forward"];
+    let forwards_later = later.iter().any(|key| keys.has(key));
+    let meant = keys.finish(problems);
+    if !has_host && !meant.contains(&"host") {
+        let said = format!("tunnel `{name}` has no `host`");
+        problems.report_absent(Diagnostic::at(at.clone(), said));
+    }
+    let nothing = forwards.as_ref().is_some_and(|f| f.value.is_empty());
+    let says_forwards = has_forwards || forwards_later || meant.contains(&"local_forward");
+    if nothing || !says_forwards {
+        let said = format!("tunnel `{name}` forwards nothing");
+        problems.report_absent(
+            Diagnostic::at(at.clone(), said)
+                .with_help("add local_forward = \"5432:localhost:5432\""),
+        );
+    }
+    let forwards = forwards.map(|f| f.value).unwrap_or_default();
+    let reconnect = settings.reconnect(problems);
+    let enabled = settings.enabled.as_ref().is_none_or(|v| v.value);
+    let spec = target(&name, at, host, &settings, base, problems).map(|target| TunnelSpec {
+        name: name.clone(),
+        enabled,
+        target,
+        connect_timeout: value_or(settings.connect_timeout, || Duration::from_secs(15)),
+        keepalive: Keepalive {
+            interval: value_or(settings.server_alive_interval, || Duration::from_secs(15)),
+            count_max: value_or(settings.server_alive_count_max, || 3),
+        },
+        reconnect,
+        stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
+        forwards: forwards.clone(),
+    });
+    Read {
+        name,
+        enabled,
+        forwards,
+        spec,
+    }
+}
+
+fn target(
+    name: &TunnelName,
+    at: std::ops::Range<usize>,
+    host: Option<Sourced<String>>,
+    settings: &Settings,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> Option<Target> {
+    let user = settings.user.as_ref().map(|v| v.value.clone());
+    let user = user.or_else(|| base.surroundings.user.clone());
+    if user.is_none() {
+        let said = format!("tunnel `{name}` has no `user`, and tunneld's own is not known");
+        problems.report_absent(Diagnostic::at(at, said).with_help("add user = \"tunnel\""));
+    }
+    let value = |v: &Option<Sourced<Vec<_>>>| v.as_ref().map(|v| v.value.clone());
+    let pins = settings.host_key_fingerprint.as_ref();
+    let pins = pins.map(|v| v.value.clone()).unwrap_or_default();
+    if let Some(Sourced { value, span }) = &settings.known_hosts
+        && value.is_empty()
+        && pins.is_empty()
+    {
+        let said = "`known_hosts` names no file, so no host key can be checked";
+        problems.report(Diagnostic {
+            span: span.clone(),
+            ..Diagnostic::new(said).with_help(
+                "name a file, leave the key out to use the usual ones, or pin the host's key \
+                 with `host_key_fingerprint`",
+            )
+        });
+    }
+    let home = base.surroundings.home.as_deref();
+    Some(Target {
+        host: host?.value,
+        port: settings.port.as_ref().map_or(22, |v| v.value),
+        user: user?,
+        identity_file_is_default: settings.identity_file.is_none(),
+        identity_file: value(&settings.identity_file).unwrap_or_else(|| default_keys(home)),
+        known_hosts: value(&settings.known_hosts).unwrap_or_else(|| default_known_hosts(home)),
+        strict_host_key_checking: settings
+            .strict_host_key_checking
+            .as_ref()
+            .map_or(StrictHostKeyChecking::Yes, |v| v.value),
+        host_key_fingerprint: pins,
+    })
+}
+
+fn default_keys(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
+    let names = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
+    let paths = home.iter().flat_map(|home| names.map(|n| home.join(n)));
+    paths.map(unwritten).collect()
+}
+
+fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
+    let ours = home.map(|home| home.join(".ssh/known_hosts"));
+    std::iter::once(PathBuf::from("/etc/tunneld/known_hosts"))
+        .chain(ours)
+        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
+        .map(unwritten)
+        .collect()
+}
+
+fn unwritten(value: PathBuf) -> Sourced<PathBuf> {
+    Sourced { value, span: None }
+}

@@ -1,0 +1,83 @@
+//! The events that the journal can be searched for.
+//!
+//! Each kind of event has a fixed `MESSAGE_ID` (sd_journal_print(3)), so that a message can be
+//! reworded without breaking what looks for it, and so that `journalctl -x` can explain it.
+
+/// A kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Its name in the documentation.
+    pub name: &'static str,
+    /// Its `MESSAGE_ID`: 128 bits in hexadecimal.
+    pub id: &'static str,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident = $id:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $id;)*
+
+        /// Every kind of event.
+        pub const ALL: &[Event] = &[$(Event { name: stringify!($name), id: $id }),*];
+    };
+}
+
+events! {
+    /// The daemon has read its file and begins.
+    STARTED = "6513270e269e0d37f2a74de452e6b438";
+    /// `ready_when` holds.
+    READY = "d23f0824128b2f330c5c7fd0a6a3a450";
+    /// The daemon was told to stop.
+    STOPPING = "9531985d5d9dc9f81818e811892f902b";
+    /// The daemon has stopped.
+    STOPPED = "36f675cc81e74ef5e8e25d940ed90475";
+    /// A new configuration is in force.
+    RELOADED = "6b0d549b6f03675a1600a35a099950d8";
+    /// A new configuration was refused; the running one is unchanged.
+    RELOAD_REFUSED = "8d116ece1738f7d93d9c172411e20b8f";
+    /// A tunnel is up.
+    TUNNEL_UP = "90c192cfd3ac94af0f21ddb66cad4a26";
+    /// A tunnel is down, and tunneld is on it.
+    TUNNEL_DOWN = "a170b33839263059f28c105d1fb17c23";
+    /// A tunnel is still down.
+    TUNNEL_STILL_DOWN = "0fd630f1f29d0da9953f48f1a09f76b5";
+    /// A tunnel is down until a person acts.
+    TUNNEL_BLOCKED = "0cb1e29c658cda1495e60af593bd04cf";
+    /// A tunnel's session lives, but a forward is not in place.
+    TUNNEL_DEGRADED = "8e81973e0becd7b03898d190f9ebdacc";
+    /// A tunnel was stopped on purpose.
+    TUNNEL_STOPPED = "6b4cb2424a23d5962217beaddbc496cb";
+    /// A tunnel's task failed: a bug in tunneld.
+    TUNNEL_PANICKED = "922766581e27a1c08a6a63ec24ede6a4";
+    /// A tunnel's session was replaced by a new one.
+    SESSION_REPLACED = "ae97ba94d0eda82f8f6d05584ef8aa38";
+    /// A forward listens.
+    LISTENING = "923a736994e3bf911a61dbe22e44158b";
+    /// A forward cannot listen.
+    LISTEN_FAILED = "18f135d25f557203301850c5a38fd547";
+    /// A listener pauses: the process or the system is out of something.
+    LISTENER_PAUSED = "907a70c31012f037b64ce4228c38fb29";
+    /// A connection was refused.
+    CONNECTION_REFUSED = "7f15052434b9b5df9e7769b10f4205b4";
+    /// A connection was reset because its client took nothing.
+    CONNECTION_STALLED = "c6f877186d76b07e881ed162ae2eb154";
+    /// `accept-new` wrote down the key of a host.
+    HOST_LEARNT = "ec66a78795e761d17731af10506bf2ef";
+    /// The server opened a channel that nobody asked for.
+    UNASKED_CHANNEL = "3f98e2774cbd87ad5c90a9587403e430";
+    /// A file that the configuration names cannot be used.
+    KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_has_an_id_of_its_own() {
+        for (i, event) in ALL.iter().enumerate() {
+            assert_eq!(event.id.len(), 32, "{}", event.name);
+            assert!(event.id.chars().all(|c| c.is_ascii_hexdigit()), "{}", event.name);
+            assert!(ALL[..i].iter().all(|other| other.id != event.id), "{}", event.name);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The decisions of tunneld.
+//!
+//! Values in, values out: this crate has no runtime, opens no file, reads no clock and speaks no
+//! protocol. What happens is decided here and performed by the crates above it.
+//!
+//! ```text
+//!   tunneld.toml ──▶ config::load ──▶ Config ──▶ plan::diff ──▶ Plan ──▶ supervisor
+//!                                                                          │ one task a tunnel
+//!        what happened (Event) ──▶ lifecycle::Lifecycle ──▶ what to do (Action)
+//!                                      │        └── backoff::Backoff: the delay before attempt n
+//!                                      ▼
+//!                              status::TunnelStatus ──▶ `tunneld status`, STATUS=, the journal
+//! ```
+//!
+//! - [`name`]: names of tunnels and forwards, valid by construction
+//! - [`config`]: the file, with every problem in it reported at once and in its place
+//! - [`plan`]: what a new configuration changes in a running daemon
+//! - [`events`]: what the journal can be searched for
+//! - [`failure`]: what went wrong, at which stage, and whether waiting can fix it
+//! - [`backoff`]: the delay before the next attempt
+//! - [`lifecycle`]: the phases of a tunnel and what each event leads to
+//! - [`repeats`]: when a repeated message is worth another line
+//! - [`status`]: snapshots for people and programs
+
+pub mod backoff;
+pub mod config;
+pub mod events;
+pub mod failure;
+pub mod lifecycle;
+pub mod name;
+pub mod plan;
+pub mod repeats;
+pub mod status;

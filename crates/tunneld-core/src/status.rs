@@ -1,0 +1,272 @@
+//! Snapshots of what the daemon is doing: plain data, for people and programs.
+//!
+//! The JSON of these types is what `tunneld status --json` prints and the control socket serves.
+//! Times are Unix times in milliseconds; durations are milliseconds unless the name says otherwise.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::name::{ForwardName, TunnelName};
+
+/// Where a tunnel stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Not started yet.
+    Idle,
+    /// An attempt to connect is under way.
+    Connecting,
+    /// Authenticated, and every forward is in place.
+    Up,
+    /// The session lives, but a forward is not in place.
+    Degraded,
+    /// Down; the next attempt comes by itself.
+    Waiting,
+    /// Down; a person has to act.
+    Blocked,
+    /// Not wanted: disabled in the file, or stopped by command.
+    Stopped,
+}
+
+impl Phase {
+    /// The word that is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Idle => "idle",
+            Phase::Connecting => "connecting",
+            Phase::Up => "up",
+            Phase::Degraded => "degraded",
+            Phase::Waiting => "waiting",
+            Phase::Blocked => "blocked",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The whole daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Version of the running program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_unix_ms: u64,
+    /// The configuration file.
+    pub config: String,
+    /// Whether `ready_when` has held since the start.
+    pub ready: bool,
+    /// How the last reload ended; absent when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_reload: Option<ReloadStatus>,
+    /// Every tunnel of the file, by name.
+    pub tunnels: Vec<TunnelStatus>,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// When it ended.
+    pub at_unix_ms: u64,
+    /// Whether the new configuration is in force.
+    pub ok: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// One tunnel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TunnelStatus {
+    /// Its name.
+    pub name: TunnelName,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since_unix_ms: u64,
+    /// `user@host:port`.
+    pub destination: String,
+    /// Attempts since it was last up (or since the start).
+    pub attempts: u32,
+    /// Sessions that were established since the start.
+    pub sessions: u64,
+    /// The last failure, while it still matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// When the next attempt comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at_unix_ms: Option<u64>,
+    /// The live session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionStatus>,
+    /// Its forwards, in the order of the file.
+    pub forwards: Vec<ForwardStatus>,
+    /// What is worth knowing although it works.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// The address that was reached.
+    pub peer: String,
+    /// Since when.
+    pub since_unix_ms: u64,
+    /// The server's identification string (RFC 4253 section 4.2).
+    pub server: String,
+    /// Key exchange algorithm.
+    pub kex: String,
+    /// Cipher.
+    pub cipher: String,
+    /// Type of the server's host key.
+    pub host_key: String,
+    /// Round trip of the last keepalive probe, in microseconds; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round_trip_us: Option<u64>,
+}
+
+/// One forward.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ForwardStatus {
+    /// Its name.
+    pub name: ForwardName,
+    /// `local`.
+    pub kind: String,
+    /// Where it listens.
+    pub listen: String,
+    /// Where its connections end up.
+    pub connect: String,
+    /// Why it is not in place; absent when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Its connections.
+    pub connections: ConnectionCounts,
+    /// Bytes from clients to the target.
+    pub bytes_sent: u64,
+    /// Bytes from the target to clients.
+    pub bytes_received: u64,
+    /// Why the last refused connection was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<String>,
+}
+
+/// Connections of a forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionCounts {
+    /// Carried now.
+    pub open: u64,
+    /// Accepted since the start.
+    pub total: u64,
+    /// Refused: by the server, by `while_down`, or over the limit.
+    pub refused: u64,
+}
+
+/// What one line says about a daemon: `3 of 4 up; db: retry in 8s (connection refused)`.
+///
+/// `now_unix_ms` is the time that the retries are counted down from.
+pub fn summary(tunnels: &[TunnelStatus], now_unix_ms: u64) -> String {
+    let wanted: Vec<_> = tunnels
+        .iter()
+        .filter(|t| t.phase != Phase::Stopped)
+        .collect();
+    let up = wanted.iter().filter(|t| t.phase == Phase::Up).count();
+    let mut line = match (wanted.len(), tunnels.len()) {
+        (_, 0) => return "no tunnels".to_owned(),
+        (0, stopped) => return format!("{stopped} stopped"),
+        (wanted, _) => format!("{up} of {wanted} up"),
+    };
+    let down: Vec<_> = wanted.iter().filter(|t| t.phase != Phase::Up).collect();
+    // systemd shows the line in one row: the first few say what is wrong, the rest is counted.
+    for tunnel in down.iter().take(SUMMARY_TUNNELS) {
+        line.push_str("; ");
+        line.push_str(&tunnel_summary(tunnel, now_unix_ms));
+    }
+    if down.len() > SUMMARY_TUNNELS {
+        line.push_str(&format!("; and {} more", down.len() - SUMMARY_TUNNELS));
+    }
+    line
+}
+
+/// How many tunnels that are not up [`summary`] speaks of.
+const SUMMARY_TUNNELS: usize = 3;
+
+fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
+    let broken = tunnel.forwards.iter().find_map(|f| f.failure.as_ref());
+    let cause = tunnel.failure.as_ref().or(broken).map(|f| f.cause.as_str());
+    let cause = cause.map(|c| format!(" ({c})")).unwrap_or_default();
+    match (tunnel.phase, tunnel.retry_at_unix_ms) {
+        (Phase::Waiting, Some(at)) => {
+            let seconds = at.saturating_sub(now_unix_ms).div_ceil(1000);
+            format!("{}: retry in {seconds}s{cause}", tunnel.name)
+        }
+        (phase, _) => format!("{}: {phase}{cause}", tunnel.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Stage;
+
+    fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
+        TunnelStatus {
+            name: name.parse().unwrap(),
+            phase,
+            since_unix_ms: 0,
+            destination: "u@h:22".into(),
+            attempts: 0,
+            sessions: 0,
+            failure: None,
+            retry_at_unix_ms: None,
+            session: None,
+            forwards: vec![],
+            warnings: vec![],
+        }
+    }
+
+    #[test]
+    fn the_summary_names_what_is_down_and_when_it_tries_again() {
+        let db = TunnelStatus {
+            failure: Some(Failure::transient(Stage::Connect, "connection refused")),
+            retry_at_unix_ms: Some(108_000),
+            ..tunnel("db", Phase::Waiting)
+        };
+        let up = tunnel("web", Phase::Up);
+        let off = tunnel("old", Phase::Stopped);
+        assert_eq!(
+            summary(&[up.clone(), db, off.clone()], 100_500),
+            "1 of 2 up; db: retry in 8s (connection refused)"
+        );
+        assert_eq!(summary(std::slice::from_ref(&up), 0), "1 of 1 up");
+        assert_eq!(summary(&[off], 0), "1 stopped");
+        assert_eq!(summary(&[], 0), "no tunnels");
+    }
+
+    #[test]
+    fn the_summary_stays_one_short_line_with_many_tunnels_down() {
+        let many: Vec<_> = (0..50)
+            .map(|i| tunnel(&format!("t{i}"), Phase::Connecting))
+            .collect();
+        assert_eq!(
+            summary(&many, 0),
+            "0 of 50 up; t0: connecting; t1: connecting; t2: connecting; and 47 more"
+        );
+    }
+
+    #[test]
+    fn a_status_survives_its_json() {
+        let mut status = tunnel("db", Phase::Up);
+        status.failure = Some(Failure::blocked(Stage::HostKey, "x").with_hint("y"));
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<TunnelStatus>(&json).unwrap(), status);
+    }
+}
