@@ -1,0 +1,172 @@
+//! Errors of russh and of the operating system, turned into failures: the only such mapping.
+
+use std::io;
+use std::time::Duration;
+
+use russh::client::RemoteDisconnectInfo;
+use tunneld_core::failure::{Failure, Stage};
+
+/// What a session's callbacks fail with.
+#[derive(Debug)]
+pub enum SessionError {
+    /// From russh.
+    Ssh(russh::Error),
+    /// Our own decision, such as a host key that is not trusted.
+    Refused(Failure),
+}
+
+impl From<russh::Error> for SessionError {
+    fn from(e: russh::Error) -> Self {
+        SessionError::Ssh(e)
+    }
+}
+
+/// The operating system's reason in its own words: lowercase and without the number.
+pub fn os_reason(e: &io::Error) -> String {
+    let text = e.to_string();
+    let text = match text.find(" (os error") {
+        Some(end) => &text[..end],
+        None => &text,
+    };
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "unknown error".to_owned(),
+    }
+}
+
+/// A failure of a session, or of an attempt to make one, at `stage`.
+pub(crate) fn session_failure(stage: Stage, e: &SessionError) -> Failure {
+    match e {
+        SessionError::Refused(failure) => failure.clone(),
+        SessionError::Ssh(e) => ssh_failure(stage, e),
+    }
+}
+
+fn ssh_failure(stage: Stage, e: &russh::Error) -> Failure {
+    use russh::Error;
+    match e {
+        Error::IO(io) if io.kind() == io::ErrorKind::UnexpectedEof => closed(stage),
+        Error::IO(io) => Failure::transient(stage, os_reason(io)),
+        Error::Disconnect | Error::HUP | Error::SendError | Error::RecvError => closed(stage),
+        Error::Version => Failure::transient(stage, "the server does not speak SSH 2")
+            .with_hint("check `host` and `port`: something else listens there"),
+        Error::NoCommonAlgo { kind, theirs, .. } => no_common_algorithm(kind, theirs),
+        Error::WrongServerSig => Failure::blocked(
+            Stage::HostKey,
+            "the server's signature does not fit its host key",
+        ),
+        Error::Pending => Failure::transient(stage, "the server did not finish a key re-exchange"),
+        other => Failure::transient(stage, lowercase_first(&other.to_string())),
+    }
+}
+
+fn closed(stage: Stage) -> Failure {
+    let cause = match stage {
+        Stage::KeyExchange | Stage::HostKey => "server closed the connection during key exchange",
+        Stage::Authenticate => "server closed the connection during authentication",
+        _ => "server closed the connection",
+    };
+    Failure::transient(stage, cause)
+}
+
+fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failure {
+    let kind = match kind {
+        russh::AlgorithmKind::Kex => "key exchange method",
+        russh::AlgorithmKind::Key => "host key type",
+        russh::AlgorithmKind::Cipher => "cipher",
+        russh::AlgorithmKind::Compression => "compression",
+        russh::AlgorithmKind::Mac => "MAC",
+    };
+    let theirs = clip(&theirs.join(","), 300);
+    Failure::blocked(
+        Stage::KeyExchange,
+        format!("no common {kind}; the server offers {theirs}"),
+    )
+    .with_hint("the server's software is too old or its configuration too narrow; update it")
+}
+
+/// The server said goodbye (SSH_MSG_DISCONNECT, RFC 4253 section 11.1).
+pub(crate) fn disconnect_failure(stage: Stage, info: &RemoteDisconnectInfo) -> Failure {
+    let said = clip(&printable(&info.message), 200);
+    let cause = format!("server disconnected: {said}");
+    // sshd says so once MaxAuthTries is reached: asking again with the same keys changes nothing.
+    if stage == Stage::Authenticate && said.contains("Too many authentication failures") {
+        return Failure::blocked(stage, cause)
+            .with_hint("list only the right key in `identity_file`: each wrong one counts");
+    }
+    Failure::transient(stage, cause)
+}
+
+/// What had not happened when the deadline was over.
+pub(crate) fn timeout_failure(stage: Stage, after: Duration) -> Failure {
+    let seconds = after.as_secs_f64();
+    let cause = match stage {
+        Stage::Resolve => format!("no answer from the resolver in {seconds}s"),
+        Stage::Connect => format!("connection timed out after {seconds}s"),
+        Stage::KeyExchange => format!("server accepted but did not speak SSH within {seconds}s"),
+        Stage::Authenticate => format!("authentication not finished within {seconds}s"),
+        _ => format!("no answer within {seconds}s"),
+    };
+    Failure::transient(stage, cause)
+}
+
+/// A text from the other side, safe to print: one line, no control characters.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+/// At most `max` characters of a text.
+pub(crate) fn clip(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn lowercase_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunneld_core::failure::Class;
+
+    #[test]
+    fn the_systems_reason_is_lowercase_and_without_its_number() {
+        let e = io::Error::from_raw_os_error(111);
+        assert_eq!(os_reason(&e), "connection refused");
+    }
+
+    #[test]
+    fn a_goodbye_over_too_many_keys_needs_a_person_and_others_do_not() {
+        let info = |message: &str| RemoteDisconnectInfo {
+            reason_code: russh::Disconnect::ByApplication,
+            message: message.to_owned(),
+            lang_tag: String::new(),
+        };
+        let tries = disconnect_failure(
+            Stage::Authenticate,
+            &info("Too many authentication failures"),
+        );
+        assert_eq!(tries.class, Class::Blocked);
+        let restart = disconnect_failure(Stage::Session, &info("bye\r\nnow\x1b[31m"));
+        assert_eq!(restart.class, Class::Transient);
+        assert_eq!(restart.cause, "server disconnected: bye  now [31m");
+    }
+
+    #[test]
+    fn a_text_from_the_server_is_cut_at_a_character() {
+        assert_eq!(clip("äöü", 2), "äö…");
+        assert_eq!(clip("äöü", 3), "äöü");
+    }
+}

@@ -1,0 +1,354 @@
+//! The socket under an SSH session, with what russh does not have: a kill switch, a pause, a clock
+//! of what was heard, and large reads.
+//!
+//! russh asks for the four bytes of a packet's length and then for the packet: the wrapper reads
+//! ahead, so that both come out of one system call. sshd keeps Nagle's algorithm on for forwarded
+//! connections, and waits for an acknowledgement that Linux delays by 40 ms: after a small read the
+//! wrapper asks for it at once (TCP_QUICKACK, tcp(7)).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tunneld_core::config::Keepalive;
+
+/// Reads of fewer bytes than this are answered with an acknowledgement at once.
+const SMALL_READ: usize = 4096;
+/// Read-ahead of a session that is quiet.
+const QUIET_BUFFER: usize = 4 << 10;
+/// Read-ahead of a session that moves bulk data.
+const BUSY_BUFFER: usize = 256 << 10;
+
+/// What is known and can be done about a session's socket from outside the session.
+pub(crate) struct Link {
+    socket: TcpStream,
+    killed: AtomicBool,
+    pauses: AtomicUsize,
+    reader: AtomicWaker,
+    writer: AtomicWaker,
+    born: Instant,
+    /// Microseconds from `born` to the last byte that was read.
+    heard: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Link {
+    /// Wraps a connected socket. Returns the stream for russh and the handle to it.
+    pub(crate) fn new(socket: TcpStream) -> (LinkStream, Arc<Link>) {
+        let link = Arc::new(Link {
+            socket,
+            killed: AtomicBool::new(false),
+            pauses: AtomicUsize::new(0),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+            born: Instant::now(),
+            heard: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+        });
+        let stream = LinkStream {
+            link: Arc::clone(&link),
+            ahead: Vec::new(),
+            start: 0,
+            end: 0,
+        };
+        (stream, link)
+    }
+
+    /// Ends the session: dropping russh's futures ends nothing, an error from its socket does.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        // The peer may be long gone; there is nobody to report to.
+        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// Stops reading from the socket until the guard is dropped: the kernel's window fills and the
+    /// server holds back. Writing and the session's timers go on.
+    pub(crate) fn pause(self: &Arc<Self>) -> Pause {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
+        Pause(Arc::clone(self))
+    }
+
+    /// After how long without an acknowledgement the kernel gives the connection up
+    /// (TCP_USER_TIMEOUT, tcp(7)). It is what finds a dead peer while the session is blocked in a
+    /// write.
+    pub(crate) fn set_user_timeout(&self, keepalive: Keepalive) -> io::Result<()> {
+        let timeout = keepalive.detection();
+        let timeout = timeout.map(|t| t.max(Duration::from_secs(1)));
+        SockRef::from(&self.socket).set_tcp_user_timeout(timeout)
+    }
+
+    /// Whether reading is paused now.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.pauses.load(Ordering::Acquire) > 0
+    }
+
+    /// When the last byte was read from the server.
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.born + Duration::from_micros(self.heard.load(Ordering::Acquire))
+    }
+
+    /// How many bytes the kernel holds that the session has not read.
+    pub(crate) fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
+    }
+
+    /// How many bytes were read from the server.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    fn note_read(&self, n: usize) {
+        let heard = self.born.elapsed().as_micros();
+        self.heard
+            .store(u64::try_from(heard).unwrap_or(u64::MAX), Ordering::Release);
+        self.received.fetch_add(n as u64, Ordering::Relaxed);
+        if n < SMALL_READ {
+            // Only a latency optimisation: a kernel that refuses it still works.
+            let _ = SockRef::from(&self.socket).set_tcp_quickack(true);
+        }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.killed.load(Ordering::Acquire) {
+            return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a [`Link`] from reading while it lives.
+pub(crate) struct Pause(Arc<Link>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        if self.0.pauses.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.reader.wake();
+        }
+    }
+}
+
+/// Kills the link when dropped, unless told that all went well.
+pub(crate) struct KillOnDrop(Option<Arc<Link>>);
+
+impl KillOnDrop {
+    pub(crate) fn new(link: &Arc<Link>) -> Self {
+        KillOnDrop(Some(Arc::clone(link)))
+    }
+
+    pub(crate) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take() {
+            link.kill();
+        }
+    }
+}
+
+/// The stream that russh reads and writes.
+pub(crate) struct LinkStream {
+    link: Arc<Link>,
+    ahead: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl LinkStream {
+    fn take_ahead(&mut self, buf: &mut ReadBuf<'_>) {
+        let n = buf.remaining().min(self.end - self.start);
+        if let Some(bytes) = self.ahead.get(self.start..self.start + n) {
+            buf.put_slice(bytes);
+            self.start += n;
+        }
+    }
+
+    /// Fits the read-ahead to the traffic: a quiet session keeps little memory.
+    fn resize_ahead(&mut self, last_read: usize) {
+        let wanted = match self.ahead.len() {
+            0 => QUIET_BUFFER,
+            QUIET_BUFFER if last_read >= QUIET_BUFFER => BUSY_BUFFER,
+            BUSY_BUFFER if last_read < QUIET_BUFFER / 2 => QUIET_BUFFER,
+            _ => return,
+        };
+        self.ahead = vec![0; wanted];
+    }
+
+    /// One system call into the caller's buffer and what is left into the read-ahead.
+    fn read_some(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let direct = buf.initialize_unfilled();
+        let room = direct.len();
+        let mut slices = [IoSliceMut::new(direct), IoSliceMut::new(&mut self.ahead)];
+        let n = self.link.socket.try_read_vectored(&mut slices)?;
+        buf.advance(n.min(room));
+        self.start = 0;
+        self.end = n.saturating_sub(room);
+        Ok(n)
+    }
+}
+
+impl AsyncRead for LinkStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.link.reader.register(cx.waker());
+        this.link.check()?;
+        if this.link.is_paused() || buf.remaining() == 0 {
+            return match buf.remaining() {
+                0 => Poll::Ready(Ok(())),
+                _ => Poll::Pending,
+            };
+        }
+        if this.start < this.end {
+            this.take_ahead(buf);
+            return Poll::Ready(Ok(()));
+        }
+        if this.ahead.is_empty() {
+            this.resize_ahead(0);
+        }
+        loop {
+            ready!(this.link.socket.poll_read_ready(cx))?;
+            match this.read_some(buf) {
+                Ok(n) => {
+                    if n > 0 {
+                        this.link.note_read(n);
+                    }
+                    if this.end == 0 {
+                        this.resize_ahead(n);
+                    } else if this.end == this.ahead.len() && this.ahead.len() < BUSY_BUFFER {
+                        this.ahead.resize(BUSY_BUFFER, 0);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for LinkStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let link = &self.get_mut().link;
+        link.writer.register(cx.waker());
+        loop {
+            link.check()?;
+            ready!(link.socket.poll_write_ready(cx))?;
+            match link.socket.try_write_vectored(bufs) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // russh skips telling us why a session ended when its last shutdown fails, and a socket
+        // that the peer reset fails it: the outcome of a shutdown is of no use to anybody.
+        let _ = SockRef::from(&self.link.socket).shutdown(std::net::Shutdown::Write);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (LinkStream, Arc<Link>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let (stream, link) = Link::new(near);
+        (stream, link, far)
+    }
+
+    #[tokio::test]
+    async fn every_byte_arrives_whatever_the_sizes_of_the_reads() {
+        let (mut stream, link, mut far) = pair().await;
+        let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(31) >> 3) as u8).collect();
+        let copy = sent.clone();
+        let writer = tokio::spawn(async move {
+            far.write_all(&copy).await.unwrap();
+            far
+        });
+        let mut got = Vec::new();
+        let mut sizes = [4usize, 32768, 1, 100_000, 700].iter().cycle();
+        while got.len() < sent.len() {
+            let n = (*sizes.next().unwrap()).min(sent.len() - got.len());
+            let mut part = vec![0; n];
+            stream.read_exact(&mut part).await.unwrap();
+            got.extend(part);
+        }
+        assert!(got == sent);
+        assert_eq!(link.received(), sent.len() as u64);
+        drop(writer.await.unwrap());
+        assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_kill_ends_a_read_that_waits() {
+        let (mut stream, link, _far) = pair().await;
+        let read = tokio::spawn(async move { stream.read(&mut [0; 8]).await });
+        tokio::task::yield_now().await;
+        link.kill();
+        assert!(read.await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_pause_holds_the_reader_back_and_no_byte_is_lost() {
+        let (mut stream, link, mut far) = pair().await;
+        let first = link.pause();
+        let second = link.pause();
+        far.write_all(b"hello").await.unwrap();
+        let mut buf = [0; 5];
+        let waiting = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut buf)).await;
+        assert!(waiting.is_err());
+        assert_eq!(link.unread(), 5);
+        drop(first);
+        assert!(link.is_paused());
+        let reader = tokio::spawn(async move {
+            stream.read_exact(&mut buf).await.unwrap();
+            buf
+        });
+        drop(second);
+        assert_eq!(&reader.await.unwrap(), b"hello");
+    }
+}

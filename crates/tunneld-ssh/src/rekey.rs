@@ -1,0 +1,57 @@
+//! New keys for a session that has moved much data (RFC 4253 section 9).
+//!
+//! OpenSSH's servers ask for new keys themselves, and russh follows at any load. When russh asks
+//! first while much is coming in, it takes the data that is still on its way for an attack and
+//! ends the session. So we ask in a quiet moment: after a volume that is far below what the cipher
+//! allows, at the first second in which next to nothing came in; and leave the busy hours to the
+//! server.
+
+use std::time::Duration;
+
+use crate::session::Opener;
+
+/// How often the volume is looked at; an idle session costs a comparison.
+const LOOK: Duration = Duration::from_secs(10);
+/// Over how long a moment is judged quiet, once new keys are due.
+const MOMENT: Duration = Duration::from_secs(1);
+/// At most this much in one moment counts as quiet: far below twice the window, which is what
+/// russh allows.
+const QUIET: u64 = 256 << 10;
+const GIB: u64 = 1 << 30;
+
+/// Asks for new keys whenever it is time, for as long as the session lives.
+pub(crate) async fn watch(session: Opener) {
+    let due_after = volume(session.cipher().unwrap_or_default());
+    let mut asked_at = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if session.link().received() - asked_at < due_after {
+            continue;
+        }
+        quiet_moment(&session).await;
+        asked_at = session.link().received();
+        session.rekey().await;
+    }
+}
+
+async fn quiet_moment(session: &Opener) {
+    let link = session.link();
+    loop {
+        let before = link.received();
+        tokio::time::sleep(MOMENT).await;
+        let came = link.received() - before + link.unread();
+        if came <= QUIET && !link.is_paused() {
+            return;
+        }
+    }
+}
+
+/// The volume after which new keys are wanted. AES in 16-byte blocks allows 64 GiB and more (RFC
+/// 4344 section 3.2: 2^(L/4) blocks); for ChaCha20 OpenSSH takes RFC 4253's one gibibyte.
+fn volume(cipher: &str) -> u64 {
+    if cipher.starts_with("aes") {
+        16 * GIB
+    } else {
+        GIB
+    }
+}
