@@ -1,0 +1,34 @@
+//! `tunneld check [FILE]`
+
+use std::io::{self, IsTerminal};
+use std::path::Path;
+
+use tunneld_core::config;
+
+use crate::config_file::{self, count};
+use crate::exit::Exit;
+
+pub(super) fn run(path: &Path, print: bool) -> Exit {
+    let colour = super::colour(io::stderr().is_terminal());
+    let loaded = match config_file::load(path) {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            eprintln!("{}\n\n{}", e.render(colour).trim_end(), e.summary());
+            return Exit::BadConfig;
+        }
+    };
+    let problems = loaded.check_files(|_| true);
+    if !problems.is_empty() {
+        let report = problems.render(colour);
+        eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));
+        return Exit::BadConfig;
+    }
+    if print {
+        return super::print(&config::effective(&loaded.config));
+    }
+    let tunnels = match loaded.config.tunnels.len() {
+        1 => "1 tunnel".to_owned(),
+        n => format!("{n} tunnels"),
+    };
+    super::print(&format!("{}: {tunnels}, no errors\n", super::shown(path)))
+}

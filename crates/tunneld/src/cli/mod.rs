@@ -1,0 +1,221 @@
+//! The command line: what may be asked, and where each question is answered.
+
+mod check;
+mod reload;
+mod run;
+mod status;
+mod tunnels;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config_file;
+use crate::control::TunnelCommand;
+use crate::control::client::ClientError;
+use crate::exit::Exit;
+use crate::observe::logging::{Format, Verbosity};
+
+/// Where the configuration is unless somebody says otherwise.
+const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
+/// Where the control socket is if the configuration cannot tell.
+const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
+
+/// Keeps SSH tunnels up.
+///
+/// tunneld reads a file of named tunnels, keeps an SSH session up for each, and forwards
+/// connections through it. `tunneld run` is the daemon; the other commands check its file, or talk
+/// to it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tunneld",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  tunneld check                      is the file right, and every key that it names?
+  systemctl start tunneld            start the daemon
+  tunneld status                     what is up, what is not, and why
+  tunneld reload                     apply the edited file; untouched tunnels keep their connections
+  journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
+
+Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up; 4 daemon not reachable;
+78 bad configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where things are.
+#[derive(Debug, Args)]
+struct Places {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TUNNELD_CONFIG",
+        default_value = DEFAULT_CONFIG
+    )]
+    config: PathBuf,
+    /// The control socket, if it is not the one that the configuration file names.
+    #[arg(long, global = true, value_name = "PATH", env = "TUNNELD_SOCKET")]
+    socket: Option<PathBuf>,
+}
+
+impl Places {
+    /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
+    /// must not keep anybody from asking the daemon that still runs.
+    fn socket(&self) -> PathBuf {
+        if let Some(socket) = &self.socket {
+            return socket.clone();
+        }
+        match config_file::load(&self.config) {
+            Ok(loaded) => loaded.config.daemon.control_socket,
+            Err(_) => PathBuf::from(DEFAULT_SOCKET),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon, in the foreground.
+    ///
+    /// SIGTERM and SIGINT stop it in good order, a second one at once; SIGHUP reloads the file;
+    /// SIGUSR1 makes every tunnel try now.
+    Run {
+        /// How log lines are written, to stderr or to the journal.
+        #[arg(long, value_enum, default_value = "auto")]
+        log_format: Format,
+        /// How much is logged.
+        #[arg(long, value_enum, default_value = "info", env = "TUNNELD_LOG")]
+        log_level: Verbosity,
+    },
+    /// Check the file and everything that it names.
+    ///
+    /// Reports every problem at once, each with its place. Changes nothing, asks no server, and
+    /// needs no daemon.
+    Check {
+        /// The file to check, instead of the one that `--config` names.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Print the effective configuration, with every default.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Show how the tunnels are.
+    ///
+    /// Exits with 3 if one that should be up is not.
+    Status {
+        /// One tunnel only, with everything that is known about it.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Apply the edited file to the running daemon: all of it, or nothing.
+    ///
+    /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
+    /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    Reload {
+        /// Only show what would happen.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Start tunnels that were stopped.
+    Start(Names),
+    /// Stop tunnels, until they are started, the file is reloaded, or the daemon restarts.
+    Stop(Names),
+    /// Make a new session for tunnels now, without waiting for the next attempt.
+    Restart(Names),
+}
+
+/// The tunnels that a command is for.
+#[derive(Debug, Args)]
+struct Names {
+    /// The tunnels.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Runs the command that was asked for.
+pub(crate) fn main() -> Exit {
+    let cli = Cli::parse();
+    let places = &cli.places;
+    match cli.command {
+        Command::Run {
+            log_format,
+            log_level,
+        } => run::run(places, log_format, log_level),
+        Command::Check { file, print } => {
+            check::run(file.as_deref().unwrap_or(&places.config), print)
+        }
+        Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
+        Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
+        Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
+    }
+}
+
+/// Prints data. A reader that went away, as `head` does, has had what it wanted.
+fn print(text: &str) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::Done,
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(e) => {
+            eprintln!("error: cannot write: {}", tunneld_ssh::error::os_reason(&e));
+            Exit::Failed
+        }
+    }
+}
+
+/// Prints what went wrong between us and the daemon.
+fn client_failed(e: &ClientError) -> Exit {
+    use crate::control::ErrorKind;
+    match e {
+        ClientError::Refused(error) if error.kind == ErrorKind::BadConfig => {
+            if let Some(report) = &error.report {
+                eprintln!("{}\n", report.trim_end());
+            }
+            eprintln!("{}; the running configuration is unchanged", error.message);
+            Exit::BadConfig
+        }
+        ClientError::Unreachable { .. } => {
+            eprintln!("error: {e}");
+            Exit::Unreachable
+        }
+        ClientError::Refused(_) | ClientError::Garbled(_) => {
+            eprintln!("error: {e}");
+            Exit::Failed
+        }
+    }
+}
+
+/// Whether a stream takes colour.
+fn colour(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// A path as people see it.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,74 @@
+//! `tunneld reload [--dry-run]`
+
+use hyper::Method;
+use tunneld_core::plan::{Plan, PlanAction};
+
+use super::{Places, client_failed};
+use crate::control::Reloaded;
+use crate::control::client::call;
+use crate::exit::Exit;
+
+pub(super) fn run(places: &Places, dry_run: bool) -> Exit {
+    let path = match dry_run {
+        true => "/v1/reload?dry_run=true",
+        false => "/v1/reload",
+    };
+    match call::<Reloaded>(&places.socket(), Method::POST, path) {
+        Ok(Reloaded { dry_run, plan }) => super::print(&render(&plan, dry_run)),
+        Err(e) => client_failed(&e),
+    }
+}
+
+/// One line a tunnel that changes, its reasons under it, and the count of all.
+fn render(plan: &Plan, dry_run: bool) -> String {
+    let mut out = String::new();
+    let changes = plan.tunnels.iter().filter(|c| c.action != PlanAction::Keep);
+    for change in changes {
+        out.push_str(&format!("{:8} {}\n", change.action, change.tunnel));
+        for reason in &change.reasons {
+            out.push_str(&format!("           {reason}\n"));
+        }
+    }
+    for key in &plan.needs_restart {
+        out.push_str(&format!("note     {key} in [daemon] needs a restart\n"));
+    }
+    let count = |action| plan.count(action);
+    out.push_str(&format!(
+        "{}{} started, {} replaced, {} adjusted, {} stopped, {} unchanged\n",
+        if dry_run { "would be: " } else { "" },
+        count(PlanAction::Start),
+        count(PlanAction::Replace),
+        count(PlanAction::Adjust),
+        count(PlanAction::Stop),
+        count(PlanAction::Keep),
+    ));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tunneld_core::plan::Change;
+
+    #[test]
+    fn the_plan_is_one_line_a_change_with_its_reasons() {
+        let change = |name: &str, action, reasons: &[&str]| Change {
+            tunnel: name.parse().unwrap(),
+            action,
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+        };
+        let plan = Plan {
+            tunnels: vec![
+                change("db", PlanAction::Replace, &["host a → b"]),
+                change("web", PlanAction::Keep, &[]),
+            ],
+            needs_restart: vec!["ready_when".to_owned()],
+        };
+        assert_eq!(
+            render(&plan, true),
+            "replace  db\n           host a → b\n\
+             note     ready_when in [daemon] needs a restart\n\
+             would be: 0 started, 1 replaced, 0 adjusted, 0 stopped, 1 unchanged\n"
+        );
+    }
+}

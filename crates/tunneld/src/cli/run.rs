@@ -1,0 +1,11 @@
+//! `tunneld run`
+
+use super::Places;
+use crate::daemon;
+use crate::exit::Exit;
+use crate::observe::logging::{self, Format, Verbosity};
+
+pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
+    let in_journal = logging::init(format, verbosity);
+    daemon::run(&places.config, places.socket.as_deref(), in_journal)
+}

@@ -1,0 +1,165 @@
+//! Reading the configuration file, and checking the files that it names.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use tunneld_core::config::{self, Config, Diagnostic, Diagnostics, Origin, Sourced, Surroundings};
+use tunneld_core::config::{MAX_FILE_LEN, TunnelSpec};
+use tunneld_ssh::error::os_reason;
+use tunneld_ssh::identity;
+use tunneld_ssh::known_hosts::KnownHosts;
+
+/// A file that was read, and what it says.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    origin: Origin,
+    text: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// The file cannot be read.
+    Unreadable { path: PathBuf, reason: String },
+    /// The file was read, and is wrong.
+    Bad(Box<Diagnostics>),
+}
+
+impl LoadError {
+    /// For people.
+    pub(crate) fn render(&self, colour: bool) -> String {
+        match self {
+            LoadError::Unreadable { path, reason } => {
+                format!("error: cannot read {}: {reason}", path.display())
+            }
+            LoadError::Bad(diagnostics) => diagnostics.render(colour),
+        }
+    }
+
+    /// One line: what is wrong, or how much is.
+    pub(crate) fn summary(&self) -> String {
+        match self {
+            LoadError::Unreadable { path, reason } => {
+                format!("cannot read {}: {reason}", path.display())
+            }
+            LoadError::Bad(diagnostics) => count(diagnostics.len()),
+        }
+    }
+}
+
+/// `1 error`, `2 errors`.
+pub(crate) fn count(errors: usize) -> String {
+    match errors {
+        1 => "1 error".to_owned(),
+        n => format!("{n} errors"),
+    }
+}
+
+/// Reads a file and checks what it says.
+pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = read(path).map_err(|e| LoadError::Unreadable {
+        path: path.to_owned(),
+        reason: os_reason(&e),
+    })?;
+    let origin = Origin::of_file(path);
+    let config = config::load_bytes(&bytes, &origin, &surroundings())
+        .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Loaded {
+        config,
+        origin,
+        text,
+    })
+}
+
+/// One byte more than is allowed, so that the parser can tell that it is too much.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What ssh would take for `user` and `~`: the running user's own.
+fn surroundings() -> Surroundings {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    Surroundings {
+        user: login_name(),
+        home: home.map(PathBuf::from),
+    }
+}
+
+fn login_name() -> Option<String> {
+    let uid = rustix::process::geteuid().as_raw();
+    // The name of the effective user; the environment may still tell of another one.
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let by_uid = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let id: u32 = fields.nth(1)?.parse().ok()?;
+        (id == uid).then(|| name.to_owned())
+    });
+    by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+}
+
+impl Loaded {
+    /// Checks the files that the tunnels name which `wanted` picks: keys and known_hosts.
+    pub(crate) fn check_files(&self, wanted: impl Fn(&TunnelSpec) -> bool) -> Diagnostics {
+        let mut items = Vec::new();
+        for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
+            check_tunnel(spec, &mut items);
+        }
+        // A file that `[defaults]` names is one problem, however many tunnels use it.
+        items.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        Diagnostics::new(self.origin.clone(), self.text.clone(), items)
+    }
+}
+
+fn check_tunnel(spec: &TunnelSpec, items: &mut Vec<Diagnostic>) {
+    let target = &spec.target;
+    let mut usable = 0;
+    for file in &target.identity_file {
+        match identity::inspect(&file.value) {
+            Ok(()) => usable += 1,
+            Err(problem) if target.identity_file_is_default && problem.is_missing() => {}
+            Err(problem) => {
+                let hint = problem.hint();
+                items.push(place(spec, file, problem.to_string(), hint));
+            }
+        }
+    }
+    if target.identity_file_is_default && usable == 0 {
+        let message = format!("tunnel `{}` has no key to authenticate with", spec.name);
+        items.push(
+            Diagnostic::new(message)
+                .with_help("make one with ssh-keygen, and name it in `identity_file`")
+                .with_tunnel(spec.name.clone()),
+        );
+    }
+    for file in &target.known_hosts {
+        if let Err(e) = KnownHosts::read(std::slice::from_ref(&file.value)) {
+            items.push(place(spec, file, e.to_string(), e.hint()));
+        }
+    }
+}
+
+fn place(
+    spec: &TunnelSpec,
+    file: &Sourced<PathBuf>,
+    message: String,
+    hint: Option<String>,
+) -> Diagnostic {
+    let mut item = match &file.span {
+        Some(span) => Diagnostic::at(span.clone(), message),
+        None => Diagnostic::new(message),
+    };
+    if let Some(hint) = hint {
+        item = item.with_help(hint);
+    }
+    item.with_tunnel(spec.name.clone())
+}

@@ -1,0 +1,105 @@
+//! The control socket: HTTP and JSON on a unix socket, so that `curl --unix-socket` works.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
+//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
+//! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
+//!
+//! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use serde::{Deserialize, Serialize};
+use tunneld_core::config::DiagnosticView;
+use tunneld_core::plan::Plan;
+
+/// What a reload did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reloaded {
+    /// Whether it was only asked what would happen.
+    pub(crate) dry_run: bool,
+    /// What happens to each tunnel.
+    pub(crate) plan: Plan,
+}
+
+/// A command was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// The tunnel.
+    pub(crate) tunnel: String,
+    /// The command.
+    pub(crate) command: TunnelCommand,
+}
+
+/// The commands for one tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TunnelCommand {
+    /// Bring it up, if it is stopped.
+    Start,
+    /// Take it down, until it is started again.
+    Stop,
+    /// Make a new session now, whatever the delay was.
+    Restart,
+}
+
+impl TunnelCommand {
+    /// The word in the URL and on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            TunnelCommand::Start => "start",
+            TunnelCommand::Stop => "stop",
+            TunnelCommand::Restart => "restart",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Start, Self::Stop, Self::Restart]
+            .into_iter()
+            .find(|command| command.as_str() == word)
+    }
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApiError {
+    /// For programs.
+    pub(crate) kind: ErrorKind,
+    /// For people: one line.
+    pub(crate) message: String,
+    /// For `bad-config`: what is wrong, place by place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) diagnostics: Vec<DiagnosticView>,
+    /// For `bad-config`: the same for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) report: Option<String>,
+}
+
+/// The kinds of error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ErrorKind {
+    /// The configuration file is wrong; the running configuration is unchanged.
+    BadConfig,
+    /// There is no tunnel of that name.
+    NoSuchTunnel,
+    /// There is nothing at that path.
+    NotFound,
+    /// The tunnel has too much to do to hear; asking again helps.
+    Busy,
+    /// The daemon is stopping.
+    Stopping,
+}
+
+impl ApiError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        ApiError {
+            kind,
+            message: message.into(),
+            diagnostics: Vec::new(),
+            report: None,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The daemon's side of the control socket.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path as UrlPath, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{ApiError, Done, ErrorKind, TunnelCommand};
+use crate::supervisor::{Control, Snapshots};
+
+/// How many clients are served at once; more of them wait.
+const MAX_CLIENTS: usize = 64;
+/// How long a client may take to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may stay, whatever it does.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long accepting rests after an error such as too many open files.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The bound socket; removed when dropped.
+pub(crate) struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+/// Why the socket could not be bound.
+#[derive(Debug)]
+pub(crate) enum BindError {
+    /// Another daemon answers on it.
+    InUse(PathBuf),
+    /// The system said no.
+    Io(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for BindError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BindError::InUse(path) => write!(
+                f,
+                "another tunneld answers on {}; stop it, or set another `control_socket`",
+                path.display()
+            ),
+            BindError::Io(path, e) => write!(
+                f,
+                "cannot make the control socket {}: {}",
+                path.display(),
+                tunneld_ssh::error::os_reason(e)
+            ),
+        }
+    }
+}
+
+impl Server {
+    /// Binds the socket: one that a dead daemon left behind is replaced, a live one is refused.
+    /// Its mode is 0660, so that the daemon's group may command it.
+    pub(crate) fn bind(path: &Path) -> Result<Server, BindError> {
+        let io = |e| BindError::Io(path.to_owned(), e);
+        if StdUnixStream::connect(path).is_ok() {
+            return Err(BindError::InUse(path.to_owned()));
+        }
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                let reason = "something that is not a socket is in the way";
+                return Err(io(io::Error::new(io::ErrorKind::AlreadyExists, reason)));
+            }
+            std::fs::remove_file(path).map_err(io)?;
+        }
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io)?;
+        }
+        // Nobody may connect between the making of the socket and the setting of its mode.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+        let listener = UnixListener::bind(path);
+        rustix::process::umask(before);
+        let listener = listener.map_err(io)?;
+        let mode = std::fs::Permissions::from_mode(0o660);
+        std::fs::set_permissions(path, mode).map_err(io)?;
+        Ok(Server {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Serves until told to stop. Requests that are being answered then are answered.
+    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
+        let router = router(control);
+        let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+        let mut clients = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = clients.join_next(), if !clients.is_empty() => continue,
+                accepted = accept(&self.listener, &places) => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => {
+                    let service = TowerToHyperService::new(router.clone());
+                    clients.spawn(async move {
+                        serve_client(stream, service).await;
+                        drop(place);
+                    });
+                }
+                Err(e) => {
+                    tracing::warn!("control socket paused 1s: {}", tunneld_ssh::error::os_reason(&e));
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        let _ = tokio::time::timeout(PAUSE, async {
+            while clients.join_next().await.is_some() {}
+        })
+        .await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A socket that is already gone is as good.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn serve_client(stream: UnixStream, service: TowerToHyperService<Router>) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // What goes wrong with a client's connection is the client's to notice.
+    let _ = tokio::time::timeout(CLIENT_TIMEOUT, connection).await;
+}
+
+fn router(control: Control) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/reload", post(reload))
+        .route("/v1/tunnels/{name}/{command}", post(command))
+        .fallback(not_found)
+        .with_state(control)
+}
+
+async fn status(State(control): State<Control>) -> Response {
+    Json(control.snapshots.daemon()).into_response()
+}
+
+#[derive(Deserialize)]
+struct ReloadQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn reload(State(control): State<Control>, Query(query): Query<ReloadQuery>) -> Response {
+    answer(control.reload(query.dry_run).await)
+}
+
+async fn command(
+    State(control): State<Control>,
+    UrlPath((name, word)): UrlPath<(String, String)>,
+) -> Response {
+    let Some(command) = TunnelCommand::from_word(&word) else {
+        return not_found().await;
+    };
+    let done = match name.parse() {
+        Ok(name) => control.command(name, command).await,
+        Err(_) => Err(no_such_tunnel(&control.snapshots, &name)),
+    };
+    answer(done.map(|()| Done {
+        tunnel: name,
+        command,
+    }))
+}
+
+/// The error for a tunnel that does not exist, with the ones that do.
+pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
+    let names = snapshots.names();
+    let known = match names.len() {
+        0 => "there are none".to_owned(),
+        n if n > 10 => format!("there are {n}; `tunneld status` lists them"),
+        _ => format!("there are: {}", names.join(", ")),
+    };
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    ApiError::new(
+        ErrorKind::NoSuchTunnel,
+        format!("no tunnel `{shown}`; {known}"),
+    )
+}
+
+async fn not_found() -> Response {
+    answer::<()>(Err(ApiError::new(
+        ErrorKind::NotFound,
+        "nothing here; try GET /v1/status",
+    )))
+}
+
+fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => {
+            let status = match error.kind {
+                ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, Json(error)).into_response()
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `tunneld run`: what starts in which order, and what stops in which.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tunneld_core::events;
+
+use crate::config_file::{self, Loaded};
+use crate::control::server::Server;
+use crate::exit::Exit;
+use crate::inject::Inject;
+use crate::observe::notify;
+use crate::pacing::Pacing;
+use crate::signals::{Request, Requests};
+use crate::supervisor::{Command, Control, Supervisor};
+use crate::tunnel::Surroundings;
+
+/// The runtime's threads: one SSH connection keeps one busy, and its clients another.
+const WORKERS: usize = 2;
+/// How long tasks have to end once they were told to end at once.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(path: &Path, socket: Option<&Path>, in_journal: bool) -> Exit {
+    let loaded = match config_file::load(path) {
+        Ok(loaded) => loaded,
+        Err(e) => {
+            report(&e.render(false), in_journal);
+            return Exit::BadConfig;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            report(&format!("error: cannot start: {e}"), in_journal);
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(serve(path, socket, loaded, in_journal));
+    // A resolver may still be waiting for its answer; nobody else does.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
+}
+
+/// Before logging means anything to whoever started us: to the journal, or as it is.
+fn report(text: &str, in_journal: bool) {
+    match in_journal {
+        true => tracing::error!("{text}"),
+        false => eprintln!("{text}"),
+    }
+}
+
+async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, in_journal: bool) -> Exit {
+    // Signals first: one that comes during the start is not lost.
+    let mut requests = match Requests::install() {
+        Ok(requests) => requests,
+        Err(e) => {
+            report(&format!("error: cannot handle signals: {e}"), in_journal);
+            return Exit::Failed;
+        }
+    };
+    let socket = socket.unwrap_or(&loaded.config.daemon.control_socket);
+    let server = match Server::bind(socket) {
+        Ok(server) => server,
+        Err(e) => {
+            report(&format!("error: {e}"), in_journal);
+            return Exit::Failed;
+        }
+    };
+    tracing::info!(
+        message_id = events::STARTED,
+        version = env!("CARGO_PKG_VERSION"),
+        config = %path.display(),
+        tunnels = loaded.config.tunnels.len(),
+        "tunneld starts"
+    );
+    warn_about_files(&loaded);
+    let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+    let surroundings = Surroundings {
+        pacing: Pacing::default(),
+        shutdown: shutdown.clone(),
+        abort: abort.clone(),
+        inject: Inject::from_env(),
+    };
+    let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
+    let control = handles.control;
+    let served = CancellationToken::new();
+    let notifier = tokio::spawn(notify::run(
+        control.snapshots.clone(),
+        handles.heartbeat,
+        handles.reloads,
+        served.clone(),
+    ));
+    let mut supervisor = tokio::spawn(supervisor.run());
+    let server = tokio::spawn(server.serve(control.clone(), served.clone()));
+
+    let told = until_stopped(&mut requests, &control, &mut supervisor).await;
+    if told {
+        stop(&mut requests, &control, supervisor, &shutdown, &abort).await;
+    }
+    served.cancel();
+    // Both end by themselves; one that failed has nothing more to say.
+    let _ = tokio::join!(notifier, server);
+    tracing::info!(message_id = events::STOPPED, "tunneld stopped");
+    if told { Exit::Done } else { Exit::Failed }
+}
+
+/// A key that is missing must not keep the other tunnels down: it is said, and its tunnel blocked.
+fn warn_about_files(loaded: &Loaded) {
+    for problem in &loaded.check_files(|spec| spec.enabled) {
+        tracing::warn!(
+            message_id = events::KEY_PROBLEM,
+            tunnel = problem.tunnel.as_ref().map(tracing::field::display),
+            hint = problem.help.as_deref().unwrap_or_default(),
+            "{}",
+            problem.message
+        );
+    }
+}
+
+/// Passes signals on until one says stop. Returns `false` if the supervisor itself has failed.
+async fn until_stopped(
+    requests: &mut Requests,
+    control: &Control,
+    supervisor: &mut JoinHandle<()>,
+) -> bool {
+    loop {
+        let request = tokio::select! {
+            request = requests.next() => request,
+            _ = &mut *supervisor => {
+                tracing::error!("the supervisor failed: a bug in tunneld");
+                return false;
+            }
+        };
+        match request {
+            Request::Stop => return true,
+            Request::Reload => {
+                notify::reloading();
+                let reload = Command::Reload {
+                    dry_run: false,
+                    reply: None,
+                };
+                control.signal(reload).await;
+            }
+            Request::RetryNow => control.signal(Command::RetryNow).await,
+        }
+    }
+}
+
+/// Every tunnel at the same time: stop accepting, drain, say goodbye. A second signal ends it.
+async fn stop(
+    requests: &mut Requests,
+    control: &Control,
+    mut supervisor: JoinHandle<()>,
+    shutdown: &CancellationToken,
+    abort: &CancellationToken,
+) {
+    let drain_timeout = control
+        .snapshots
+        .directory()
+        .borrow()
+        .daemon()
+        .map(|daemon| daemon.drain_timeout)
+        .unwrap_or_default();
+    tracing::info!(message_id = events::STOPPING, "stopping");
+    notify::stopping(drain_timeout);
+    shutdown.cancel();
+    loop {
+        tokio::select! {
+            _ = &mut supervisor => return,
+            request = requests.next() => if request == Request::Stop {
+                break;
+            },
+        }
+    }
+    tracing::warn!("told to stop a second time: connections are cut");
+    abort.cancel();
+    // What has not ended by then ends with the process.
+    let _ = tokio::time::timeout(ABORT_PATIENCE, supervisor).await;
+}

@@ -1,0 +1,154 @@
+//! The service manager: sd_notify(3).
+//!
+//! Without `NOTIFY_SOCKET` nothing is sent, and nothing else changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tunneld_core::config::ReadyWhen;
+use tunneld_core::events;
+use tunneld_core::status::{ReloadStatus, summary};
+
+use super::readiness;
+use crate::supervisor::{Heartbeat, Snapshots};
+use crate::tunnel::unix_ms;
+
+/// `STATUS=` is sent at most this often.
+const STATUS_GAP: Duration = Duration::from_secs(1);
+/// How much more time than it needs a stop asks for.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+/// Sends one message; a service manager that does not listen is no reason to fail.
+fn send(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        tracing::debug!("sd_notify: {e}");
+    }
+}
+
+/// Keeps the service manager up to date until `stop`.
+pub(crate) async fn run(
+    snapshots: Snapshots,
+    heartbeat: Arc<Heartbeat>,
+    reloads: watch::Receiver<Option<ReloadStatus>>,
+    stop: CancellationToken,
+) {
+    let mut notify = Notify {
+        snapshots,
+        ready: false,
+        status: String::new(),
+        started: Instant::now(),
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watchdog(&heartbeat) => {}
+        () = answer_reloads(reloads) => {}
+        () = notify.follow() => {}
+    }
+}
+
+/// The stop has begun, and may take as long as connections may drain.
+pub(crate) fn stopping(drain_timeout: Duration) {
+    let needed = drain_timeout.saturating_add(STOP_MARGIN).as_micros();
+    send(&[
+        NotifyState::Stopping,
+        NotifyState::Status("stopping; connections have their drain_timeout"),
+        NotifyState::ExtendTimeoutUsec(u32::try_from(needed).unwrap_or(u32::MAX)),
+    ]);
+}
+
+/// A reload has begun: `RELOADING=1` and `MONOTONIC_USEC=` belong into one message.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(e) => tracing::debug!("sd_notify: {e}"),
+    }
+}
+
+/// `READY=1` ends a reload, also one that was refused.
+async fn answer_reloads(mut reloads: watch::Receiver<Option<ReloadStatus>>) {
+    while reloads.changed().await.is_ok() {
+        send(&[NotifyState::Ready]);
+    }
+    std::future::pending().await
+}
+
+/// Feeds the watchdog while the supervisor's heart beats.
+async fn watchdog(heartbeat: &Heartbeat) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut tick = tokio::time::interval((timeout / 3).max(Duration::from_millis(100)));
+    loop {
+        tick.tick().await;
+        // The supervisor beats every five seconds at rest.
+        if heartbeat.age() < timeout.max(Duration::from_secs(10)) {
+            send(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+struct Notify {
+    snapshots: Snapshots,
+    ready: bool,
+    status: String,
+    started: Instant,
+}
+
+impl Notify {
+    /// Says `READY=1` when that is so, and a line of `STATUS=` whenever it has changed.
+    async fn follow(&mut self) {
+        let mut directory = self.snapshots.directory();
+        loop {
+            let now = directory.borrow_and_update().clone();
+            let mut views = now.views();
+            for view in &mut views {
+                view.mark_unchanged();
+            }
+            let deadline = self.look(&now);
+            let mut changes: FuturesUnordered<_> =
+                views.iter_mut().map(|view| view.changed()).collect();
+            tokio::select! {
+                changed = directory.changed() => if changed.is_err() {
+                    return std::future::pending().await;
+                },
+                Some(_) = changes.next() => {}
+                () = at(deadline) => {}
+            }
+            // A tunnel whose task was restarted has another view: the directory tells in time.
+            let gap = if self.ready { STATUS_GAP } else { Duration::from_millis(20) };
+            tokio::time::sleep(gap).await;
+        }
+    }
+
+    /// Returns when to look again although nothing has changed.
+    fn look(&mut self, directory: &crate::supervisor::Directory) -> Option<Instant> {
+        let daemon = directory.daemon()?;
+        let tunnels = directory.tunnels();
+        let deadline = self.started + daemon.start_timeout;
+        let late = daemon.ready_when == ReadyWhen::Settled && Instant::now() >= deadline;
+        let status = summary(&tunnels, unix_ms(std::time::SystemTime::now()));
+        if !self.ready && (late || readiness::holds(daemon.ready_when, &tunnels)) {
+            self.ready = true;
+            self.snapshots.set_ready();
+            send(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            tracing::info!(message_id = events::READY, "ready: {status}");
+        } else if status != self.status {
+            send(&[NotifyState::Status(&status)]);
+        }
+        self.status = status;
+        (!self.ready && daemon.ready_when == ReadyWhen::Settled).then_some(deadline)
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

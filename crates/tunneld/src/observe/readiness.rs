@@ -1,0 +1,71 @@
+//! Whether the daemon counts as started.
+
+use tunneld_core::config::ReadyWhen;
+use tunneld_core::status::{Phase, TunnelStatus};
+
+/// Whether `ready_when` holds. Tunnels that are not wanted do not count.
+pub(crate) fn holds(ready_when: ReadyWhen, tunnels: &[TunnelStatus]) -> bool {
+    let mut wanted = tunnels
+        .iter()
+        .filter(|t| t.phase != Phase::Stopped)
+        .peekable();
+    if wanted.peek().is_none() {
+        return true;
+    }
+    match ready_when {
+        ReadyWhen::Settled => wanted.all(settled),
+        ReadyWhen::All => wanted.all(|t| t.phase == Phase::Up),
+        ReadyWhen::Any => wanted.any(|t| t.phase == Phase::Up),
+    }
+}
+
+/// Up, or failed once: it is known how it is.
+fn settled(tunnel: &TunnelStatus) -> bool {
+    match tunnel.phase {
+        Phase::Up | Phase::Degraded | Phase::Waiting | Phase::Blocked | Phase::Stopped => true,
+        Phase::Connecting => tunnel.attempts > 1,
+        Phase::Idle => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnel(phase: Phase, attempts: u32) -> TunnelStatus {
+        TunnelStatus {
+            name: "t".parse().unwrap(),
+            phase,
+            since_unix_ms: 0,
+            destination: String::new(),
+            attempts,
+            sessions: 0,
+            failure: None,
+            retry_at_unix_ms: None,
+            session: None,
+            forwards: vec![],
+            warnings: vec![],
+        }
+    }
+
+    #[test]
+    fn each_setting_means_what_it_says() {
+        use Phase::*;
+        use ReadyWhen::*;
+        let cases = [
+            (vec![(Connecting, 1)], [false, false, false]),
+            (vec![(Connecting, 2)], [true, false, false]),
+            (vec![(Up, 0), (Waiting, 1)], [true, false, true]),
+            (vec![(Up, 0), (Connecting, 1)], [false, false, true]),
+            (vec![(Up, 0), (Stopped, 0)], [true, true, true]),
+            (vec![(Blocked, 1), (Degraded, 0)], [true, false, false]),
+            (vec![(Idle, 0)], [false, false, false]),
+            (vec![], [true, true, true]),
+        ];
+        for (tunnels, expected) in cases {
+            let status: Vec<_> = tunnels.iter().map(|(p, n)| tunnel(*p, *n)).collect();
+            let got = [Settled, All, Any].map(|when| holds(when, &status));
+            assert_eq!(got, expected, "{tunnels:?}");
+        }
+    }
+}

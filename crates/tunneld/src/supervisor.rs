@@ -1,0 +1,405 @@
+//! Owns the tunnels: starts their tasks, applies plans, and notices when a task dies.
+//!
+//! One command after the other: a reload that comes while another runs waits its turn.
+
+mod control;
+mod heartbeat;
+mod snapshots;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tunneld_core::backoff::Backoff;
+use tunneld_core::config::{Config, TunnelSpec};
+use tunneld_core::events;
+use tunneld_core::name::TunnelName;
+use tunneld_core::plan::{self, Plan, PlanAction};
+use tunneld_core::status::ReloadStatus;
+
+use crate::config_file::{self, LoadError, Loaded};
+use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
+use crate::tunnel::{self, Surroundings, View};
+
+pub(crate) use control::Control;
+pub(crate) use heartbeat::Heartbeat;
+pub(crate) use snapshots::{Directory, Snapshots};
+
+/// How many commands may wait for the supervisor, and for a tunnel.
+const QUEUE: usize = 32;
+/// The longest that the supervisor sleeps, so that its heart is seen to beat.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What the supervisor is told.
+pub(crate) enum Command {
+    /// Read the file and apply it; `reply` is for whoever asked.
+    Reload {
+        /// Only say what would happen.
+        dry_run: bool,
+        /// Where the answer goes; nobody waits for the answer to a signal.
+        reply: Option<oneshot::Sender<Result<Reloaded, ApiError>>>,
+    },
+    /// A command for one tunnel.
+    Tunnel {
+        /// Which.
+        name: TunnelName,
+        /// What.
+        command: TunnelCommand,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+    /// Every tunnel tries now.
+    RetryNow,
+}
+
+/// One tunnel's task, from the outside.
+struct Slot {
+    spec: TunnelSpec,
+    commands: mpsc::Sender<tunnel::Command>,
+    view: watch::Receiver<View>,
+    /// The delays between the deaths of the task.
+    deaths: Backoff,
+    /// When a task that died is started again.
+    reborn_at: Option<Instant>,
+}
+
+/// The supervisor's state.
+pub(crate) struct Supervisor {
+    path: PathBuf,
+    config: Config,
+    surroundings: Surroundings,
+    slots: BTreeMap<TunnelName, Slot>,
+    tasks: JoinSet<()>,
+    names: HashMap<Id, TunnelName>,
+    directory: watch::Sender<Directory>,
+    last_reload: watch::Sender<Option<ReloadStatus>>,
+    heartbeat: Arc<Heartbeat>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// What the rest of the daemon holds of the supervisor.
+pub(crate) struct Handles {
+    pub(crate) control: Control,
+    pub(crate) heartbeat: Arc<Heartbeat>,
+    pub(crate) reloads: watch::Receiver<Option<ReloadStatus>>,
+}
+
+impl Supervisor {
+    /// A supervisor of what was read from `path`.
+    pub(crate) fn new(
+        path: PathBuf,
+        loaded: Loaded,
+        surroundings: Surroundings,
+    ) -> (Supervisor, Handles) {
+        let (sender, commands) = mpsc::channel(QUEUE);
+        let (directory, directory_receiver) = watch::channel(Directory::default());
+        let (last_reload, reloads) = watch::channel(None);
+        let heartbeat = Arc::new(Heartbeat::new());
+        let snapshots = Snapshots::new(&path, directory_receiver, reloads.clone());
+        let supervisor = Supervisor {
+            path,
+            config: loaded.config,
+            surroundings,
+            slots: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            names: HashMap::new(),
+            directory,
+            last_reload,
+            heartbeat: Arc::clone(&heartbeat),
+            commands,
+        };
+        let handles = Handles {
+            control: Control::new(sender, snapshots),
+            heartbeat,
+            reloads,
+        };
+        (supervisor, handles)
+    }
+
+    /// Runs until `shutdown`, and then until every tunnel has come to its end.
+    pub(crate) async fn run(mut self) {
+        for spec in self.config.tunnels.clone().into_values() {
+            self.spawn(spec);
+        }
+        self.publish();
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            self.heartbeat.beat();
+            let rebirth = self.slots.values().filter_map(|s| s.reborn_at).min();
+            tokio::select! {
+                () = self.surroundings.shutdown.cancelled() => break,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command).await,
+                    None => break,
+                },
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
+                    self.task_ended(done);
+                }
+                () = at(rebirth), if rebirth.is_some() => self.rebirth(),
+                _ = beat.tick() => {}
+            }
+        }
+        self.surroundings.shutdown.cancel();
+        // The heart of a daemon that stops need not beat: systemd watches the stop by its timeout.
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Reload { dry_run, reply } => {
+                let answer = self.reload(dry_run).await;
+                if let Some(reply) = reply {
+                    // Whoever asked may have gone; what was done is done and logged.
+                    let _ = reply.send(answer);
+                }
+            }
+            Command::Tunnel {
+                name,
+                command,
+                reply,
+            } => {
+                let told = match command {
+                    TunnelCommand::Start => tunnel::Command::Start,
+                    TunnelCommand::Stop => tunnel::Command::Stop,
+                    TunnelCommand::Restart => tunnel::Command::Restart,
+                };
+                let _ = reply.send(self.tell(&name, told));
+            }
+            Command::RetryNow => {
+                for name in self.slots.keys().cloned().collect::<Vec<_>>() {
+                    // One that is too busy to hear is not asleep.
+                    let _ = self.tell(&name, tunnel::Command::RetryNow);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, name: &TunnelName, command: tunnel::Command) -> Result<(), ApiError> {
+        let Some(slot) = self.slots.get_mut(name) else {
+            let message = format!("no tunnel `{name}`");
+            return Err(ApiError::new(ErrorKind::NoSuchTunnel, message));
+        };
+        if slot.reborn_at.is_some() {
+            slot.reborn_at = Some(Instant::now());
+            return Ok(());
+        }
+        slot.commands
+            .try_send(command)
+            .map_err(|_| ApiError::new(ErrorKind::Busy, format!("tunnel `{name}` is busy; try again")))
+    }
+
+    fn spawn(&mut self, spec: TunnelSpec) {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        let (view_sender, view) = watch::channel(View::idle(&spec));
+        let deaths = Backoff::new(&spec.reconnect);
+        let slot = Slot {
+            spec: spec.clone(),
+            commands,
+            view,
+            deaths,
+            reborn_at: None,
+        };
+        let drain_timeout = self.config.daemon.drain_timeout;
+        let name = spec.name.clone();
+        let task = tunnel::run(
+            spec,
+            drain_timeout,
+            self.surroundings.clone(),
+            receiver,
+            view_sender,
+        );
+        let handle = self.tasks.spawn(task);
+        self.names.insert(handle.id(), name.clone());
+        match self.slots.get_mut(&name) {
+            // A task that died: its delays go on from where they were.
+            Some(old) => {
+                old.commands = slot.commands;
+                old.view = slot.view;
+                old.reborn_at = None;
+            }
+            None => {
+                self.slots.insert(name, slot);
+            }
+        }
+    }
+
+    fn task_ended(&mut self, done: Result<(Id, ()), JoinError>) {
+        let (id, panicked) = match done {
+            Ok((id, ())) => (id, false),
+            Err(e) => (e.id(), true),
+        };
+        let Some(name) = self.names.remove(&id) else {
+            return;
+        };
+        // A tunnel that was removed ends by itself.
+        let Some(slot) = self.slots.get_mut(&name).filter(|_| panicked) else {
+            return;
+        };
+        let delay = slot.deaths.next_delay();
+        slot.reborn_at = Some(Instant::now() + delay);
+        tracing::error!(
+            message_id = events::TUNNEL_PANICKED,
+            tunnel = %name,
+            "the tunnel's task failed and starts again in {:.1}s: a bug in tunneld",
+            delay.as_secs_f64()
+        );
+    }
+
+    fn rebirth(&mut self) {
+        let now = Instant::now();
+        let due = |slot: &&Slot| slot.reborn_at.is_some_and(|at| at <= now);
+        let specs: Vec<TunnelSpec> = self
+            .slots
+            .values()
+            .filter(due)
+            .map(|s| s.spec.clone())
+            .collect();
+        for spec in specs {
+            self.spawn(spec);
+        }
+        self.publish();
+    }
+
+    /// Read, check, compare, apply: all or nothing.
+    async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, ApiError> {
+        let outcome = self.read_and_plan().await;
+        let answer = match outcome {
+            Ok((loaded, plan)) => {
+                if !dry_run {
+                    self.apply(loaded.config, &plan);
+                }
+                Ok(Reloaded { dry_run, plan })
+            }
+            Err(error) => Err(refused(error)),
+        };
+        if !dry_run {
+            self.note_reload(&answer);
+        }
+        answer
+    }
+
+    async fn read_and_plan(&self) -> Result<(Loaded, Plan), LoadError> {
+        let (path, old) = (self.path.clone(), self.config.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let loaded = config_file::load(&path)?;
+            let plan = plan::diff(&old, &loaded.config);
+            let touched: Vec<&TunnelName> = plan
+                .tunnels
+                .iter()
+                .filter(|c| matches!(c.action, PlanAction::Start | PlanAction::Replace))
+                .map(|c| &c.tunnel)
+                .collect();
+            let problems = loaded.check_files(|spec| touched.contains(&&spec.name));
+            match problems.is_empty() {
+                true => Ok((loaded, plan)),
+                false => Err(LoadError::Bad(Box::new(problems))),
+            }
+        });
+        match read.await {
+            Ok(result) => result,
+            Err(_) => Err(LoadError::Unreadable {
+                path: self.path.clone(),
+                reason: "reading it was interrupted".to_owned(),
+            }),
+        }
+    }
+
+    fn apply(&mut self, config: Config, plan: &Plan) {
+        let drain_timeout = config.daemon.drain_timeout;
+        self.config = config;
+        // What stops first gives up its listening places before others ask for them.
+        let mut changes: Vec<_> = plan.tunnels.iter().collect();
+        changes.sort_by_key(|change| change.action);
+        for change in changes {
+            let spec = self.config.tunnels.get(&change.tunnel).cloned();
+            match (spec, self.slots.contains_key(&change.tunnel)) {
+                (None, _) => {
+                    // Without its commands the task stops in good order, and ends.
+                    self.slots.remove(&change.tunnel);
+                }
+                (Some(spec), false) => self.spawn(spec),
+                (Some(spec), true) => self.respec(spec, drain_timeout),
+            }
+        }
+        self.publish();
+    }
+
+    fn respec(&mut self, spec: TunnelSpec, drain_timeout: Duration) {
+        let Some(slot) = self.slots.get_mut(&spec.name) else {
+            return;
+        };
+        slot.spec = spec.clone();
+        let name = spec.name.clone();
+        let command = tunnel::Command::Apply {
+            spec: Box::new(spec),
+            drain_timeout,
+        };
+        if slot.reborn_at.is_none() && slot.commands.try_send(command).is_err() {
+            tracing::error!(tunnel = %name, "the tunnel does not take its new configuration: a bug in tunneld");
+        }
+    }
+
+    fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {
+        let error = answer.as_ref().err().map(|e| e.message.clone());
+        match answer {
+            Ok(Reloaded { plan, .. }) => {
+                tracing::info!(
+                    message_id = events::RELOADED,
+                    started = plan.count(PlanAction::Start),
+                    replaced = plan.count(PlanAction::Replace),
+                    adjusted = plan.count(PlanAction::Adjust),
+                    stopped = plan.count(PlanAction::Stop),
+                    unchanged = plan.count(PlanAction::Keep),
+                    "configuration reloaded"
+                );
+                if !plan.needs_restart.is_empty() {
+                    let keys = plan.needs_restart.join(", ");
+                    tracing::warn!("changed in [daemon] and in force only after a restart: {keys}");
+                }
+            }
+            Err(e) => {
+                let report = e.report.as_deref().unwrap_or_default();
+                tracing::error!(
+                    message_id = events::RELOAD_REFUSED,
+                    "reload refused, the running configuration is unchanged: {}\n{report}",
+                    e.message
+                );
+            }
+        }
+        self.last_reload.send_replace(Some(ReloadStatus {
+            at_unix_ms: tunnel::unix_ms(std::time::SystemTime::now()),
+            ok: error.is_none(),
+            error,
+        }));
+    }
+
+    fn publish(&self) {
+        let views = self.slots.iter().map(|(n, s)| (n.clone(), s.view.clone()));
+        self.directory
+            .send_replace(Directory::new(views.collect(), self.config.daemon.clone()));
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn refused(error: LoadError) -> ApiError {
+    let (diagnostics, report) = match &error {
+        LoadError::Bad(diagnostics) => (diagnostics.to_json_items(), diagnostics.render(false)),
+        LoadError::Unreadable { .. } => (Vec::new(), error.render(false)),
+    };
+    ApiError {
+        kind: ErrorKind::BadConfig,
+        message: error.summary(),
+        diagnostics,
+        report: Some(report),
+    }
+}

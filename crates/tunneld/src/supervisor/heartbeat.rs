@@ -1,0 +1,32 @@
+//! Whether the supervisor is alive: it says so itself, and others look.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// When the supervisor last came round its loop.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    born: Instant,
+    millis: AtomicU64,
+}
+
+impl Heartbeat {
+    pub(crate) fn new() -> Self {
+        Heartbeat {
+            born: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
+    }
+
+    /// The supervisor is here.
+    pub(super) fn beat(&self) {
+        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Release);
+    }
+
+    /// How long ago that was.
+    pub(crate) fn age(&self) -> Duration {
+        let beat = Duration::from_millis(self.millis.load(Ordering::Acquire));
+        self.born.elapsed().saturating_sub(beat)
+    }
+}

@@ -1,0 +1,103 @@
+//! What is to be seen of the tunnels: snapshots, which anybody may take at any time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tunneld_core::config::DaemonConfig;
+use tunneld_core::name::TunnelName;
+use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
+
+use crate::tunnel::{View, unix_ms};
+
+/// Every tunnel, and where its view is.
+#[derive(Clone, Default)]
+pub(crate) struct Directory {
+    views: Arc<BTreeMap<TunnelName, watch::Receiver<View>>>,
+    daemon: Option<DaemonConfig>,
+}
+
+impl Directory {
+    pub(super) fn new(
+        views: BTreeMap<TunnelName, watch::Receiver<View>>,
+        daemon: DaemonConfig,
+    ) -> Self {
+        Directory {
+            views: Arc::new(views),
+            daemon: Some(daemon),
+        }
+    }
+
+    /// The views, for waiting on their changes.
+    pub(crate) fn views(&self) -> Vec<watch::Receiver<View>> {
+        self.views.values().cloned().collect()
+    }
+
+    /// The status of each.
+    pub(crate) fn tunnels(&self) -> Vec<TunnelStatus> {
+        self.views.values().map(|v| v.borrow().status()).collect()
+    }
+
+    /// `[daemon]` as it is in force; `None` before the first tunnel was started.
+    pub(crate) fn daemon(&self) -> Option<&DaemonConfig> {
+        self.daemon.as_ref()
+    }
+}
+
+/// Takes snapshots of the daemon.
+#[derive(Clone)]
+pub(crate) struct Snapshots {
+    config: String,
+    started: SystemTime,
+    ready: Arc<AtomicBool>,
+    directory: watch::Receiver<Directory>,
+    last_reload: watch::Receiver<Option<ReloadStatus>>,
+}
+
+impl Snapshots {
+    pub(super) fn new(
+        path: &Path,
+        directory: watch::Receiver<Directory>,
+        last_reload: watch::Receiver<Option<ReloadStatus>>,
+    ) -> Self {
+        Snapshots {
+            config: path.display().to_string(),
+            started: SystemTime::now(),
+            ready: Arc::default(),
+            directory,
+            last_reload,
+        }
+    }
+
+    /// Every tunnel, for waiting on changes.
+    pub(crate) fn directory(&self) -> watch::Receiver<Directory> {
+        self.directory.clone()
+    }
+
+    /// Whether `ready_when` has held.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// The names of the tunnels.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let directory = self.directory.borrow();
+        directory.views.keys().map(ToString::to_string).collect()
+    }
+
+    /// The whole daemon.
+    pub(crate) fn daemon(&self) -> DaemonStatus {
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_unix_ms: unix_ms(self.started),
+            config: self.config.clone(),
+            ready: self.ready.load(Ordering::Acquire),
+            last_reload: self.last_reload.borrow().clone(),
+            tunnels: self.directory.borrow().tunnels(),
+        }
+    }
+}

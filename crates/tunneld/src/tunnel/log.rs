@@ -1,0 +1,191 @@
+//! The log lines of one tunnel: once a change, and repeats at widening intervals.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tunneld_core::config::TunnelSpec;
+use tunneld_core::events;
+use tunneld_core::failure::{Class, Failure};
+use tunneld_core::lifecycle::Lifecycle;
+use tunneld_core::name::TunnelName;
+use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::status::Phase;
+use tunneld_ssh::Session;
+
+/// Remembers what was said.
+pub(super) struct Log {
+    tunnel: TunnelName,
+    host: String,
+    started: Instant,
+    /// Since when there has been no session.
+    down_since: Instant,
+    failures: Repeats,
+}
+
+impl Log {
+    pub(super) fn new(spec: &TunnelSpec) -> Self {
+        let now = Instant::now();
+        Log {
+            tunnel: spec.name.clone(),
+            host: host(spec),
+            started: now,
+            down_since: now,
+            failures: Repeats::default(),
+        }
+    }
+
+    pub(super) fn spec(&mut self, spec: &TunnelSpec) {
+        self.host = host(spec);
+    }
+
+    pub(super) fn established(&mut self, session: &Session, attempts: u32) {
+        tracing::debug!(
+            tunnel = %self.tunnel,
+            host = %self.host,
+            peer = %session.peer(),
+            attempt = attempts,
+            facts = ?session.facts(),
+            "session established"
+        );
+    }
+
+    pub(super) fn replaced(&self) {
+        tracing::info!(
+            message_id = events::SESSION_REPLACED,
+            tunnel = %self.tunnel,
+            host = %self.host,
+            "session replaced by a new one"
+        );
+    }
+
+    /// A session could not be made, or has ended: the next attempt comes after `delay`.
+    pub(super) fn down(&mut self, life: &Lifecycle, delay: Duration) {
+        let Some(failure) = life.failure() else {
+            return;
+        };
+        let attempts = life.attempts();
+        if matches!(life.phase(), Phase::Up | Phase::Degraded) {
+            return self.not_replaced(failure, delay);
+        }
+        if attempts == 0 {
+            self.down_since = Instant::now();
+        }
+        let text = format!("{}: {}", failure.stage, failure.cause);
+        match self.failures.say(&text, self.started.elapsed()) {
+            Say::First => self.first(failure, attempts, delay),
+            Say::Summary { .. } => self.still(failure, attempts),
+            Say::Nothing => tracing::debug!(
+                tunnel = %self.tunnel,
+                stage = %failure.stage,
+                class = %failure.class,
+                cause = %failure.cause,
+                attempt = attempts,
+                "attempt failed, next in {}", seconds(delay)
+            ),
+        }
+    }
+
+    /// The old session serves on, and people should know that the new one is not there.
+    fn not_replaced(&self, failure: &Failure, delay: Duration) {
+        tracing::warn!(
+            tunnel = %self.tunnel,
+            host = %self.host,
+            stage = %failure.stage,
+            class = %failure.class,
+            cause = %failure.cause,
+            "session not replaced, the old one serves on; next try in {}", seconds(delay)
+        );
+    }
+
+    fn first(&self, failure: &Failure, attempts: u32, delay: Duration) {
+        let hint = failure.hint.as_deref().unwrap_or_default();
+        match failure.class {
+            Class::Transient => tracing::warn!(
+                message_id = events::TUNNEL_DOWN,
+                tunnel = %self.tunnel,
+                host = %self.host,
+                stage = %failure.stage,
+                class = %failure.class,
+                cause = %failure.cause,
+                attempt = attempts,
+                hint,
+                "tunnel down, retrying in {}", seconds(delay)
+            ),
+            Class::Blocked => tracing::error!(
+                message_id = events::TUNNEL_BLOCKED,
+                tunnel = %self.tunnel,
+                host = %self.host,
+                stage = %failure.stage,
+                class = %failure.class,
+                cause = %failure.cause,
+                attempt = attempts,
+                hint,
+                "tunnel blocked, next try in {}", seconds(delay)
+            ),
+        }
+    }
+
+    fn still(&self, failure: &Failure, attempts: u32) {
+        let down_for = Duration::from_secs(self.down_since.elapsed().as_secs());
+        tracing::warn!(
+            message_id = events::TUNNEL_STILL_DOWN,
+            tunnel = %self.tunnel,
+            host = %self.host,
+            stage = %failure.stage,
+            class = %failure.class,
+            cause = %failure.cause,
+            attempt = attempts,
+            down_for = %humantime::format_duration(down_for),
+            "still down"
+        );
+    }
+
+    /// The tunnel has come to another phase.
+    pub(super) fn phase(&mut self, life: &Lifecycle, before: Phase, after: Phase) {
+        match after {
+            Phase::Up => {
+                self.failures.clear();
+                let after = self.down_since.elapsed().as_secs_f64();
+                tracing::info!(
+                    message_id = events::TUNNEL_UP,
+                    tunnel = %self.tunnel,
+                    host = %self.host,
+                    after = %format_args!("{after:.1}s"),
+                    "tunnel up"
+                );
+            }
+            Phase::Degraded => {
+                let cause = life.failure().map(|f| f.cause.as_str());
+                tracing::warn!(
+                    message_id = events::TUNNEL_DEGRADED,
+                    tunnel = %self.tunnel,
+                    host = %self.host,
+                    stage = "forward",
+                    cause = cause.unwrap_or_default(),
+                    "tunnel degraded: connected, but a forward is not in place"
+                );
+            }
+            Phase::Stopped if before != Phase::Idle => tracing::info!(
+                message_id = events::TUNNEL_STOPPED,
+                tunnel = %self.tunnel,
+                "tunnel stopped"
+            ),
+            Phase::Connecting if matches!(before, Phase::Idle | Phase::Stopped) => {
+                self.down_since = Instant::now();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn host(spec: &TunnelSpec) -> String {
+    format!("{}:{}", spec.target.host, spec.target.port)
+}
+
+/// `8s`, `0.5s`, `1m`.
+fn seconds(delay: Duration) -> String {
+    match delay.as_secs_f64() {
+        s if s < 10.0 => format!("{s:.1}s"),
+        _ => humantime::format_duration(Duration::from_secs(delay.as_secs())).to_string(),
+    }
+}

@@ -1,0 +1,407 @@
+//! One tunnel's task: performs what its lifecycle decides.
+//!
+//! The task owns the tunnel's sessions and its forwards, whose listening places outlive the
+//! sessions. It hears commands, and publishes one value: what there is to see of it.
+
+mod forwards;
+mod log;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tunneld_core::config::TunnelSpec;
+use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::lifecycle::{Action, Event, Lifecycle};
+use tunneld_core::status::Phase;
+use tunneld_ssh::forward::{Context, Limits};
+use tunneld_ssh::{Opener, Session};
+
+use crate::inject::Inject;
+use crate::pacing::Pacing;
+use forwards::Forwards;
+use log::Log;
+pub(crate) use view::{View, unix_ms};
+
+/// What a tunnel is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The file says something else now.
+    Apply {
+        /// What it says.
+        spec: Box<TunnelSpec>,
+        /// `drain_timeout`.
+        drain_timeout: Duration,
+    },
+    /// Come up.
+    Start,
+    /// Go down, until told to start.
+    Stop,
+    /// Make a new session now.
+    Restart,
+    /// Try now, or show a sign of life.
+    RetryNow,
+}
+
+/// What a tunnel is given.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    /// The budget of attempts to each host.
+    pub(crate) pacing: Pacing,
+    /// Stop in good order, and end.
+    pub(crate) shutdown: CancellationToken,
+    /// End at once.
+    pub(crate) abort: CancellationToken,
+    /// Faults that a test asked for.
+    pub(crate) inject: Inject,
+}
+
+/// The task of a tunnel. Returns after `shutdown`, or when nobody can command it any more.
+pub(crate) async fn run(
+    spec: TunnelSpec,
+    drain_timeout: Duration,
+    surroundings: Surroundings,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<View>,
+) {
+    let enabled = spec.enabled;
+    let mut tunnel = Tunnel::new(spec, drain_timeout, surroundings, commands, view);
+    let first = if enabled { Event::Start } else { Event::Stop };
+    tunnel.on(first).await;
+    tunnel.live().await;
+    tunnel.on(Event::Stop).await;
+    tunnel.publish();
+}
+
+struct Tunnel {
+    spec: TunnelSpec,
+    surroundings: Surroundings,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<View>,
+    life: Lifecycle,
+    log: Log,
+    session: Option<Session>,
+    sessions: u64,
+    /// Where the forwards find the session.
+    slot: watch::Sender<Option<Opener>>,
+    limits: watch::Sender<Limits>,
+    news: Arc<Notify>,
+    forwards: Forwards,
+    attempt: Option<AbortOnDropHandle<Result<Session, Failure>>>,
+    retry_at: Option<Instant>,
+    /// The session is replaced for what it left behind in memory, not for where it goes: its
+    /// connections may take all the time they need.
+    worn: bool,
+    /// Replaced sessions that still carry connections.
+    draining: JoinSet<()>,
+}
+
+/// What woke the task up.
+enum Wake {
+    Shutdown,
+    Command(Option<Command>),
+    Attempt(Result<Result<Session, Failure>, JoinError>),
+    Ended(Failure),
+    Worn,
+    Due,
+    News,
+    ForwardGone,
+    Drained,
+}
+
+impl Tunnel {
+    fn new(
+        spec: TunnelSpec,
+        drain_timeout: Duration,
+        surroundings: Surroundings,
+        commands: mpsc::Receiver<Command>,
+        view: watch::Sender<View>,
+    ) -> Self {
+        let limits = Limits {
+            stall_timeout: spec.stall_timeout,
+            drain_timeout,
+        };
+        Tunnel {
+            life: Lifecycle::new(&spec.reconnect),
+            log: Log::new(&spec),
+            session: None,
+            sessions: 0,
+            slot: watch::Sender::new(None),
+            limits: watch::Sender::new(limits),
+            news: Arc::new(Notify::new()),
+            forwards: Forwards::default(),
+            attempt: None,
+            retry_at: None,
+            worn: false,
+            draining: JoinSet::new(),
+            spec,
+            surroundings,
+            commands,
+            view,
+        }
+    }
+
+    async fn live(&mut self) {
+        loop {
+            self.publish();
+            match self.wake().await {
+                Wake::Shutdown | Wake::Command(None) => return,
+                Wake::Command(Some(command)) => self.command(command).await,
+                Wake::Attempt(result) => self.attempted(result).await,
+                Wake::Ended(failure) => self.ended(failure).await,
+                Wake::Worn => {
+                    self.worn = true;
+                    self.on(Event::Replace).await;
+                }
+                Wake::Due => {
+                    self.retry_at = None;
+                    self.on(Event::Due).await;
+                }
+                Wake::News => self.look_at_forwards().await,
+                Wake::ForwardGone => {
+                    self.forwards.revive(&self.spec, &self.context());
+                    self.look_at_forwards().await;
+                }
+                Wake::Drained => {}
+            }
+        }
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let session = self.session.as_ref();
+        let retry_at = self.retry_at;
+        let may_replace = !self.life.is_attempting() && retry_at.is_none();
+        tokio::select! {
+            () = self.surroundings.shutdown.cancelled() => Wake::Shutdown,
+            command = self.commands.recv() => Wake::Command(command),
+            result = finished(&mut self.attempt), if self.attempt.is_some() => Wake::Attempt(result),
+            failure = ended(session), if session.is_some() => Wake::Ended(failure),
+            () = worn(session), if session.is_some() && may_replace => Wake::Worn,
+            () = due(retry_at), if retry_at.is_some() => Wake::Due,
+            () = self.news.notified() => Wake::News,
+            () = self.forwards.one_gone() => Wake::ForwardGone,
+            Some(_) = self.draining.join_next(), if !self.draining.is_empty() => Wake::Drained,
+        }
+    }
+
+    /// Tells the lifecycle what happened, and does what it decides.
+    async fn on(&mut self, event: Event) {
+        let before = self.life.phase();
+        let starts = matches!(event, Event::Start) && before != Phase::Up;
+        match self.life.on(event) {
+            Action::Nothing => {}
+            Action::Connect => {
+                if starts {
+                    self.forwards.apply(&self.spec, &self.context());
+                }
+                self.retry_at = None;
+                self.attempt = Some(self.connect());
+            }
+            Action::Wait(delay) => {
+                self.retry_at = Some(Instant::now() + delay);
+                self.log.down(&self.life, delay);
+            }
+            Action::Probe => {
+                if let Some(session) = &self.session {
+                    session.probe();
+                }
+            }
+            Action::Close => self.close().await,
+        }
+        let after = self.life.phase();
+        if before != after {
+            self.log.phase(&self.life, before, after);
+        }
+    }
+
+    fn connect(&self) -> AbortOnDropHandle<Result<Session, Failure>> {
+        let (spec, pacing) = (self.spec.clone(), self.surroundings.pacing.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let _turn = pacing.turn(&spec.target.host, spec.target.port).await;
+            tunneld_ssh::connect(&spec).await
+        }))
+    }
+
+    async fn attempted(&mut self, result: Result<Result<Session, Failure>, JoinError>) {
+        self.attempt = None;
+        let failure = match result {
+            Ok(Ok(session)) => return self.established(session).await,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::transient(
+                Stage::Session,
+                "the attempt itself failed: a bug in tunneld",
+            ),
+        };
+        self.on(Event::Failed(failure)).await;
+    }
+
+    async fn established(&mut self, session: Session) {
+        self.sessions += 1;
+        self.log.established(&session, self.life.attempts());
+        self.slot.send_replace(Some(session.opener()));
+        let old = self.session.replace(session);
+        if let Some(old) = old {
+            self.log.replaced();
+            self.drain(old);
+        }
+        // The forwards first, so that `up` is not said before they are in place.
+        self.look_at_forwards().await;
+        self.on(Event::Connected).await;
+    }
+
+    /// Lets the connections of a session that is replaced come to their end.
+    fn drain(&mut self, old: Session) {
+        let patience = match std::mem::take(&mut self.worn) {
+            true => Duration::MAX,
+            false => self.limits.borrow().drain_timeout,
+        };
+        self.draining.spawn(async move {
+            tokio::select! {
+                () = old.drained() => {}
+                _ = old.ended() => {}
+                () = tokio::time::sleep(patience) => {}
+            }
+            old.close().await;
+        });
+    }
+
+    async fn ended(&mut self, failure: Failure) {
+        let up_for = self
+            .session
+            .take()
+            .map(|session| session.since().elapsed())
+            .unwrap_or_default();
+        self.slot.send_replace(None);
+        self.on(Event::Ended { failure, up_for }).await;
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Apply {
+                spec,
+                drain_timeout,
+            } => self.apply(*spec, drain_timeout).await,
+            Command::Start => self.on(Event::Start).await,
+            Command::Stop => self.on(Event::Stop).await,
+            Command::Restart => {
+                // A stopped tunnel is started, as systemctl restart does.
+                self.on(Event::Start).await;
+                if !self.life.is_attempting() {
+                    self.on(Event::Replace).await;
+                }
+            }
+            Command::RetryNow => {
+                self.surroundings.inject.at_retry(&self.spec.name);
+                self.on(Event::RetryNow).await;
+            }
+        }
+    }
+
+    async fn apply(&mut self, spec: TunnelSpec, drain_timeout: Duration) {
+        let old = std::mem::replace(&mut self.spec, spec);
+        let limits = Limits {
+            stall_timeout: self.spec.stall_timeout,
+            drain_timeout,
+        };
+        self.limits.send_if_modified(|l| std::mem::replace(l, limits) != limits);
+        self.log.spec(&self.spec);
+        if self.spec.reconnect != old.reconnect {
+            self.life.set_reconnect(&self.spec.reconnect);
+        }
+        if self.spec.keepalive != old.keepalive
+            && let Some(session) = &mut self.session
+        {
+            session.set_keepalive(self.spec.keepalive);
+        }
+        let running = self.life.phase() != Phase::Stopped;
+        match (running, self.spec.enabled) {
+            (true, false) => self.on(Event::Stop).await,
+            (true, true) => {
+                self.forwards.apply(&self.spec, &self.context());
+                self.look_at_forwards().await;
+                if self.spec.target != old.target {
+                    self.on(Event::Replace).await;
+                }
+            }
+            // `stop` by command lasts until a reload too.
+            (false, true) => self.on(Event::Start).await,
+            (false, false) => {}
+        }
+    }
+
+    async fn look_at_forwards(&mut self) {
+        let broken = self.forwards.broken();
+        self.on(Event::Forwards(broken)).await;
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            tunnel: self.spec.name.clone(),
+            slot: self.slot.subscribe(),
+            limits: self.limits.subscribe(),
+            news: Arc::clone(&self.news),
+        }
+    }
+
+    /// Stop accepting, let connections finish within `drain_timeout`, say goodbye.
+    async fn close(&mut self) {
+        self.attempt = None;
+        self.retry_at = None;
+        self.publish();
+        let patience = self.limits.borrow().drain_timeout;
+        let abort = self.surroundings.abort.clone();
+        self.forwards.stop(patience, &abort).await;
+        self.slot.send_replace(None);
+        self.draining.abort_all();
+        if let Some(session) = self.session.take() {
+            tokio::select! {
+                () = session.close() => {}
+                () = abort.cancelled() => {}
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let view = View::of(self);
+        self.view.send_if_modified(|old| {
+            let changed = old.differs(&view);
+            *old = view;
+            changed
+        });
+    }
+}
+
+async fn finished(
+    attempt: &mut Option<AbortOnDropHandle<Result<Session, Failure>>>,
+) -> Result<Result<Session, Failure>, JoinError> {
+    match attempt {
+        Some(attempt) => attempt.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ended(session: Option<&Session>) -> Failure {
+    match session {
+        Some(session) => session.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn worn(session: Option<&Session>) {
+    match session {
+        Some(session) => session.worn().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,180 @@
+//! What there is to see of a tunnel.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use tunneld_core::config::ForwardKind;
+use tunneld_core::status::{
+    ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus,
+};
+use tunneld_ssh::Opener;
+use tunneld_ssh::forward::{Counters, Forward};
+
+use super::Tunnel;
+
+/// What a tunnel publishes: its status, and where the numbers come from that move all the time.
+#[derive(Clone)]
+pub(crate) struct View {
+    status: TunnelStatus,
+    counters: Vec<Arc<Counters>>,
+    opener: Option<Opener>,
+}
+
+impl View {
+    /// A tunnel whose task has not begun.
+    pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec) -> Self {
+        View {
+            status: TunnelStatus {
+                name: spec.name.clone(),
+                phase: Phase::Idle,
+                since_unix_ms: unix_ms(SystemTime::now()),
+                destination: destination(spec),
+                attempts: 0,
+                sessions: 0,
+                failure: None,
+                retry_at_unix_ms: None,
+                session: None,
+                forwards: Vec::new(),
+                warnings: Vec::new(),
+            },
+            counters: Vec::new(),
+            opener: None,
+        }
+    }
+
+    pub(super) fn of(tunnel: &Tunnel) -> Self {
+        let spec = &tunnel.spec;
+        let before = tunnel.view.borrow().status.clone();
+        let phase = match tunnel.life.phase() {
+            Phase::Up if !tunnel.forwards.settled() => Phase::Connecting,
+            phase => phase,
+        };
+        let since_unix_ms = match before.phase == phase {
+            true => before.since_unix_ms,
+            false => unix_ms(SystemTime::now()),
+        };
+        let opener = tunnel.session.as_ref().map(tunneld_ssh::Session::opener);
+        View {
+            status: TunnelStatus {
+                name: spec.name.clone(),
+                phase,
+                since_unix_ms,
+                destination: destination(spec),
+                attempts: tunnel.life.attempts(),
+                sessions: tunnel.sessions,
+                failure: tunnel.life.failure().cloned(),
+                retry_at_unix_ms: tunnel.retry_at.map(wall_clock),
+                session: tunnel.session.as_ref().map(session_status),
+                forwards: tunnel.forwards.iter().map(forward_status).collect(),
+                warnings: warnings(spec),
+            },
+            counters: tunnel
+                .forwards
+                .iter()
+                .map(|f| Arc::clone(f.counters()))
+                .collect(),
+            opener,
+        }
+    }
+
+    /// Whether anything but the moving numbers differs.
+    pub(super) fn differs(&self, other: &View) -> bool {
+        self.status != other.status
+    }
+
+    /// The status with the numbers of this moment.
+    pub(crate) fn status(&self) -> TunnelStatus {
+        let mut status = self.status.clone();
+        for (forward, counters) in status.forwards.iter_mut().zip(&self.counters) {
+            let counts = counters.snapshot();
+            forward.connections = ConnectionCounts {
+                open: counts.open,
+                total: counts.total,
+                refused: counts.refused,
+            };
+            forward.bytes_sent = counts.sent;
+            forward.bytes_received = counts.received;
+            forward.last_refusal = counts.last_refusal;
+        }
+        if let (Some(session), Some(opener)) = (&mut status.session, &self.opener) {
+            let micros = opener.round_trip().map(|took| took.as_micros());
+            session.round_trip_us = micros.and_then(|micros| u64::try_from(micros).ok());
+        }
+        status
+    }
+}
+
+fn destination(spec: &tunneld_core::config::TunnelSpec) -> String {
+    let target = &spec.target;
+    let host = &target.host;
+    match host.contains(':') {
+        true => format!("{}@[{host}]:{}", target.user, target.port),
+        false => format!("{}@{host}:{}", target.user, target.port),
+    }
+}
+
+fn warnings(spec: &tunneld_core::config::TunnelSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if spec.keepalive.interval.is_zero() {
+        warnings.push(
+            "keepalive is off (server_alive_interval = 0): a dead server may go unnoticed"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn session_status(session: &tunneld_ssh::Session) -> SessionStatus {
+    let facts = session.facts();
+    let fact = |pick: fn(&tunneld_ssh::Facts) -> &String| facts.map(pick).cloned().unwrap_or_default();
+    SessionStatus {
+        peer: session.peer().to_string(),
+        since_unix_ms: wall_clock(session.since()),
+        server: fact(|f| &f.server),
+        kex: fact(|f| &f.kex),
+        cipher: fact(|f| &f.cipher),
+        host_key: fact(|f| &f.host_key),
+        round_trip_us: None,
+    }
+}
+
+fn forward_status(forward: &Forward) -> ForwardStatus {
+    let spec = forward.spec();
+    let (kind, listen, connect) = match &spec.kind {
+        ForwardKind::Local(local) => (
+            "local",
+            local.listen.value.to_string(),
+            local.connect.to_string(),
+        ),
+    };
+    let state = forward.state().borrow().clone();
+    ForwardStatus {
+        name: spec.name,
+        kind: kind.to_owned(),
+        listen,
+        connect,
+        failure: state.and_then(Result::err),
+        connections: ConnectionCounts::default(),
+        bytes_sent: 0,
+        bytes_received: 0,
+        last_refusal: None,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment of the monotonic clock on the clock on the wall, to the hundredth of a second: so that
+/// one moment has one value, whenever it is asked for.
+fn wall_clock(at: Instant) -> u64 {
+    let (now, wall) = (Instant::now(), SystemTime::now());
+    let ahead = at.saturating_duration_since(now);
+    let behind = now.saturating_duration_since(at);
+    let time = wall + ahead;
+    let time = time.checked_sub(behind).unwrap_or(UNIX_EPOCH);
+    unix_ms(time + Duration::from_millis(5)) / 10 * 10
+}
