@@ -1,19 +1,4 @@
-//! tunneld keeps SSH tunnels up.
-//!
-//! The program wires what `tunneld-core` decides to what `tunneld-ssh` performs: it parses the
-//! command line, runs one command, and turns its end into an exit code.
-
-mod cli;
-mod config_file;
-mod control;
-mod daemon;
-mod exit;
-mod inject;
-mod observe;
-mod pacing;
-mod signals;
-mod supervisor;
-mod tunnel;
+//! The program `tunneld`: see the library of the same name.
 
 use std::process::ExitCode;
 
@@ -22,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main().into()
+    tunneld::main()
 }

@@ -83,7 +83,7 @@ impl Settings {
             server_alive_count_max: keys.take(
                 "server_alive_count_max",
                 problems,
-                |item, problems| item.number(1, 1_000, problems),
+                |item, problems| item.number(0, 1_000, problems),
             ),
             stall_timeout: keys.take("stall_timeout", problems, positive),
             enabled: keys.take("enabled", problems, |item, problems| item.truth(problems)),

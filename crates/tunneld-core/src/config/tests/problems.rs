@@ -241,7 +241,7 @@ fn a_number_out_of_range_says_the_range() {
 host = "db"
 local_forward = "5432:db:5432"
 port = 65536
-server_alive_count_max = 0
+server_alive_count_max = 1001
 reconnect = { multiplier = 0.5, jitter = 2 }
 "#,
         r"error: `port` wants a number from 1 to 65535, not `65536`
@@ -250,11 +250,11 @@ reconnect = { multiplier = 0.5, jitter = 2 }
 4 | port = 65536
   |        ^^^^^
 
-error: `server_alive_count_max` wants a number from 1 to 1000, not `0`
+error: `server_alive_count_max` wants a number from 0 to 1000, not `1001`
  --> /etc/tunneld/tunneld.toml:5:26
   |
-5 | server_alive_count_max = 0
-  |                          ^
+5 | server_alive_count_max = 1001
+  |                          ^^^^
 
 error: `reconnect.multiplier` wants a number from 1 to 100, not `0.5`
  --> /etc/tunneld/tunneld.toml:6:28

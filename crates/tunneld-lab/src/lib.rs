@@ -1,0 +1,32 @@
+//! An SSH server and a network to break on purpose.
+//!
+//! What tests, benchmarks and the demo need to run tunneld against real and broken servers. All of
+//! it blocks, so that a test is a plain `#[test]`; every wait has a deadline and says on failure
+//! what it saw instead.
+//!
+//! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
+//! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
+//! - [`daemon`]: the real `tunneld`, its log, its status and its commands
+//! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
+//! - [`pattern`]: deterministic bytes, and a way to compare long streams
+//! - [`notify`]: the receiving end of sd_notify
+//! - [`journal`]: a private systemd-journald
+//! - [`net`]: three network namespaces with a cable to cut
+//! - [`keys`]: throw-away keys
+//! - [`process`]: processes, their children and what they print
+
+// A harness that cannot do its work has to fail the test that asked for it, there and then.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+pub mod daemon;
+pub mod fault;
+pub mod journal;
+pub mod keys;
+pub mod net;
+pub mod notify;
+pub mod pattern;
+pub mod process;
+mod pump;
+pub mod server;
+pub mod sshd;
+pub mod target;

@@ -1,0 +1,266 @@
+//! Processes: what they print, their children, and signals to them.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+/// How long the harness rests between two looks at something that cannot wake it.
+pub const POLL: Duration = Duration::from_millis(8);
+
+/// Asks `look` again and again until it has an answer; `None` when `timeout` has passed.
+pub fn poll<T>(timeout: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The lines that a process printed so far, in a place where they can be waited for.
+#[derive(Clone, Default)]
+pub struct LineLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    lines: Mutex<Vec<String>>,
+    grew: Condvar,
+    sources: AtomicUsize,
+}
+
+impl LineLog {
+    /// Takes every line of `source` into the log, on a thread of its own, until `source` ends.
+    pub fn follow(&self, source: impl Read + Send + 'static) {
+        let log = self.clone();
+        log.shared.sources.fetch_add(1, Ordering::SeqCst);
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            // Bytes and not text: a line that is not UTF-8 must not end the capture.
+            while matches!(source.read_until(b'\n', &mut line), Ok(n) if n > 0) {
+                let text = String::from_utf8_lossy(&line);
+                log.push(text.trim_end_matches(['\r', '\n']).to_owned());
+                line.clear();
+            }
+            log.shared.sources.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+
+    /// Waits until every source has ended, so that the last words of a process that has exited
+    /// are in the log; whatever else holds its stderr is not waited for beyond `timeout`.
+    pub fn settle(&self, timeout: Duration) {
+        let ended = || self.shared.sources.load(Ordering::SeqCst) == 0;
+        poll(timeout, || ended().then_some(()));
+    }
+
+    fn push(&self, line: String) {
+        self.lock().push(line);
+        self.shared.grew.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.shared.lines.lock().unwrap()
+    }
+
+    /// Every line so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lock().clone()
+    }
+
+    /// Every line so far, as one text.
+    pub fn text(&self) -> String {
+        self.lock().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// How many lines there are: a place to wait from.
+    pub fn mark(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// How many lines contain `part`.
+    pub fn count(&self, part: &str) -> usize {
+        self.lock()
+            .iter()
+            .filter(|line| line.contains(part))
+            .count()
+    }
+
+    /// Waits until `found` sees something in the lines from `mark` on.
+    pub fn wait_from<T>(
+        &self,
+        mark: usize,
+        timeout: Duration,
+        mut found: impl FnMut(&[String]) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + timeout;
+        let mut lines = self.lock();
+        loop {
+            if let Some(value) = found(lines.get(mark..).unwrap_or_default()) {
+                return Some(value);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            lines = self.shared.grew.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// Waits for a line from `mark` on that contains `part`, and returns it.
+    pub fn wait_for_line(&self, mark: usize, part: &str, timeout: Duration) -> Option<String> {
+        self.wait_from(mark, timeout, |lines| {
+            lines.iter().find(|line| line.contains(part)).cloned()
+        })
+    }
+}
+
+/// A command that runs `argv`, below the words of `prefix` (`ip netns exec A`) where there are any.
+pub fn prefixed(prefix: &[String], program: impl AsRef<std::ffi::OsStr>) -> Command {
+    match prefix.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}
+
+/// Runs a command that has to succeed, and returns what it printed.
+///
+/// # Panics
+/// When it cannot be run or fails; the message has what it printed.
+pub fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"));
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\n{}",
+        output.status,
+        printed(&output)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command printed, both streams, for a message.
+pub fn printed(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Sends a signal; `false` when there is no such process.
+pub fn signal(pid: u32, signal: Signal) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+/// The processes whose parents lead up to `root`, without `root` itself.
+pub fn descendants(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .expect("cannot read /proc")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&above) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, p)| *p == above).map(|(c, _)| *c));
+        next += 1;
+    }
+    found.remove(0);
+    found
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid, 1)?.parse().ok()
+}
+
+/// A field of /proc/PID/stat behind the name: 0 is the state, 1 the parent.
+fn stat(pid: u32, field: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses can hold anything; what follows the last one is plain words.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(field).map(str::to_owned)
+}
+
+/// Stops a process and everything below it, so that the tree can no longer grow; the pids.
+pub fn freeze_tree(root: u32) -> Vec<u32> {
+    let mut stopped = Vec::new();
+    loop {
+        let mut tree = descendants(root);
+        tree.insert(0, root);
+        tree.retain(|pid| !stopped.contains(pid));
+        if tree.is_empty() {
+            return stopped;
+        }
+        for pid in &tree {
+            signal(*pid, Signal::STOP);
+        }
+        // The signal takes effect later than it is sent: until then a fork can still end.
+        for pid in &tree {
+            let running = || matches!(stat(*pid, 0).as_deref(), Some("R" | "S" | "D"));
+            poll(Duration::from_secs(2), || (!running()).then_some(()));
+        }
+        stopped.extend(tree);
+    }
+}
+
+/// Kills a process and everything below it, and leaves no child that was being made meanwhile.
+pub fn kill_tree(root: u32) {
+    for pid in freeze_tree(root) {
+        signal(pid, Signal::KILL);
+    }
+}
+
+/// Waits for a child to end.
+pub fn wait_exit(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
+    poll(timeout, || {
+        child.try_wait().expect("cannot wait for a child")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_can_be_waited_for_from_a_mark() {
+        let log = LineLog::default();
+        log.follow(&b"one\ntwo\xff\r\nthree"[..]);
+        let long = Duration::from_secs(10);
+        assert_eq!(log.wait_for_line(0, "three", long).unwrap(), "three");
+        assert_eq!(log.mark(), 3);
+        assert_eq!(log.lines()[1], "two\u{fffd}");
+        assert!(log.wait_for_line(1, "one", Duration::ZERO).is_none());
+    }
+
+    #[test]
+    fn a_frozen_tree_has_the_grandchildren_too() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sh -c 'sleep 1000 & wait' & wait"])
+            .spawn()
+            .unwrap();
+        let grown = poll(Duration::from_secs(10), || {
+            (descendants(child.id()).len() == 2).then_some(())
+        });
+        assert!(grown.is_some());
+        let tree = freeze_tree(child.id());
+        assert_eq!(tree.len(), 3);
+        for pid in tree {
+            assert!(signal(pid, Signal::KILL));
+        }
+        child.wait().unwrap();
+    }
+}

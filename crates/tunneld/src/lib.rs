@@ -1,0 +1,24 @@
+//! tunneld keeps SSH tunnels up.
+//!
+//! The program wires what `tunneld-core` decides to what `tunneld-ssh` performs: it parses the
+//! command line, runs one command, and turns its end into an exit code. It is a library only so
+//! that the demo can be the program too; [`main`] is all that it offers.
+
+mod cli;
+mod config_file;
+mod control;
+mod daemon;
+mod exit;
+mod inject;
+mod observe;
+mod pacing;
+mod signals;
+mod supervisor;
+mod tunnel;
+
+use std::process::ExitCode;
+
+/// Runs the command that the process's arguments ask for.
+pub fn main() -> ExitCode {
+    cli::main().into()
+}

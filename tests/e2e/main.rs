@@ -1,0 +1,1 @@
+//! The operator: commands, the file, reload, health, the journal. The real binary, a real sshd.

@@ -1,0 +1,1 @@
+//! What a tunnel survives. The real binary, a real sshd, a real network to cut.
