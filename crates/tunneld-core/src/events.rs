@@ -76,8 +76,16 @@ mod tests {
     fn every_event_has_an_id_of_its_own() {
         for (i, event) in ALL.iter().enumerate() {
             assert_eq!(event.id.len(), 32, "{}", event.name);
-            assert!(event.id.chars().all(|c| c.is_ascii_hexdigit()), "{}", event.name);
-            assert!(ALL[..i].iter().all(|other| other.id != event.id), "{}", event.name);
+            assert!(
+                event.id.chars().all(|c| c.is_ascii_hexdigit()),
+                "{}",
+                event.name
+            );
+            assert!(
+                ALL[..i].iter().all(|other| other.id != event.id),
+                "{}",
+                event.name
+            );
         }
     }
 }

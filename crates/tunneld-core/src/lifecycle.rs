@@ -221,7 +221,6 @@ impl Lifecycle {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,11 +324,18 @@ mod tests {
     #[test]
     fn a_broken_forward_is_degraded_and_says_which() {
         use Event::*;
-        let busy = Failure::transient(Stage::Forward, "cannot listen on 127.0.0.1:80: permission denied");
+        let busy = Failure::transient(
+            Stage::Forward,
+            "cannot listen on 127.0.0.1:80: permission denied",
+        );
         let life = script(&[
             (Start, Action::Connect, Phase::Connecting),
             (Connected, Action::Nothing, Phase::Up),
-            (Forwards(Some(busy.clone())), Action::Nothing, Phase::Degraded),
+            (
+                Forwards(Some(busy.clone())),
+                Action::Nothing,
+                Phase::Degraded,
+            ),
         ]);
         assert_eq!(life.failure(), Some(&busy));
         script(&[

@@ -71,12 +71,16 @@ impl Plan {
     }
 }
 
-/// Compares two configurations.
-pub fn diff(old: &Config, new: &Config) -> Plan {
+/// Compares two configurations. `stopped` says which tunnels were stopped by command: that lasts
+/// until a reload.
+pub fn diff(old: &Config, new: &Config, stopped: impl Fn(&TunnelName) -> bool) -> Plan {
     let mut tunnels = BTreeMap::new();
     for (name, before) in &old.tunnels {
         let change = match new.tunnels.get(name) {
             None => (PlanAction::Stop, vec!["no longer in the file".to_owned()]),
+            Some(after) if after.enabled && before.enabled && stopped(name) => {
+                (PlanAction::Start, vec!["was stopped by command".to_owned()])
+            }
             Some(after) => compare(before, after),
         };
         tunnels.insert(name.clone(), change);
@@ -127,6 +131,10 @@ fn compare(before: &TunnelSpec, after: &TunnelSpec) -> (PlanAction, Vec<String>)
         (true, true) => {}
     }
     let mut reasons = target_changes(&before.target, &after.target);
+    if before.target != after.target && reasons.is_empty() {
+        // Default keys that are written out now, or the other way round.
+        reasons.push("identity_file".to_owned());
+    }
     let replace = !reasons.is_empty();
     reasons.extend(limit_changes(before, after));
     reasons.extend(forward_changes(&before.forwards, &after.forwards));
@@ -151,7 +159,8 @@ macro_rules! changed {
 fn target_changes(before: &Target, after: &Target) -> Vec<String> {
     let mut out = Vec::new();
     changed!(out, before.host, after.host, "host", |v: &String| v.clone());
-    changed!(out, before.port, after.port, "port", |v: &u16| v.to_string());
+    changed!(out, before.port, after.port, "port", |v: &u16| v
+        .to_string());
     changed!(out, before.user, after.user, "user", |v: &String| v.clone());
     let files = |v: &Vec<crate::config::Sourced<std::path::PathBuf>>| {
         let shown: Vec<String> = v.iter().map(|p| p.value.display().to_string()).collect();
@@ -164,7 +173,13 @@ fn target_changes(before: &Target, after: &Target) -> Vec<String> {
         "identity_file",
         files
     );
-    changed!(out, before.known_hosts, after.known_hosts, "known_hosts", files);
+    changed!(
+        out,
+        before.known_hosts,
+        after.known_hosts,
+        "known_hosts",
+        files
+    );
     changed!(
         out,
         before.strict_host_key_checking,
@@ -182,7 +197,13 @@ fn limit_changes(before: &TunnelSpec, after: &TunnelSpec) -> Vec<String> {
     let mut out = Vec::new();
     let time = |v: &std::time::Duration| humantime::format_duration(*v).to_string();
     let (old, new) = (before, after);
-    changed!(out, old.connect_timeout, new.connect_timeout, "connect_timeout", time);
+    changed!(
+        out,
+        old.connect_timeout,
+        new.connect_timeout,
+        "connect_timeout",
+        time
+    );
     changed!(
         out,
         old.keepalive.interval,
@@ -197,7 +218,13 @@ fn limit_changes(before: &TunnelSpec, after: &TunnelSpec) -> Vec<String> {
         "server_alive_count_max",
         |v: &u32| v.to_string()
     );
-    changed!(out, old.stall_timeout, new.stall_timeout, "stall_timeout", time);
+    changed!(
+        out,
+        old.stall_timeout,
+        new.stall_timeout,
+        "stall_timeout",
+        time
+    );
     if old.reconnect != new.reconnect {
         out.push("reconnect".to_owned());
     }
@@ -243,33 +270,53 @@ mod tests {
     }
 
     fn actions(old: &str, new: &str) -> Vec<(String, PlanAction, String)> {
-        diff(&config(old), &config(new))
+        diff(&config(old), &config(new), |_| false)
             .tunnels
             .into_iter()
             .map(|c| (c.tunnel.to_string(), c.action, c.reasons.join("; ")))
             .collect()
     }
 
-    const DB: &str = "[tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"5432:localhost:5432\"\n";
+    const DB: &str =
+        "[tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"5432:localhost:5432\"\n";
 
     #[test]
     fn the_same_file_moved_about_changes_nothing() {
         let moved = format!("\n\n# a comment\n{DB}");
-        assert_eq!(actions(DB, &moved), [("db".to_owned(), PlanAction::Keep, String::new())]);
+        assert_eq!(
+            actions(DB, &moved),
+            [("db".to_owned(), PlanAction::Keep, String::new())]
+        );
     }
 
     #[test]
     fn each_kind_of_change_has_its_action_and_its_reason() {
         let cases = [
-            (DB.replace("\"a\"", "\"b\""), PlanAction::Replace, "host a → b"),
-            (format!("{DB}port = 23\n"), PlanAction::Replace, "port 22 → 23"),
+            (
+                DB.replace("\"a\"", "\"b\""),
+                PlanAction::Replace,
+                "host a → b",
+            ),
+            (
+                format!("{DB}port = 23\n"),
+                PlanAction::Replace,
+                "port 22 → 23",
+            ),
             (
                 format!("{DB}connect_timeout = \"5s\"\n"),
                 PlanAction::Adjust,
                 "connect_timeout 15s → 5s",
             ),
-            (format!("{DB}enabled = false\n"), PlanAction::Stop, "enabled = false"),
-            ("[tunnels]\n".to_owned(), PlanAction::Stop, "no longer in the file"),
+            (
+                format!("{DB}enabled = false\n"),
+                PlanAction::Stop,
+                "enabled = false",
+            ),
+            (
+                "[tunnels]\n".to_owned(),
+                PlanAction::Stop,
+                "no longer in the file",
+            ),
             (
                 DB.replace("localhost:5432\"", "replica:5432\""),
                 PlanAction::Adjust,
@@ -282,13 +329,25 @@ mod tests {
         }
         assert_eq!(
             actions("[tunnels]\n", DB),
-            [("db".to_owned(), PlanAction::Start, "new in the file".to_owned())]
+            [(
+                "db".to_owned(),
+                PlanAction::Start,
+                "new in the file".to_owned()
+            )]
         );
     }
 
     #[test]
     fn daemon_keys_that_need_a_restart_are_named() {
         let new = format!("[daemon]\nready_when = \"all\"\ndrain_timeout = \"3s\"\n{DB}");
-        assert_eq!(diff(&config(DB), &config(&new)).needs_restart, ["ready_when"]);
+        let plan = diff(&config(DB), &config(&new), |_| false);
+        assert_eq!(plan.needs_restart, ["ready_when"]);
+    }
+
+    #[test]
+    fn a_reload_starts_what_was_stopped_by_command_and_says_so() {
+        let plan = diff(&config(DB), &config(DB), |name| name.as_str() == "db");
+        assert_eq!(plan.tunnels[0].action, PlanAction::Start);
+        assert_eq!(plan.tunnels[0].reasons, ["was stopped by command"]);
     }
 }

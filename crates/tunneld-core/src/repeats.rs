@@ -24,10 +24,14 @@ pub enum Say {
     Nothing,
 }
 
-/// Remembers what was said last, and when.
+/// How many different messages are remembered: two causes that take turns are no news either.
+const REMEMBERED: usize = 8;
+
+/// Remembers what was said, and when.
 #[derive(Debug, Default)]
 pub struct Repeats {
-    last: Option<Said>,
+    /// The latest last.
+    said: Vec<Said>,
 }
 
 #[derive(Debug)]
@@ -41,30 +45,40 @@ struct Said {
 impl Repeats {
     /// Decides about `text` at `now`, a time that only has to go forward.
     pub fn say(&mut self, text: &str, now: Duration) -> Say {
-        if let Some(said) = &mut self.last
-            && said.text == text
-        {
-            if now < said.at.saturating_add(said.gap) {
-                said.suppressed = said.suppressed.saturating_add(1);
-                return Say::Nothing;
-            }
-            let suppressed = std::mem::take(&mut said.suppressed);
+        let known = self.said.iter().position(|said| said.text == text);
+        let Some(mut said) = known.map(|at| self.said.remove(at)) else {
+            self.remember(Said {
+                text: text.to_owned(),
+                at: now,
+                gap: FIRST,
+                suppressed: 0,
+            });
+            return Say::First;
+        };
+        let say = if now < said.at.saturating_add(said.gap) {
+            said.suppressed = said.suppressed.saturating_add(1);
+            Say::Nothing
+        } else {
             said.at = now;
             said.gap = (said.gap * 2).min(WIDEST);
-            return Say::Summary { suppressed };
+            Say::Summary {
+                suppressed: std::mem::take(&mut said.suppressed),
+            }
+        };
+        self.remember(said);
+        say
+    }
+
+    fn remember(&mut self, said: Said) {
+        if self.said.len() >= REMEMBERED {
+            self.said.remove(0);
         }
-        self.last = Some(Said {
-            text: text.to_owned(),
-            at: now,
-            gap: FIRST,
-            suppressed: 0,
-        });
-        Say::First
+        self.said.push(said);
     }
 
     /// Forgets what was said: the next message is new.
     pub fn clear(&mut self) {
-        self.last = None;
+        self.said.clear();
     }
 }
 
@@ -83,10 +97,7 @@ mod tests {
             }
         }
         let seconds: Vec<u64> = said.iter().map(|(second, _)| *second).collect();
-        assert_eq!(
-            seconds,
-            [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980]
-        );
+        assert_eq!(seconds, [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980]);
         assert_eq!(said[0].1, Say::First);
         assert_eq!(said[1].1, Say::Summary { suppressed: 59 });
     }
@@ -98,7 +109,17 @@ mod tests {
         assert_eq!(repeats.say("a", at), Say::First);
         assert_eq!(repeats.say("a", at), Say::Nothing);
         assert_eq!(repeats.say("b", at), Say::First);
+        assert_eq!(repeats.say("a", at), Say::Nothing);
         repeats.clear();
         assert_eq!(repeats.say("b", at), Say::First);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut repeats = Repeats::default();
+        for n in 0..1000 {
+            assert_eq!(repeats.say(&n.to_string(), Duration::ZERO), Say::First);
+        }
+        assert_eq!(repeats.said.len(), REMEMBERED);
     }
 }

@@ -32,4 +32,3 @@ pub mod session;
 pub use connect::connect;
 pub use handler::Facts;
 pub use session::{Opener, Session};
-

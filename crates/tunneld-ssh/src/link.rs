@@ -303,7 +303,9 @@ mod tests {
     #[tokio::test]
     async fn every_byte_arrives_whatever_the_sizes_of_the_reads() {
         let (mut stream, link, mut far) = pair().await;
-        let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(31) >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..3_000_000u32)
+            .map(|i| (i.wrapping_mul(31) >> 3) as u8)
+            .collect();
         let copy = sent.clone();
         let writer = tokio::spawn(async move {
             far.write_all(&copy).await.unwrap();

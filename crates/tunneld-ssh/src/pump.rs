@@ -115,12 +115,7 @@ async fn both_ways(
 /// Ends a channel that the server has not closed. A server that is told of the end of file closes
 /// the channel itself, in the usual case at once; russh forgets such a channel. One that we close
 /// first is remembered, so that is kept for when it is needed.
-async fn close(
-    mut read: ChannelReadHalf,
-    write: ChannelWriteHalf<Msg>,
-    end: End,
-    session: Opener,
-) {
+async fn close(mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>, end: End, session: Opener) {
     let settled = async {
         loop {
             match read.wait().await {
@@ -228,10 +223,7 @@ impl<'a> Down<'a> {
             if let Some(end) = self.settle() {
                 return end;
             }
-            let stalled = self
-                .clogged
-                .as_ref()
-                .map(|c| c.moved + self.stall_timeout);
+            let stalled = self.clogged.as_ref().map(|c| c.moved + self.stall_timeout);
             tokio::select! {
                 message = self.read.wait(), if !self.closed => {
                     if let Some(end) = self.take(message) {

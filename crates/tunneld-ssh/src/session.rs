@@ -343,9 +343,17 @@ mod tests {
     fn a_refusal_is_told_in_the_servers_own_words() {
         use ChannelOpenFailure::{AdministrativelyProhibited, ConnectFailed};
         let cases = [
-            (ConnectFailed, Some("Connection refused"), "connect failed: connection refused"),
+            (
+                ConnectFailed,
+                Some("Connection refused"),
+                "connect failed: connection refused",
+            ),
             (ConnectFailed, None, "connect failed"),
-            (AdministrativelyProhibited, Some("open failed"), "administratively prohibited"),
+            (
+                AdministrativelyProhibited,
+                Some("open failed"),
+                "administratively prohibited",
+            ),
         ];
         for (code, text, expected) in cases {
             assert_eq!(refusal(&code, text), expected);

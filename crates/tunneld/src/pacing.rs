@@ -11,10 +11,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// How many attempts to one host run at once.
 const AT_ONCE: usize = 4;
 
+/// By host and port.
+type Hosts = HashMap<(String, u16), Arc<Semaphore>>;
+
 /// The budgets of all hosts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pacing {
-    hosts: Arc<Mutex<HashMap<(String, u16), Arc<Semaphore>>>>,
+    hosts: Arc<Mutex<Hosts>>,
 }
 
 impl Pacing {

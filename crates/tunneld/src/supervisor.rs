@@ -19,7 +19,7 @@ use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{self, Plan, PlanAction};
-use tunneld_core::status::ReloadStatus;
+use tunneld_core::status::{Phase, ReloadStatus};
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
@@ -162,34 +162,39 @@ impl Supervisor {
                 command,
                 reply,
             } => {
-                let told = match command {
-                    TunnelCommand::Start => tunnel::Command::Start,
-                    TunnelCommand::Stop => tunnel::Command::Stop,
-                    TunnelCommand::Restart => tunnel::Command::Restart,
-                };
-                let _ = reply.send(self.tell(&name, told));
+                self.tell(&name, command, reply);
             }
             Command::RetryNow => {
-                for name in self.slots.keys().cloned().collect::<Vec<_>>() {
+                for slot in self.slots.values_mut() {
+                    if slot.reborn_at.is_some() {
+                        slot.reborn_at = Some(Instant::now());
+                    }
                     // One that is too busy to hear is not asleep.
-                    let _ = self.tell(&name, tunnel::Command::RetryNow);
+                    let _ = slot.commands.try_send(tunnel::Command::RetryNow);
                 }
             }
         }
     }
 
-    fn tell(&mut self, name: &TunnelName, command: tunnel::Command) -> Result<(), ApiError> {
+    /// Hands a command on; the tunnel answers when it is done.
+    fn tell(
+        &mut self,
+        name: &TunnelName,
+        command: TunnelCommand,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    ) {
         let Some(slot) = self.slots.get_mut(name) else {
             let message = format!("no tunnel `{name}`");
-            return Err(ApiError::new(ErrorKind::NoSuchTunnel, message));
+            let _ = reply.send(Err(ApiError::new(ErrorKind::NoSuchTunnel, message)));
+            return;
         };
-        if slot.reborn_at.is_some() {
-            slot.reborn_at = Some(Instant::now());
-            return Ok(());
+        let told = tunnel::Command::Told { command, reply };
+        if let Err(unheard) = slot.commands.try_send(told)
+            && let tunnel::Command::Told { reply, .. } = unheard.into_inner()
+        {
+            let message = format!("tunnel `{name}` is busy; try again");
+            let _ = reply.send(Err(ApiError::new(ErrorKind::Busy, message)));
         }
-        slot.commands
-            .try_send(command)
-            .map_err(|_| ApiError::new(ErrorKind::Busy, format!("tunnel `{name}` is busy; try again")))
     }
 
     fn spawn(&mut self, spec: TunnelSpec) {
@@ -284,9 +289,15 @@ impl Supervisor {
 
     async fn read_and_plan(&self) -> Result<(Loaded, Plan), LoadError> {
         let (path, old) = (self.path.clone(), self.config.clone());
+        let views = self.directory.borrow().tunnels();
+        let stopped: Vec<TunnelName> = views
+            .into_iter()
+            .filter(|t| t.phase == Phase::Stopped)
+            .map(|t| t.name)
+            .collect();
         let read = tokio::task::spawn_blocking(move || {
             let loaded = config_file::load(&path)?;
-            let plan = plan::diff(&old, &loaded.config);
+            let plan = plan::diff(&old, &loaded.config, |name| stopped.contains(name));
             let touched: Vec<&TunnelName> = plan
                 .tunnels
                 .iter()

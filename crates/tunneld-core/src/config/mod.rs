@@ -163,8 +163,10 @@ impl Keepalive {
     /// The longest time for which a dead server goes unnoticed: `interval × (count_max + 1)`.
     /// `None` where keepalive is off.
     pub fn detection(&self) -> Option<Duration> {
-        (!self.interval.is_zero())
-            .then(|| self.interval.saturating_mul(self.count_max.saturating_add(1)))
+        (!self.interval.is_zero()).then(|| {
+            self.interval
+                .saturating_mul(self.count_max.saturating_add(1))
+        })
     }
 }
 

@@ -45,6 +45,11 @@ impl Counters {
         }
     }
 
+    /// Connections that are carried, or held until there is a session.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+
     pub(crate) fn add_sent(&self, n: usize) {
         self.sent.fetch_add(n as u64, Relaxed);
     }

@@ -46,7 +46,14 @@ impl Listeners {
         let count = self.sockets.len();
         let first = self.next;
         let (at, accepted) = std::future::poll_fn(|cx| {
-            for (at, socket) in self.sockets.iter().enumerate().cycle().skip(first).take(count) {
+            for (at, socket) in self
+                .sockets
+                .iter()
+                .enumerate()
+                .cycle()
+                .skip(first)
+                .take(count)
+            {
                 if let Poll::Ready(accepted) = socket.poll_accept(cx) {
                     return Poll::Ready((at, accepted));
                 }
@@ -97,7 +104,9 @@ fn bind_failure(address: SocketAddr, e: &io::Error) -> Failure {
     let reason = os_reason(e);
     match e.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder(address).map(|h| format!(" by {h}")).unwrap_or_default();
+            let holder = holder(address)
+                .map(|h| format!(" by {h}"))
+                .unwrap_or_default();
             let cause = format!("cannot listen on {address}: {reason}{holder}");
             Failure::transient(Stage::Forward, cause)
         }
@@ -123,12 +132,15 @@ fn holder(address: SocketAddr) -> Option<String> {
             && local.port() == address.port()
             && (local.ip() == address.ip() || local.ip().is_unspecified())
     })?;
-    let found = procfs::process::all_processes().ok()?.flatten().find(|process| {
-        let descriptors = process.fd().into_iter().flatten().flatten();
-        descriptors
-            .map(|fd| fd.target)
-            .any(|t| matches!(t, procfs::process::FDTarget::Socket(inode) if inode == entry.inode))
-    });
+    let found = procfs::process::all_processes()
+        .ok()?
+        .flatten()
+        .find(|process| {
+            let descriptors = process.fd().into_iter().flatten().flatten();
+            descriptors.map(|fd| fd.target).any(
+                |t| matches!(t, procfs::process::FDTarget::Socket(inode) if inode == entry.inode),
+            )
+        });
     match found {
         Some(process) => {
             let name = process.stat().map(|s| s.comm).unwrap_or_default();
@@ -161,7 +173,9 @@ mod tests {
         assert!(peer.ip().is_loopback());
         // A machine may have no IPv6 at all.
         if listeners.sockets.len() == 2 {
-            let _v6 = TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+            let _v6 = TcpStream::connect((Ipv6Addr::LOCALHOST, port))
+                .await
+                .unwrap();
             assert!(listeners.accept().await.unwrap().1.is_ipv6());
         }
     }
@@ -174,8 +188,9 @@ mod tests {
         let failure = Listeners::bind(&listen).err().unwrap();
         let pid = std::process::id();
         assert!(
-            failure.cause.starts_with(&format!("cannot listen on {address}: address already in use by "))
-                && failure.cause.ends_with(&format!("(pid {pid})")),
+            failure.cause.starts_with(&format!(
+                "cannot listen on {address}: address already in use by "
+            )) && failure.cause.ends_with(&format!("(pid {pid})")),
             "{}",
             failure.cause
         );

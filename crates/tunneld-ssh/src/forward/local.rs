@@ -105,7 +105,11 @@ impl Local {
     /// Puts the listening place in place, if it is not.
     fn bind(&mut self) {
         let listen = &self.spec.listen.value;
-        if self.place.as_ref().is_some_and(|(place, _)| place == listen) {
+        if self
+            .place
+            .as_ref()
+            .is_some_and(|(place, _)| place == listen)
+        {
             return;
         }
         self.place = None;
@@ -146,9 +150,11 @@ impl Local {
     fn retire_target(&mut self) {
         let old = std::mem::replace(&mut self.generation, self.run.carrying.child_token());
         let patience = self.run.context.limits.borrow().drain_timeout;
+        let stopped = self.run.accepting.clone();
         self.connections.spawn(async move {
             tokio::select! {
-                () = old.cancelled() => {}
+                // A forward that stops has a patience of its own.
+                () = stopped.cancelled() => {}
                 () = tokio::time::sleep(patience) => old.cancel(),
             }
         });
@@ -168,7 +174,7 @@ impl Local {
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         let limit = self.spec.max_connections;
-        if self.run.counters.snapshot().open >= u64::from(limit) {
+        if self.run.counters.open() >= u64::from(limit) {
             let reason = format!("more than {limit} connections (max_connections)");
             self.log.refused(&self.run.counters, peer, &reason);
             reset(&socket);
@@ -332,48 +338,60 @@ impl ForwardLog {
     }
 
     fn cannot_listen(&self, cause: &str) {
-        self.say(|said| &mut said.listen, cause, |suppressed| {
-            tracing::warn!(
-                message_id = events::LISTEN_FAILED,
-                tunnel = %self.context.tunnel,
-                forward = %self.name,
-                stage = "forward",
-                class = "transient",
-                suppressed,
-                "{cause}; trying again"
-            );
-        });
+        self.say(
+            |said| &mut said.listen,
+            cause,
+            |suppressed| {
+                tracing::warn!(
+                    message_id = events::LISTEN_FAILED,
+                    tunnel = %self.context.tunnel,
+                    forward = %self.name,
+                    stage = "forward",
+                    class = "transient",
+                    suppressed,
+                    "{cause}; trying again"
+                );
+            },
+        );
     }
 
     fn paused(&self, listen: &Listen, e: &io::Error) {
         let reason = crate::error::os_reason(e);
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        self.say(|said| &mut said.paused, &reason, |suppressed| {
-            tracing::warn!(
-                message_id = events::LISTENER_PAUSED,
-                tunnel = %self.context.tunnel,
-                forward = %self.name,
-                listen = %listen,
-                limit,
-                suppressed,
-                "listener paused {}s: {reason}",
-                PAUSE.as_secs()
-            );
-        });
+        self.say(
+            |said| &mut said.paused,
+            &reason,
+            |suppressed| {
+                tracing::warn!(
+                    message_id = events::LISTENER_PAUSED,
+                    tunnel = %self.context.tunnel,
+                    forward = %self.name,
+                    listen = %listen,
+                    limit,
+                    suppressed,
+                    "listener paused {}s: {reason}",
+                    PAUSE.as_secs()
+                );
+            },
+        );
     }
 
     fn refused(&self, counters: &Counters, peer: SocketAddr, reason: &str) {
         counters.note_refusal(reason);
-        self.say(|said| &mut said.refused, reason, |suppressed| {
-            tracing::warn!(
-                message_id = events::CONNECTION_REFUSED,
-                tunnel = %self.context.tunnel,
-                forward = %self.name,
-                peer = %peer,
-                suppressed,
-                "connection refused: {reason}"
-            );
-        });
+        self.say(
+            |said| &mut said.refused,
+            reason,
+            |suppressed| {
+                tracing::warn!(
+                    message_id = events::CONNECTION_REFUSED,
+                    tunnel = %self.context.tunnel,
+                    forward = %self.name,
+                    peer = %peer,
+                    suppressed,
+                    "connection refused: {reason}"
+                );
+            },
+        );
     }
 
     fn opened(&self, peer: SocketAddr) {

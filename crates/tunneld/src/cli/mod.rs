@@ -167,7 +167,10 @@ pub(crate) fn main() -> Exit {
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
 fn print(text: &str) -> Exit {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Ok(()) => Exit::Done,
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(e) => {

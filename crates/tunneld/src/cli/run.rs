@@ -7,5 +7,6 @@ use crate::observe::logging::{self, Format, Verbosity};
 
 pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
     let in_journal = logging::init(format, verbosity);
+    logging::log_panics();
     daemon::run(&places.config, places.socket.as_deref(), in_journal)
 }

@@ -118,7 +118,10 @@ impl<'a> Page<'a> {
         }
         if n.refused > 0 && (all || f.failure.is_none()) {
             let last = f.last_refusal.as_deref().unwrap_or_default();
-            out.push_str(&format!("{:width$}  {} refused; last: {last}\n", "", n.refused));
+            out.push_str(&format!(
+                "{:width$}  {} refused; last: {last}\n",
+                "", n.refused
+            ));
         }
         out
     }
@@ -129,12 +132,22 @@ impl<'a> Page<'a> {
             None => "not measured yet".to_owned(),
         };
         let lines = [
-            format!("session: {} since {}, number {}", s.peer, self.ago(s.since_unix_ms), t.sessions),
+            format!(
+                "session: {} since {}, number {}",
+                s.peer,
+                self.ago(s.since_unix_ms),
+                t.sessions
+            ),
             format!("server: {}", s.server),
-            format!("cipher: {}, key exchange: {}, host key: {}", s.cipher, s.kex, s.host_key),
+            format!(
+                "cipher: {}, key exchange: {}, host key: {}",
+                s.cipher, s.kex, s.host_key
+            ),
             format!("round trip: {trip}"),
         ];
-        lines.map(|line| format!("{:width$}  {line}\n", "")).concat()
+        lines
+            .map(|line| format!("{:width$}  {line}\n", ""))
+            .concat()
     }
 
     fn ago(&self, at: u64) -> String {
@@ -198,6 +211,9 @@ mod tests {
         let seconds = [0, 59, 60, 130, 3600, 11_100, 90_000];
         let shown = seconds.map(|s| short(Duration::from_secs(s)));
         assert_eq!(shown, ["0s", "59s", "1m", "2m10s", "1h", "3h5m", "1d1h"]);
-        assert_eq!([0, 1023, 1024, 3_355_443].map(bytes), ["0 B", "1023 B", "1.0 KiB", "3.2 MiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 3_355_443].map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "3.2 MiB"]
+        );
     }
 }

@@ -97,7 +97,10 @@ async fn ask<T: DeserializeOwned>(
         .body(Empty::<Bytes>::new())
         .map_err(|e| garbled(&e))?;
     let exchange = async {
-        let response = sender.send_request(request).await.map_err(|e| garbled(&e))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|e| garbled(&e))?;
         let ok = response.status().is_success();
         let body = Limited::new(response.into_body(), MAX_ANSWER);
         let body = body.collect().await.map_err(|e| garbled(&e))?.to_bytes();

@@ -116,7 +116,10 @@ impl Server {
                     });
                 }
                 Err(e) => {
-                    tracing::warn!("control socket paused 1s: {}", tunneld_ssh::error::os_reason(&e));
+                    tracing::warn!(
+                        "control socket paused 1s: {}",
+                        tunneld_ssh::error::os_reason(&e)
+                    );
                     tokio::time::sleep(PAUSE).await;
                 }
             }

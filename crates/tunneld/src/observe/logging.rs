@@ -95,6 +95,18 @@ pub(crate) fn init(format: Format, verbosity: Verbosity) -> bool {
     false
 }
 
+/// Makes a panic one log line like any other, instead of free text on stderr.
+pub(crate) fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let message = message.unwrap_or("no message");
+        tracing::error!(at = place.unwrap_or_default(), "panicked: {message}");
+    }));
+}
+
 /// Whether stderr is the stream that systemd connected to the journal (`JOURNAL_STREAM`,
 /// systemd.exec(5)).
 fn stderr_is_the_journal() -> bool {
@@ -156,7 +168,9 @@ impl Fields {
             ("message_id", _) | ("suppressed", "0") | ("hint", "") => {}
             (name, value) => {
                 let plain = !value.is_empty()
-                    && value.chars().all(|c| !c.is_whitespace() && c != '"' && !c.is_control());
+                    && value
+                        .chars()
+                        .all(|c| !c.is_whitespace() && c != '"' && !c.is_control());
                 // Writing to a string does not fail.
                 let _ = match plain {
                     true => write!(self.rest, " {name}={value}"),

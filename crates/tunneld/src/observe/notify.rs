@@ -39,7 +39,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let mut notify = Notify {
-        snapshots,
+        snapshots: snapshots.clone(),
         ready: false,
         status: String::new(),
         started: Instant::now(),
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     tokio::select! {
         () = stop.cancelled() => {}
         () = watchdog(&heartbeat) => {}
-        () = answer_reloads(reloads) => {}
+        () = answer_reloads(snapshots, reloads) => {}
         () = notify.follow() => {}
     }
 }
@@ -70,10 +70,13 @@ pub(crate) fn reloading() {
     }
 }
 
-/// `READY=1` ends a reload, also one that was refused.
-async fn answer_reloads(mut reloads: watch::Receiver<Option<ReloadStatus>>) {
+/// `READY=1` ends a reload, also one that was refused. During the start it would say too much: the
+/// start's own `READY=1` ends such a reload.
+async fn answer_reloads(snapshots: Snapshots, mut reloads: watch::Receiver<Option<ReloadStatus>>) {
     while reloads.changed().await.is_ok() {
-        send(&[NotifyState::Ready]);
+        if snapshots.is_ready() {
+            send(&[NotifyState::Ready]);
+        }
     }
     std::future::pending().await
 }
@@ -121,7 +124,11 @@ impl Notify {
                 () = at(deadline) => {}
             }
             // A tunnel whose task was restarted has another view: the directory tells in time.
-            let gap = if self.ready { STATUS_GAP } else { Duration::from_millis(20) };
+            let gap = if self.ready {
+                STATUS_GAP
+            } else {
+                Duration::from_millis(20)
+            };
             tokio::time::sleep(gap).await;
         }
     }

@@ -1,11 +1,17 @@
 //! The handle through which signals and the control socket command the supervisor.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 use tunneld_core::name::TunnelName;
 
 use super::{Command, Snapshots};
 use crate::control::server::no_such_tunnel;
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
+
+/// How long whoever asked waits for a tunnel to be done with a command. Connections that drain for
+/// longer than that drain on unwatched.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(45);
 
 /// Commands the supervisor, and sees what it publishes.
 #[derive(Clone)]
@@ -45,7 +51,10 @@ impl Control {
             reply,
         })
         .await?;
-        match receive.await {
+        let Ok(answer) = tokio::time::timeout(COMMAND_PATIENCE, receive).await else {
+            return Ok(());
+        };
+        match answer {
             Ok(Err(e)) if e.kind == ErrorKind::NoSuchTunnel => {
                 Err(no_such_tunnel(&self.snapshots, named.as_str()))
             }

@@ -82,6 +82,11 @@ impl Snapshots {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// Whether it has.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
     /// The names of the tunnels.
     pub(crate) fn names(&self) -> Vec<String> {
         let directory = self.directory.borrow();
@@ -95,7 +100,7 @@ impl Snapshots {
             pid: std::process::id(),
             started_unix_ms: unix_ms(self.started),
             config: self.config.clone(),
-            ready: self.ready.load(Ordering::Acquire),
+            ready: self.is_ready(),
             last_reload: self.last_reload.borrow().clone(),
             tunnels: self.directory.borrow().tunnels(),
         }

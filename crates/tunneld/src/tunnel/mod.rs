@@ -10,7 +10,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tunneld_core::status::Phase;
 use tunneld_ssh::forward::{Context, Limits};
 use tunneld_ssh::{Opener, Session};
 
+use crate::control::{ApiError, TunnelCommand};
 use crate::inject::Inject;
 use crate::pacing::Pacing;
 use forwards::Forwards;
@@ -38,12 +39,13 @@ pub(crate) enum Command {
         /// `drain_timeout`.
         drain_timeout: Duration,
     },
-    /// Come up.
-    Start,
-    /// Go down, until told to start.
-    Stop,
-    /// Make a new session now.
-    Restart,
+    /// What a person asks for.
+    Told {
+        /// What.
+        command: TunnelCommand,
+        /// Where to say that it is done.
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
     /// Try now, or show a sign of life.
     RetryNow,
 }
@@ -286,18 +288,28 @@ impl Tunnel {
                 spec,
                 drain_timeout,
             } => self.apply(*spec, drain_timeout).await,
-            Command::Start => self.on(Event::Start).await,
-            Command::Stop => self.on(Event::Stop).await,
-            Command::Restart => {
+            Command::Told { command, reply } => {
+                self.told(command).await;
+                // Whoever asked may have gone; what was asked for is done.
+                let _ = reply.send(Ok(()));
+            }
+            Command::RetryNow => {
+                self.surroundings.inject.at_retry(&self.spec.name);
+                self.on(Event::RetryNow).await;
+            }
+        }
+    }
+
+    async fn told(&mut self, command: TunnelCommand) {
+        match command {
+            TunnelCommand::Start => self.on(Event::Start).await,
+            TunnelCommand::Stop => self.on(Event::Stop).await,
+            TunnelCommand::Restart => {
                 // A stopped tunnel is started, as systemctl restart does.
                 self.on(Event::Start).await;
                 if !self.life.is_attempting() {
                     self.on(Event::Replace).await;
                 }
-            }
-            Command::RetryNow => {
-                self.surroundings.inject.at_retry(&self.spec.name);
-                self.on(Event::RetryNow).await;
             }
         }
     }
@@ -308,7 +320,8 @@ impl Tunnel {
             stall_timeout: self.spec.stall_timeout,
             drain_timeout,
         };
-        self.limits.send_if_modified(|l| std::mem::replace(l, limits) != limits);
+        self.limits
+            .send_if_modified(|l| std::mem::replace(l, limits) != limits);
         self.log.spec(&self.spec);
         if self.spec.reconnect != old.reconnect {
             self.life.set_reconnect(&self.spec.reconnect);

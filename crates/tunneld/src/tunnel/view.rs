@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use tunneld_core::config::ForwardKind;
-use tunneld_core::status::{
-    ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus,
-};
+use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
 
@@ -127,7 +125,8 @@ fn warnings(spec: &tunneld_core::config::TunnelSpec) -> Vec<String> {
 
 fn session_status(session: &tunneld_ssh::Session) -> SessionStatus {
     let facts = session.facts();
-    let fact = |pick: fn(&tunneld_ssh::Facts) -> &String| facts.map(pick).cloned().unwrap_or_default();
+    let fact =
+        |pick: fn(&tunneld_ssh::Facts) -> &String| facts.map(pick).cloned().unwrap_or_default();
     SessionStatus {
         peer: session.peer().to_string(),
         since_unix_ms: wall_clock(session.since()),
