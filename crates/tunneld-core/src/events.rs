@@ -50,6 +50,8 @@ events! {
     TUNNEL_PANICKED = "922766581e27a1c08a6a63ec24ede6a4";
     /// A tunnel's session was replaced by a new one.
     SESSION_REPLACED = "ae97ba94d0eda82f8f6d05584ef8aa38";
+    /// A tunnel's session should be replaced, and the new one cannot be made.
+    SESSION_NOT_REPLACED = "9974d75b333824fe61790134676b1b69";
     /// A forward listens.
     LISTENING = "923a736994e3bf911a61dbe22e44158b";
     /// A forward cannot listen.

@@ -202,7 +202,9 @@ const SUMMARY_TUNNELS: usize = 3;
 fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
     let broken = tunnel.forwards.iter().find_map(|f| f.failure.as_ref());
     let cause = tunnel.failure.as_ref().or(broken).map(|f| f.cause.as_str());
-    let cause = cause.map(|c| format!(" ({c})")).unwrap_or_default();
+    let cause = cause
+        .map(|c| format!(" ({})", clipped(c)))
+        .unwrap_or_default();
     match (tunnel.phase, tunnel.retry_at_unix_ms) {
         (Phase::Waiting, Some(at)) => {
             let seconds = at.saturating_sub(now_unix_ms).div_ceil(1000);
@@ -211,6 +213,17 @@ fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
         (phase, _) => format!("{}: {phase}{cause}", tunnel.name),
     }
 }
+
+/// The beginning of a long cause: the whole of it is in the journal and in `tunneld status`.
+fn clipped(cause: &str) -> String {
+    match cause.char_indices().nth(SUMMARY_CAUSE) {
+        Some((end, _)) => format!("{}…", &cause[..end]),
+        None => cause.to_owned(),
+    }
+}
+
+/// How much of a cause [`summary`] tells.
+const SUMMARY_CAUSE: usize = 80;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 //! Keys are read afresh at every attempt. A later method is a function beside
 //! [`public_key`] and a line in [`authenticate`].
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,8 +66,7 @@ pub(crate) async fn authenticate(
 async fn read(path: &Path) -> Result<Result<Identity, IdentityProblem>, Failure> {
     let path = path.to_owned();
     // Decryption and slow disks must not hold up the runtime.
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    tokio::task::spawn_blocking(move || Identity::read_for(&path, credentials.as_deref()))
+    tokio::task::spawn_blocking(move || Identity::read(&path))
         .await
         .map_err(|_| Failure::transient(Stage::Authenticate, "reading a key was interrupted"))
 }

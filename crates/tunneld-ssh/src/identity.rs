@@ -30,9 +30,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key. Blocks.
+    /// Reads the key: a file, or a systemd credential (`$CREDENTIALS_DIRECTORY`). Blocks.
     pub fn read(path: &Path) -> Result<Self, IdentityProblem> {
-        Self::read_for(path, None)
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self::read_for(path, credentials.as_deref())
     }
 
     /// Reads the key, which may be group-readable if it lies in the directory of systemd

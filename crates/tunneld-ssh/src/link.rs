@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tunneld_core::config::Keepalive;
@@ -26,6 +26,9 @@ const SMALL_READ: usize = 4096;
 const QUIET_BUFFER: usize = 4 << 10;
 /// Read-ahead of a session that moves bulk data.
 const BUSY_BUFFER: usize = 256 << 10;
+/// How long after its last large read a session counts as busy: bulk data comes in reads of every
+/// size, and a large buffer costs something to make.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 
 /// What is known and can be done about a session's socket from outside the session.
 pub(crate) struct Link {
@@ -38,6 +41,7 @@ pub(crate) struct Link {
     /// Microseconds from `born` to the last byte that was read.
     heard: AtomicU64,
     received: AtomicU64,
+    sent: AtomicU64,
 }
 
 impl Link {
@@ -52,12 +56,14 @@ impl Link {
             born: Instant::now(),
             heard: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         });
         let stream = LinkStream {
             link: Arc::clone(&link),
             ahead: Vec::new(),
             start: 0,
             end: 0,
+            busy: Instant::now(),
         };
         (stream, link)
     }
@@ -105,6 +111,11 @@ impl Link {
     /// How many bytes were read from the server.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes were written to the server.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     fn note_read(&self, n: usize) {
@@ -158,12 +169,32 @@ impl Drop for KillOnDrop {
     }
 }
 
+/// Reads from a socket that is ready. A read that gets less than it has room for has emptied the
+/// socket (epoll(7)): tokio is told at once, which spares the read that would find nothing.
+pub(crate) fn read_ready(
+    socket: &TcpStream,
+    room: usize,
+    read: impl FnOnce(&TcpStream) -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    let mut part = None;
+    let done = socket.try_io(Interest::READABLE, || match read(socket)? {
+        n if n == 0 || n == room => Ok(n),
+        n => {
+            part = Some(n);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    });
+    part.map_or(done, Ok)
+}
+
 /// The stream that russh reads and writes.
 pub(crate) struct LinkStream {
     link: Arc<Link>,
     ahead: Vec<u8>,
     start: usize,
     end: usize,
+    /// When the last large read was.
+    busy: Instant,
 }
 
 impl LinkStream {
@@ -175,23 +206,34 @@ impl LinkStream {
         }
     }
 
-    /// Fits the read-ahead to the traffic: a quiet session keeps little memory.
+    /// Fits the read-ahead to the traffic: a quiet session keeps little memory. It is not
+    /// made smaller while bytes wait in it.
     fn resize_ahead(&mut self, last_read: usize) {
+        if last_read >= QUIET_BUFFER {
+            self.busy = self.link.last_heard();
+        }
         let wanted = match self.ahead.len() {
             0 => QUIET_BUFFER,
             QUIET_BUFFER if last_read >= QUIET_BUFFER => BUSY_BUFFER,
-            BUSY_BUFFER if last_read < QUIET_BUFFER / 2 => QUIET_BUFFER,
+            BUSY_BUFFER if self.link.last_heard() > self.busy + BUSY_FOR => QUIET_BUFFER,
             _ => return,
         };
-        self.ahead = vec![0; wanted];
+        if self.end == 0 {
+            self.ahead = vec![0; wanted];
+        } else if wanted > self.ahead.len() {
+            self.ahead.resize(wanted, 0);
+        }
     }
 
     /// One system call into the caller's buffer and what is left into the read-ahead.
     fn read_some(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let direct = buf.initialize_unfilled();
         let room = direct.len();
+        let wanted = room + self.ahead.len();
         let mut slices = [IoSliceMut::new(direct), IoSliceMut::new(&mut self.ahead)];
-        let n = self.link.socket.try_read_vectored(&mut slices)?;
+        let n = read_ready(&self.link.socket, wanted, |socket| {
+            rustix::io::readv(socket, &mut slices)
+        })?;
         buf.advance(n.min(room));
         self.start = 0;
         self.end = n.saturating_sub(room);
@@ -228,11 +270,7 @@ impl AsyncRead for LinkStream {
                     if n > 0 {
                         this.link.note_read(n);
                     }
-                    if this.end == 0 {
-                        this.resize_ahead(n);
-                    } else if this.end == this.ahead.len() && this.ahead.len() < BUSY_BUFFER {
-                        this.ahead.resize(BUSY_BUFFER, 0);
-                    }
+                    this.resize_ahead(n);
                     return Poll::Ready(Ok(()));
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
@@ -263,7 +301,11 @@ impl AsyncWrite for LinkStream {
             ready!(link.socket.poll_write_ready(cx))?;
             match link.socket.try_write_vectored(bufs) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+                Ok(n) => {
+                    link.sent.fetch_add(n as u64, Ordering::Relaxed);
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) => return Poll::Ready(Err(e)),
             }
         }
     }

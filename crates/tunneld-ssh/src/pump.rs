@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::forward::Counters;
-use crate::link::{Link, Pause};
+use crate::link::{Link, Pause, read_ready};
 use crate::session::Opener;
 
 /// A backlog with this much in it holds the session back.
@@ -150,8 +150,11 @@ async fn upload(
     loop {
         // An idle connection holds no buffer.
         socket.readable().await.map_err(|_| UpError::Client)?;
-        let mut buf = BytesMut::with_capacity(room);
-        match socket.try_read_buf(&mut buf) {
+        let mut buf = Vec::with_capacity(room);
+        let read = read_ready(socket, buf.capacity(), |socket| {
+            rustix::io::read(socket, rustix::buffer::spare_capacity(&mut buf))
+        });
+        match read {
             Ok(0) => return write.eof().await.map_err(|_| UpError::Session),
             Ok(n) => {
                 room = match n {
@@ -159,7 +162,7 @@ async fn upload(
                     n if n < room / 4 => (room / 2).max(SMALL_READ),
                     _ => room,
                 };
-                let sent = write.data_bytes(buf.freeze()).await;
+                let sent = write.data_bytes(Bytes::from(buf)).await;
                 sent.map_err(|_| UpError::Session)?;
                 counters.add_sent(n);
             }

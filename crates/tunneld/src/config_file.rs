@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use tunneld_core::config::{self, Config, Diagnostic, Diagnostics, Origin, Sourced, Surroundings};
 use tunneld_core::config::{MAX_FILE_LEN, TunnelSpec};
 use tunneld_ssh::error::os_reason;
@@ -76,9 +77,15 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
 
 /// One byte more than is allowed, so that the parser can tell that it is too much.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
+    // To open a pipe would wait for whoever writes to it.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;

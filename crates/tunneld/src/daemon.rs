@@ -11,6 +11,7 @@ use crate::config_file::{self, Loaded};
 use crate::control::server::Server;
 use crate::exit::Exit;
 use crate::inject::Inject;
+use crate::observe::logging::LastWords;
 use crate::observe::notify;
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
@@ -23,11 +24,11 @@ const WORKERS: usize = 2;
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(path: &Path, socket: Option<&Path>, in_journal: bool) -> Exit {
+pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> Exit {
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
-            report(&e.render(false), in_journal);
+            last_words.say(&e.render(false));
             return Exit::BadConfig;
         }
     };
@@ -38,30 +39,22 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, in_journal: bool) -> Exit 
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(e) => {
-            report(&format!("error: cannot start: {e}"), in_journal);
+            last_words.say(&format!("error: cannot start: {e}"));
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, in_journal));
+    let exit = runtime.block_on(serve(path, socket, loaded, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-/// Before logging means anything to whoever started us: to the journal, or as it is.
-fn report(text: &str, in_journal: bool) {
-    match in_journal {
-        true => tracing::error!("{text}"),
-        false => eprintln!("{text}"),
-    }
-}
-
-async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, in_journal: bool) -> Exit {
+async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: LastWords) -> Exit {
     // Signals first: one that comes during the start is not lost.
     let mut requests = match Requests::install() {
         Ok(requests) => requests,
         Err(e) => {
-            report(&format!("error: cannot handle signals: {e}"), in_journal);
+            last_words.say(&format!("error: cannot handle signals: {e}"));
             return Exit::Failed;
         }
     };
@@ -69,7 +62,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, in_journal: b
     let server = match Server::bind(socket) {
         Ok(server) => server,
         Err(e) => {
-            report(&format!("error: {e}"), in_journal);
+            last_words.say(&format!("error: {e}"));
             return Exit::Failed;
         }
     };
@@ -117,7 +110,7 @@ fn warn_about_files(loaded: &Loaded) {
         tracing::warn!(
             message_id = events::KEY_PROBLEM,
             tunnel = problem.tunnel.as_ref().map(tracing::field::display),
-            hint = problem.help.as_deref().unwrap_or_default(),
+            hint = problem.help.as_deref(),
             "{}",
             problem.message
         );

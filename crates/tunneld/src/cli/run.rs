@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::observe::logging::{self, Format, Verbosity};
 
 pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
-    let in_journal = logging::init(format, verbosity);
+    let last_words = logging::init(format, verbosity);
     logging::log_panics();
-    daemon::run(&places.config, places.socket.as_deref(), in_journal)
+    daemon::run(&places.config, places.socket.as_deref(), last_words)
 }

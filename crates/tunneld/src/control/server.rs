@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::{ApiError, Done, ErrorKind, TunnelCommand};
 use crate::supervisor::{Control, Snapshots};
 
-/// How many clients are served at once; more of them wait.
-const MAX_CLIENTS: usize = 64;
+/// How many clients are served at once; more of them wait. Those that say nothing are sent away
+/// after [`REQUEST_TIMEOUT`], and should not keep others from asking until then.
+const MAX_CLIENTS: usize = 512;
 /// How long a client may take to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may stay, whatever it does.

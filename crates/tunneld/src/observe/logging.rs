@@ -55,8 +55,33 @@ impl Verbosity {
     }
 }
 
-/// Starts logging. Returns whether lines go to the journal.
-pub(crate) fn init(format: Format, verbosity: Verbosity) -> bool {
+/// Where an error goes that ends the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastWords {
+    /// To stderr, as it is: a person started us.
+    Stderr,
+    /// To stderr, which is the journal's. An entry of ours would come from a process that is gone
+    /// before journald has looked at it, and `journalctl -u` would not find it; systemd has told
+    /// journald whose stream this is.
+    JournalStream,
+    /// Into the log like anything else.
+    Log,
+}
+
+impl LastWords {
+    /// Says them.
+    pub(crate) fn say(self, text: &str) {
+        match self {
+            LastWords::Stderr => eprintln!("{text}"),
+            // sd-daemon(3): the priority of each line.
+            LastWords::JournalStream => text.lines().for_each(|line| eprintln!("<3>{line}")),
+            LastWords::Log => tracing::error!("{text}"),
+        }
+    }
+}
+
+/// Starts logging. Returns where errors go that end the start.
+pub(crate) fn init(format: Format, verbosity: Verbosity) -> LastWords {
     let level = verbosity.filter();
     let ours = Targets::new()
         .with_target("tunneld", level)
@@ -79,7 +104,10 @@ pub(crate) fn init(format: Format, verbosity: Verbosity) -> bool {
                 trace: Priority::Debug,
             });
         registry.with(journal).init();
-        return true;
+        return match stderr_is_the_journal() {
+            true => LastWords::JournalStream,
+            false => LastWords::Log,
+        };
     }
     let stderr = fmt_layer::layer().with_writer(io::stderr);
     match format {
@@ -92,7 +120,10 @@ pub(crate) fn init(format: Format, verbosity: Verbosity) -> bool {
             }))
             .init(),
     }
-    false
+    match format {
+        Format::Json => LastWords::Log,
+        _ => LastWords::Stderr,
+    }
 }
 
 /// Makes a panic one log line like any other, instead of free text on stderr.
@@ -149,6 +180,7 @@ where
         }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        fields.finish();
         writeln!(writer, "{}{}", fields.message, fields.rest)
     }
 }
@@ -157,6 +189,7 @@ where
 #[derive(Default)]
 struct Fields {
     message: String,
+    cause: Option<String>,
     rest: String,
 }
 
@@ -164,20 +197,27 @@ impl Fields {
     fn put(&mut self, name: &str, value: &str) {
         match (name, value) {
             ("message", value) => self.message = value.to_owned(),
+            ("cause", value) => self.cause = Some(value.to_owned()),
             // For the journal's index only, or without news.
-            ("message_id", _) | ("suppressed", "0") | ("hint", "") => {}
-            (name, value) => {
-                let plain = !value.is_empty()
-                    && value
-                        .chars()
-                        .all(|c| !c.is_whitespace() && c != '"' && !c.is_control());
-                // Writing to a string does not fail.
-                let _ = match plain {
-                    true => write!(self.rest, " {name}={value}"),
-                    false => write!(self.rest, " {name}={value:?}"),
-                };
-            }
+            ("message_id", _) | ("suppressed", "0") => {}
+            (name, value) => self.append(name, value),
         }
+    }
+
+    /// A cause is worth a field where the message does not tell it.
+    fn finish(&mut self) {
+        if let Some(cause) = self.cause.take().filter(|c| !self.message.contains(c)) {
+            self.append("cause", &cause);
+        }
+    }
+
+    fn append(&mut self, name: &str, value: &str) {
+        let odd = |c: char| c.is_whitespace() || c == '"' || c.is_control();
+        // Writing to a string does not fail.
+        let _ = match value.is_empty() || value.contains(odd) {
+            true => write!(self.rest, " {name}={value:?}"),
+            false => write!(self.rest, " {name}={value}"),
+        };
     }
 }
 

@@ -1,6 +1,6 @@
 //! The forwards of one tunnel: started, changed, stopped, and started again when they die.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -10,6 +10,9 @@ use tunneld_core::failure::Failure;
 use tunneld_core::name::ForwardName;
 use tunneld_ssh::forward::{self, Context, Forward};
 
+/// How long connections that are cut have to be reset: no task of a forward waits for anybody then.
+const CUT_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The running forwards, in the order of the file.
 #[derive(Default)]
 pub(crate) struct Forwards {
@@ -17,6 +20,10 @@ pub(crate) struct Forwards {
     tasks: JoinSet<()>,
     /// Which task is whose; the tasks of removed forwards are not in it.
     names: HashMap<Id, ForwardName>,
+    /// The tasks of removed forwards that still carry connections.
+    retired: HashSet<Id>,
+    /// Resets the connections of removed forwards.
+    cut: CancellationToken,
 }
 
 impl Forwards {
@@ -41,7 +48,8 @@ impl Forwards {
         self.running = running;
         for forward in old {
             let name = forward.spec().name;
-            self.names.retain(|_, running| *running != name);
+            let tasks = self.names.extract_if(|_, running| *running == name);
+            self.retired.extend(tasks.map(|(id, _)| id));
             self.retire(forward, context.limits.borrow().drain_timeout);
         }
     }
@@ -56,8 +64,12 @@ impl Forwards {
     /// The task of a removed forward ends with its last connection, or after `patience`.
     fn retire(&mut self, forward: Forward, patience: Duration) {
         forward.stop_accepting();
+        let cut = self.cut.clone();
         self.tasks.spawn(async move {
-            tokio::time::sleep(patience).await;
+            tokio::select! {
+                () = tokio::time::sleep(patience) => {}
+                () = cut.cancelled() => {}
+            }
             forward.abort();
         });
     }
@@ -71,6 +83,7 @@ impl Forwards {
                 Some(Ok((id, ()))) => id,
                 Some(Err(e)) => e.id(),
             };
+            self.retired.remove(&id);
             if let Some(name) = self.names.remove(&id) {
                 self.running.retain(|f| f.spec().name != name);
                 return;
@@ -94,8 +107,8 @@ impl Forwards {
             forward.stop_accepting();
         }
         let drained = async {
-            // Retired forwards hold a timer here; those that are running end on their own.
-            while !self.names.is_empty() {
+            // The timers of removed forwards are not waited for.
+            while !self.names.is_empty() || !self.retired.is_empty() {
                 self.one_gone_quietly().await;
             }
         };
@@ -107,21 +120,31 @@ impl Forwards {
         for forward in &self.running {
             forward.abort();
         }
+        self.cut.cancel();
+        // What is cut has to be reset: a client could take the end of its task for an end of file.
+        let reset = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(CUT_PATIENCE, reset).await;
+        self.tasks.shutdown().await;
         self.running.clear();
         self.names.clear();
-        self.tasks.shutdown().await;
+        self.retired.clear();
+        self.cut = CancellationToken::new();
     }
 
     async fn one_gone_quietly(&mut self) {
         match self.tasks.join_next_with_id().await {
-            None => self.names.clear(),
-            Some(Ok((id, ()))) => {
-                self.names.remove(&id);
+            None => {
+                self.names.clear();
+                self.retired.clear();
             }
-            Some(Err(e)) => {
-                self.names.remove(&e.id());
-            }
+            Some(Ok((id, ()))) => self.forget(id),
+            Some(Err(e)) => self.forget(e.id()),
         }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.names.remove(&id);
+        self.retired.remove(&id);
     }
 
     /// The first that is not in place; one that has not tried yet is waited for.

@@ -44,7 +44,9 @@ impl Log {
             host = %self.host,
             peer = %session.peer(),
             attempt = attempts,
-            facts = ?session.facts(),
+            server = session.facts().map(|f| f.server.as_str()),
+            kex = session.facts().map(|f| f.kex.as_str()),
+            cipher = session.facts().map(|f| f.cipher.as_str()),
             "session established"
         );
     }
@@ -80,25 +82,37 @@ impl Log {
                 class = %failure.class,
                 cause = %failure.cause,
                 attempt = attempts,
-                "attempt failed, next in {}", seconds(delay)
+                "attempt failed, next in {} ({})", seconds(delay), failure.cause
             ),
         }
     }
 
     /// The old session serves on, and people should know that the new one is not there.
     fn not_replaced(&self, failure: &Failure, delay: Duration) {
-        tracing::warn!(
-            tunnel = %self.tunnel,
-            host = %self.host,
-            stage = %failure.stage,
-            class = %failure.class,
-            cause = %failure.cause,
-            "session not replaced, the old one serves on; next try in {}", seconds(delay)
-        );
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    message_id = events::SESSION_NOT_REPLACED,
+                    tunnel = %self.tunnel,
+                    host = %self.host,
+                    stage = %failure.stage,
+                    class = %failure.class,
+                    cause = %failure.cause,
+                    hint = failure.hint.as_deref(),
+                    "session not replaced, the old one serves on; next try in {} ({})",
+                    seconds(delay),
+                    failure.cause
+                )
+            };
+        }
+        match failure.class {
+            Class::Transient => line!(warn),
+            Class::Blocked => line!(error),
+        }
     }
 
     fn first(&self, failure: &Failure, attempts: u32, delay: Duration) {
-        let hint = failure.hint.as_deref().unwrap_or_default();
+        let hint = failure.hint.as_deref();
         match failure.class {
             Class::Transient => tracing::warn!(
                 message_id = events::TUNNEL_DOWN,
@@ -109,7 +123,7 @@ impl Log {
                 cause = %failure.cause,
                 attempt = attempts,
                 hint,
-                "tunnel down, retrying in {}", seconds(delay)
+                "tunnel down, retrying in {} ({})", seconds(delay), failure.cause
             ),
             Class::Blocked => tracing::error!(
                 message_id = events::TUNNEL_BLOCKED,
@@ -120,7 +134,7 @@ impl Log {
                 cause = %failure.cause,
                 attempt = attempts,
                 hint,
-                "tunnel blocked, next try in {}", seconds(delay)
+                "tunnel blocked, next try in {} ({})", seconds(delay), failure.cause
             ),
         }
     }
@@ -136,7 +150,7 @@ impl Log {
             cause = %failure.cause,
             attempt = attempts,
             down_for = %humantime::format_duration(down_for),
-            "still down"
+            "still down ({})", failure.cause
         );
     }
 
@@ -162,7 +176,8 @@ impl Log {
                     host = %self.host,
                     stage = "forward",
                     cause = cause.unwrap_or_default(),
-                    "tunnel degraded: connected, but a forward is not in place"
+                    "tunnel degraded ({})",
+                    cause.unwrap_or("a forward is not in place")
                 );
             }
             Phase::Stopped if before != Phase::Idle => tracing::info!(
