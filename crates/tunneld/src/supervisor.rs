@@ -23,7 +23,7 @@ use tunneld_core::status::{Phase, ReloadStatus};
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
-use crate::tunnel::{self, Surroundings, View};
+use crate::tunnel::{self, Surroundings, View, Wanted};
 
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
@@ -31,6 +31,8 @@ pub(crate) use snapshots::{Directory, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
 const QUEUE: usize = 32;
+/// How long a reload waits for the tunnels to take what the file says.
+const APPLY_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that the supervisor sleeps, so that its heart is seen to beat.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -58,13 +60,26 @@ pub(crate) enum Command {
 
 /// One tunnel's task, from the outside.
 struct Slot {
-    spec: TunnelSpec,
+    wanted: watch::Sender<Wanted>,
     commands: mpsc::Sender<tunnel::Command>,
     view: watch::Receiver<View>,
     /// The delays between the deaths of the task.
     deaths: Backoff,
     /// When a task that died is started again.
     reborn_at: Option<Instant>,
+}
+
+impl Slot {
+    fn new(wanted: Wanted) -> Self {
+        Slot {
+            // Replaced when the task is spawned.
+            commands: mpsc::channel(1).0,
+            view: watch::channel(View::idle(&wanted.spec)).1,
+            deaths: Backoff::new(&wanted.spec.reconnect),
+            wanted: watch::Sender::new(wanted),
+            reborn_at: None,
+        }
+    }
 }
 
 /// The supervisor's state.
@@ -77,6 +92,8 @@ pub(crate) struct Supervisor {
     names: HashMap<Id, TunnelName>,
     directory: watch::Sender<Directory>,
     last_reload: watch::Sender<Option<ReloadStatus>>,
+    /// How often the file was read and taken.
+    reading: u64,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -109,6 +126,7 @@ impl Supervisor {
             names: HashMap::new(),
             directory,
             last_reload,
+            reading: 0,
             heartbeat: Arc::clone(&heartbeat),
             commands,
         };
@@ -123,7 +141,7 @@ impl Supervisor {
     /// Runs until `shutdown`, and then until every tunnel has come to its end.
     pub(crate) async fn run(mut self) {
         for spec in self.config.tunnels.clone().into_values() {
-            self.spawn(spec);
+            self.add(spec);
         }
         self.publish();
         let mut beat = tokio::time::interval(BEAT);
@@ -197,39 +215,32 @@ impl Supervisor {
         }
     }
 
-    fn spawn(&mut self, spec: TunnelSpec) {
-        let (commands, receiver) = mpsc::channel(QUEUE);
-        let (view_sender, view) = watch::channel(View::idle(&spec));
-        let deaths = Backoff::new(&spec.reconnect);
-        let slot = Slot {
-            spec: spec.clone(),
-            commands,
-            view,
-            deaths,
-            reborn_at: None,
-        };
-        let drain_timeout = self.config.daemon.drain_timeout;
+    fn add(&mut self, spec: TunnelSpec) {
         let name = spec.name.clone();
-        let task = tunnel::run(
+        let wanted = Wanted {
             spec,
-            drain_timeout,
-            self.surroundings.clone(),
-            receiver,
-            view_sender,
-        );
-        let handle = self.tasks.spawn(task);
-        self.names.insert(handle.id(), name.clone());
-        match self.slots.get_mut(&name) {
-            // A task that died: its delays go on from where they were.
-            Some(old) => {
-                old.commands = slot.commands;
-                old.view = slot.view;
-                old.reborn_at = None;
-            }
-            None => {
-                self.slots.insert(name, slot);
-            }
-        }
+            drain_timeout: self.config.daemon.drain_timeout,
+            reading: self.reading,
+        };
+        self.slots.insert(name.clone(), Slot::new(wanted));
+        self.spawn(&name);
+    }
+
+    /// Starts the task of a tunnel: the first, or the next after one that died.
+    fn spawn(&mut self, name: &TunnelName) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        let wanted = slot.wanted.subscribe();
+        let (commands, command_receiver) = mpsc::channel(QUEUE);
+        let (view_sender, view) = watch::channel(View::idle(&wanted.borrow().spec));
+        slot.commands = commands;
+        slot.view = view;
+        slot.reborn_at = None;
+        let surroundings = self.surroundings.clone();
+        let task = tunnel::run(wanted, surroundings, command_receiver, view_sender);
+        let task = self.tasks.spawn(task);
+        self.names.insert(task.id(), name.clone());
     }
 
     fn task_ended(&mut self, done: Result<(Id, ()), JoinError>) {
@@ -256,15 +267,11 @@ impl Supervisor {
 
     fn rebirth(&mut self) {
         let now = Instant::now();
-        let due = |slot: &&Slot| slot.reborn_at.is_some_and(|at| at <= now);
-        let specs: Vec<TunnelSpec> = self
-            .slots
-            .values()
-            .filter(due)
-            .map(|s| s.spec.clone())
-            .collect();
-        for spec in specs {
-            self.spawn(spec);
+        let due = |slot: &Slot| slot.reborn_at.is_some_and(|at| at <= now);
+        let slots = self.slots.iter().filter(|(_, slot)| due(slot));
+        let names: Vec<TunnelName> = slots.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.spawn(&name);
         }
         self.publish();
     }
@@ -275,7 +282,7 @@ impl Supervisor {
         let answer = match outcome {
             Ok((loaded, plan)) => {
                 if !dry_run {
-                    self.apply(loaded.config, &plan);
+                    self.apply(loaded.config, &plan).await;
                 }
                 Ok(Reloaded { dry_run, plan })
             }
@@ -319,8 +326,8 @@ impl Supervisor {
         }
     }
 
-    fn apply(&mut self, config: Config, plan: &Plan) {
-        let drain_timeout = config.daemon.drain_timeout;
+    async fn apply(&mut self, config: Config, plan: &Plan) {
+        self.reading += 1;
         self.config = config;
         // What stops first gives up its listening places before others ask for them.
         let mut changes: Vec<_> = plan.tunnels.iter().collect();
@@ -332,26 +339,38 @@ impl Supervisor {
                     // Without its commands the task stops in good order, and ends.
                     self.slots.remove(&change.tunnel);
                 }
-                (Some(spec), false) => self.spawn(spec),
-                (Some(spec), true) => self.respec(spec, drain_timeout),
+                (Some(spec), false) => self.add(spec),
+                (Some(spec), true) => self.respec(spec),
             }
         }
         self.publish();
+        self.applied().await;
     }
 
-    fn respec(&mut self, spec: TunnelSpec, drain_timeout: Duration) {
-        let Some(slot) = self.slots.get_mut(&spec.name) else {
-            return;
-        };
-        slot.spec = spec.clone();
-        let name = spec.name.clone();
-        let command = tunnel::Command::Apply {
-            spec: Box::new(spec),
-            drain_timeout,
-        };
-        if slot.reborn_at.is_none() && slot.commands.try_send(command).is_err() {
-            tracing::error!(tunnel = %name, "the tunnel does not take its new configuration: a bug in tunneld");
+    fn respec(&mut self, spec: TunnelSpec) {
+        if let Some(slot) = self.slots.get_mut(&spec.name) {
+            slot.wanted.send_replace(Wanted {
+                spec,
+                drain_timeout: self.config.daemon.drain_timeout,
+                reading: self.reading,
+            });
         }
+    }
+
+    /// Returns when new connections find what the file says. A tunnel that is busy stopping takes
+    /// its time, and nobody needs to wait for that.
+    async fn applied(&self) {
+        let reading = self.reading;
+        let waits = self.slots.values().map(|slot| {
+            let mut view = slot.view.clone();
+            async move {
+                view.wait_for(|view| view.reading() >= reading)
+                    .await
+                    .is_ok()
+            }
+        });
+        let all = futures_util::future::join_all(waits);
+        let _ = tokio::time::timeout(APPLY_PATIENCE, all).await;
     }
 
     fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {

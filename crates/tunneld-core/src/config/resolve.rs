@@ -19,7 +19,7 @@ use super::{
     Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced,
     StrictHostKeyChecking, Target, TunnelSpec,
 };
-use crate::name::TunnelName;
+use crate::name::{MAX_NAME_LEN, TunnelName};
 
 /// How many tunnels a file may have.
 const MAX_TUNNELS: usize = 10_000;
@@ -224,6 +224,10 @@ fn tunnels(
             Err(error) => {
                 let said = format!("bad tunnel name {}: {error}", quoted(written));
                 problems.report(Diagnostic::at(key.span(), said));
+                // What is inside is checked all the same, under a name like it.
+                if let (Some(like), Some(inner)) = (similar(written), value.get_ref().as_table()) {
+                    tunnel(like, key.span(), inner, defaults, base, problems);
+                }
                 continue;
             }
         };
@@ -239,6 +243,18 @@ fn tunnels(
         problems.tunnel = None;
     }
     found
+}
+
+/// The valid name that is most like an invalid one.
+fn similar(written: &str) -> Option<TunnelName> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = written
+        .chars()
+        .map(|c| if fits(c) { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_alphanumeric())
+        .take(MAX_NAME_LEN)
+        .collect();
+    name.parse().ok()
 }
 
 fn tunnel(

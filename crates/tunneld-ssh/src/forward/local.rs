@@ -173,6 +173,10 @@ impl Local {
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        // A client that comes after a reload was answered finds what the file says now.
+        if self.run.spec.has_changed().unwrap_or(false) {
+            self.change();
+        }
         let limit = self.spec.max_connections;
         if self.run.counters.open() >= u64::from(limit) {
             let reason = format!("more than {limit} connections (max_connections)");

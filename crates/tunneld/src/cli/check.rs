@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tunneld_core::config;
 
-use crate::config_file::{self, count};
+use crate::config_file::{self, LoadError, count};
 use crate::exit::Exit;
 
 pub(super) fn run(path: &Path, print: bool) -> Exit {
@@ -13,7 +13,10 @@ pub(super) fn run(path: &Path, print: bool) -> Exit {
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
-            eprintln!("{}\n\n{}", e.render(colour).trim_end(), e.summary());
+            eprintln!("{}", e.render(colour).trim_end());
+            if let LoadError::Bad(_) = e {
+                eprintln!("\n{}", e.summary());
+            }
             return Exit::BadConfig;
         }
     };

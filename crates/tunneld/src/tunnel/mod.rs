@@ -32,13 +32,6 @@ pub(crate) use view::{View, unix_ms};
 /// What a tunnel is told.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The file says something else now.
-    Apply {
-        /// What it says.
-        spec: Box<TunnelSpec>,
-        /// `drain_timeout`.
-        drain_timeout: Duration,
-    },
     /// What a person asks for.
     Told {
         /// What.
@@ -48,6 +41,17 @@ pub(crate) enum Command {
     },
     /// Try now, or show a sign of life.
     RetryNow,
+}
+
+/// What the file says of a tunnel. The latest counts; nobody has to wait for a busy tunnel to hear.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// The tunnel's own part.
+    pub(crate) spec: TunnelSpec,
+    /// `drain_timeout` of `[daemon]`.
+    pub(crate) drain_timeout: Duration,
+    /// Which reading of the file this is: the tunnel's view says how far it has come.
+    pub(crate) reading: u64,
 }
 
 /// What a tunnel is given.
@@ -65,14 +69,13 @@ pub(crate) struct Surroundings {
 
 /// The task of a tunnel. Returns after `shutdown`, or when nobody can command it any more.
 pub(crate) async fn run(
-    spec: TunnelSpec,
-    drain_timeout: Duration,
+    wanted: watch::Receiver<Wanted>,
     surroundings: Surroundings,
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<View>,
 ) {
-    let enabled = spec.enabled;
-    let mut tunnel = Tunnel::new(spec, drain_timeout, surroundings, commands, view);
+    let mut tunnel = Tunnel::new(wanted, surroundings, commands, view);
+    let enabled = tunnel.spec.enabled;
     let first = if enabled { Event::Start } else { Event::Stop };
     tunnel.on(first).await;
     tunnel.live().await;
@@ -81,7 +84,9 @@ pub(crate) async fn run(
 }
 
 struct Tunnel {
+    wanted: watch::Receiver<Wanted>,
     spec: TunnelSpec,
+    reading: u64,
     surroundings: Surroundings,
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<View>,
@@ -107,6 +112,7 @@ struct Tunnel {
 enum Wake {
     Shutdown,
     Command(Option<Command>),
+    Wanted(bool),
     Attempt(Result<Result<Session, Failure>, JoinError>),
     Ended(Failure),
     Worn,
@@ -118,12 +124,16 @@ enum Wake {
 
 impl Tunnel {
     fn new(
-        spec: TunnelSpec,
-        drain_timeout: Duration,
+        mut wanted: watch::Receiver<Wanted>,
         surroundings: Surroundings,
         commands: mpsc::Receiver<Command>,
         view: watch::Sender<View>,
     ) -> Self {
+        let Wanted {
+            spec,
+            drain_timeout,
+            reading,
+        } = wanted.borrow_and_update().clone();
         let limits = Limits {
             stall_timeout: spec.stall_timeout,
             drain_timeout,
@@ -141,6 +151,8 @@ impl Tunnel {
             retry_at: None,
             worn: false,
             draining: JoinSet::new(),
+            wanted,
+            reading,
             spec,
             surroundings,
             commands,
@@ -152,7 +164,8 @@ impl Tunnel {
         loop {
             self.publish();
             match self.wake().await {
-                Wake::Shutdown | Wake::Command(None) => return,
+                Wake::Shutdown | Wake::Command(None) | Wake::Wanted(false) => return,
+                Wake::Wanted(true) => self.apply().await,
                 Wake::Command(Some(command)) => self.command(command).await,
                 Wake::Attempt(result) => self.attempted(result).await,
                 Wake::Ended(failure) => self.ended(failure).await,
@@ -181,6 +194,7 @@ impl Tunnel {
         tokio::select! {
             () = self.surroundings.shutdown.cancelled() => Wake::Shutdown,
             command = self.commands.recv() => Wake::Command(command),
+            changed = self.wanted.changed() => Wake::Wanted(changed.is_ok()),
             result = finished(&mut self.attempt), if self.attempt.is_some() => Wake::Attempt(result),
             failure = ended(session), if session.is_some() => Wake::Ended(failure),
             () = worn(session), if session.is_some() && may_replace => Wake::Worn,
@@ -284,10 +298,6 @@ impl Tunnel {
 
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Apply {
-                spec,
-                drain_timeout,
-            } => self.apply(*spec, drain_timeout).await,
             Command::Told { command, reply } => {
                 self.told(command).await;
                 // Whoever asked may have gone; what was asked for is done.
@@ -314,7 +324,12 @@ impl Tunnel {
         }
     }
 
-    async fn apply(&mut self, spec: TunnelSpec, drain_timeout: Duration) {
+    async fn apply(&mut self) {
+        let Wanted {
+            spec,
+            drain_timeout,
+            reading,
+        } = self.wanted.borrow_and_update().clone();
         let old = std::mem::replace(&mut self.spec, spec);
         let limits = Limits {
             stall_timeout: self.spec.stall_timeout,
@@ -331,11 +346,13 @@ impl Tunnel {
         {
             session.set_keepalive(self.spec.keepalive);
         }
+        self.reading = reading;
         let running = self.life.phase() != Phase::Stopped;
         match (running, self.spec.enabled) {
             (true, false) => self.on(Event::Stop).await,
             (true, true) => {
                 self.forwards.apply(&self.spec, &self.context());
+                self.publish();
                 self.look_at_forwards().await;
                 if self.spec.target != old.target {
                     self.on(Event::Replace).await;

@@ -17,6 +17,7 @@ pub(crate) struct View {
     status: TunnelStatus,
     counters: Vec<Arc<Counters>>,
     opener: Option<Opener>,
+    reading: u64,
 }
 
 impl View {
@@ -38,6 +39,7 @@ impl View {
             },
             counters: Vec::new(),
             opener: None,
+            reading: 0,
         }
     }
 
@@ -73,12 +75,18 @@ impl View {
                 .map(|f| Arc::clone(f.counters()))
                 .collect(),
             opener,
+            reading: tunnel.reading,
         }
+    }
+
+    /// Which reading of the file new connections find.
+    pub(crate) fn reading(&self) -> u64 {
+        self.reading
     }
 
     /// Whether anything but the moving numbers differs.
     pub(super) fn differs(&self, other: &View) -> bool {
-        self.status != other.status
+        self.status != other.status || self.reading != other.reading
     }
 
     /// The status with the numbers of this moment.

@@ -595,11 +595,11 @@ error: tunnel `e` forwards nothing
 }
 
 #[test]
-fn a_tunnel_is_a_table() {
+fn a_tunnel_is_a_table_and_is_checked_whatever_its_name() {
     assert_problems(
         r#"[tunnels]
 db = 3
-"a b" = {}
+"a b" = { host = "db", local_forward = "5432:db:5432", port = "ssh" }
 "#,
         r#"error: `tunnels.db` wants a table, not a number
  --> /etc/tunneld/tunneld.toml:2:6
@@ -610,8 +610,14 @@ db = 3
 error: bad tunnel name `a b`: a name has only letters, digits, `-`, `_` and `.`, not ' '
  --> /etc/tunneld/tunneld.toml:3:1
   |
-3 | "a b" = {}
+3 | "a b" = { host = "db", local_forward = "5432:db:5432", port = "ssh" }
   | ^^^^^
+
+error: `port` wants a number from 1 to 65535, not a string
+ --> /etc/tunneld/tunneld.toml:3:63
+  |
+3 | "a b" = { host = "db", local_forward = "5432:db:5432", port = "ssh" }
+  |                                                               ^^^^^
 "#,
     );
 }

@@ -1,0 +1,173 @@
+//! `tunneld check` reads what the file names: keys and known_hosts, and says what is wrong with
+//! each, and what to do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use tunneld_lab::keys::{KeyType, ssh_keygen};
+
+use crate::support::{Folder, assert_exit, assert_has, command, stderr, tunneld};
+
+const FILE: &str = "[tunnels.db]\nhost = \"h\"\nuser = \"u\"\nidentity_file = \"KEY\"\n\
+                    known_hosts = \"KNOWN\"\nlocal_forward = \"127.0.0.1:5432:localhost:5432\"\n";
+
+/// Checks a file that names this key and these known_hosts: where the report points, and what it
+/// says.
+#[track_caller]
+fn refused(folder: &Folder, key: &str, known_hosts: &str, at: &str, said: &[&str]) {
+    let file = folder.write(
+        "t.toml",
+        &FILE.replace("KEY", key).replace("KNOWN", known_hosts),
+    );
+    let output = tunneld(&["check", &file]);
+    assert_exit(&output, 78);
+    let report = stderr(&output);
+    assert_has(&report, &[&format!("{file}:{at}")]);
+    assert_has(&report, said);
+    assert!(report.ends_with("1 error\n"), "{report}");
+}
+
+#[test]
+fn a_missing_key_is_found_where_it_is_named() {
+    // The path, the place in the file, the reason.
+    let folder = Folder::new();
+    let missing = folder.at("nokey").display().to_string();
+    refused(&folder, "nokey", "kh", "4:17", &[&missing, "no such file"]);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    // As ssh does; with the command that mends it.
+    let folder = Folder::new();
+    fs::set_permissions(folder.key(), fs::Permissions::from_mode(0o644)).unwrap();
+    let key = folder.key().display().to_string();
+    refused(&folder, "id", "kh", "4:17", &[&key, "0644", "chmod 600"]);
+}
+
+#[test]
+fn an_encrypted_key_is_refused() {
+    // A daemon has nobody to ask for a passphrase.
+    let folder = Folder::new();
+    let dir = folder.at("");
+    ssh_keygen(KeyType::Ed25519, &dir, "locked", "a passphrase", &[]);
+    ssh_keygen(
+        KeyType::Ecdsa,
+        &dir,
+        "locked_pem",
+        "a passphrase",
+        &["-m", "PEM"],
+    );
+    for key in ["locked", "locked_pem"] {
+        refused(&folder, key, "kh", "4:17", &["encrypted"]);
+    }
+}
+
+#[test]
+fn a_public_key_is_not_a_private_key() {
+    // The other half was named by mistake: it is said which file was meant.
+    let folder = Folder::new();
+    let public = folder.at("id.pub");
+    fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
+    let path = public.display().to_string();
+    refused(&folder, "id.pub", "kh", "4:17", &[&path, "public key"]);
+}
+
+#[test]
+fn what_is_no_key_at_all_is_refused() {
+    // Garbage, an empty file, a folder, a pipe.
+    let folder = Folder::new();
+    for (name, text) in [("garbage", "not a key\n"), ("empty", "")] {
+        folder.write(name, text);
+        fs::set_permissions(folder.at(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::create_dir(folder.at("folder")).unwrap();
+    let fifo = command("mkfifo")
+        .args(["-m", "600"])
+        .arg(folder.at("pipe"))
+        .status();
+    assert!(fifo.unwrap().success());
+    for name in ["garbage", "empty", "folder", "pipe"] {
+        refused(
+            &folder,
+            name,
+            "kh",
+            "4:17",
+            &[&folder.at(name).display().to_string()],
+        );
+    }
+}
+
+#[test]
+fn known_hosts_that_cannot_be_used_are_found() {
+    // A folder or a pipe in its place; a missing one is passed over, as ssh does.
+    let folder = Folder::new();
+    fs::create_dir(folder.at("folder")).unwrap();
+    assert!(
+        command("mkfifo")
+            .arg(folder.at("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    for name in ["folder", "pipe"] {
+        refused(
+            &folder,
+            "id",
+            name,
+            "5:15",
+            &[&folder.at(name).display().to_string()],
+        );
+    }
+    let file = folder.write(
+        "t.toml",
+        &FILE.replace("KEY", "id").replace("KNOWN", "none"),
+    );
+    assert_exit(&tunneld(&["check", &file]), 0);
+}
+
+#[test]
+fn a_broken_line_of_known_hosts_is_named() {
+    // With its file and line: passed over, it could be the one that revokes a key.
+    let folder = Folder::new();
+    let key = tunneld_lab::keys::generate(&folder.at(""), "host").public_line();
+    let good = format!("# a comment\nh,[h]:2222 {key}\n");
+    for broken in [
+        "h ssh-ed25519 %%%",
+        &format!("@what h {key}"),
+        "h",
+        "h ssh-ed25519",
+    ] {
+        folder.write("kh", &format!("{good}{broken}\n"));
+        let line = format!("{}:3: ", folder.at("kh").display());
+        refused(
+            &folder,
+            "id",
+            "kh",
+            "5:15",
+            &[&line, "mend the line or remove it"],
+        );
+    }
+}
+
+#[test]
+fn files_of_defaults_are_one_problem_however_many_tunnels_use_them() {
+    // One mistake, one error.
+    let folder = Folder::new();
+    let mut text = String::from("[defaults]\nuser = \"u\"\nidentity_file = \"nokey\"\n");
+    for n in 0..5 {
+        let tunnel = format!(
+            "[tunnels.t{n}]\nhost = \"h\"\nlocal_forward = \"127.0.0.1:{}:h:1\"\n",
+            9000 + n
+        );
+        text.push_str(&tunnel);
+    }
+    let file = folder.write("t.toml", &text);
+    let output = tunneld(&["check", &file]);
+    assert_exit(&output, 78);
+    assert_has(&stderr(&output), &[&format!("{file}:3:17")]);
+    assert!(
+        stderr(&output).ends_with("\n1 error\n"),
+        "{}",
+        stderr(&output)
+    );
+}

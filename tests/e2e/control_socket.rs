@@ -1,0 +1,228 @@
+//! The control socket: plain HTTP for whoever may open it, and nothing that comes in stops it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tunneld_core::status::{DaemonStatus, Phase};
+use tunneld_lab::target::echoes;
+
+use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, builder, command, stderr};
+use crate::support::{stdout, tunneld, up, within};
+
+fn curl(socket: &Path, arguments: &[&str], path: &str) -> (u16, Value) {
+    let mut command = command("curl");
+    command
+        .args(["-sS", "-w", "\n%{http_code}", "--unix-socket"])
+        .arg(socket);
+    command.args(arguments).arg(format!("http://tunneld{path}"));
+    let output = within(&mut command, LONG);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    let (body, code) = text.rsplit_once('\n').unwrap();
+    let json = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
+    (code.parse().unwrap(), json)
+}
+
+#[test]
+fn curl_can_ask_and_command() {
+    // Every request of the documentation works with curl, and every answer is JSON.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let socket = daemon.socket();
+    let (code, status) = curl(socket, &[], "/v1/status");
+    assert_eq!(code, 200);
+    let status: DaemonStatus = serde_json::from_value(status).unwrap();
+    assert_eq!(status.tunnels[0].phase, Phase::Up);
+
+    let post = &["-X", "POST"][..];
+    let (code, plan) = curl(socket, post, "/v1/reload?dry_run=true");
+    assert_eq!((code, &plan["dry_run"]), (200, &Value::Bool(true)));
+    assert_eq!(plan["plan"]["tunnels"][0]["action"], "keep");
+    let (code, done) = curl(socket, post, "/v1/tunnels/db/stop");
+    assert_eq!((code, &done["command"]), (200, &Value::from("stop")));
+    daemon.wait_phase("db", Phase::Stopped, LONG);
+    assert_eq!(curl(socket, post, "/v1/tunnels/db/start").0, 200);
+    daemon.wait_phase("db", Phase::Up, LONG);
+
+    let (code, error) = curl(socket, post, "/v1/tunnels/bd/stop");
+    assert_eq!(
+        (code, &error["kind"]),
+        (404, &Value::from("no-such-tunnel"))
+    );
+    let (code, error) = curl(socket, &[], "/v1/nothing");
+    assert_eq!((code, &error["kind"]), (404, &Value::from("not-found")));
+    assert_eq!(curl(socket, post, "/v1/status").0, 405);
+    daemon.write_config("[tunnels.db]\nhosst = 1\n");
+    let (code, error) = curl(socket, post, "/v1/reload");
+    assert_eq!((code, &error["kind"]), (422, &Value::from("bad-config")));
+    assert!(
+        error["diagnostics"]
+            .as_array()
+            .is_some_and(|items| !items.is_empty()),
+        "{error}"
+    );
+}
+
+/// Sends bytes, and reads what comes until the daemon closes.
+fn say(socket: &Path, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    // A daemon that has heard enough may close before everything is said.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    if let Err(e) = stream.read_to_end(&mut answer) {
+        assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset, "{e}");
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn nonsense_is_answered_or_closed_and_the_daemon_goes_on() {
+    // Garbage, half requests, headers and bodies without end: each is ended, none is believed.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let socket = daemon.socket();
+    let close = "Connection: close\r\n\r\n";
+    for garbage in [
+        &b"\0\xff\x16\x03\x01garbage\r\n\r\n"[..],
+        b"SSH-2.0-x\r\n",
+        b"GET\r\n\r\n",
+    ] {
+        let answer = say(socket, garbage);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
+    }
+    // The first half, and then silence: closed by the daemon.
+    let answer = say(socket, b"GET /v1/status HTTP/1.1\r\nHost: tunn");
+    assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let long = format!(
+        "GET /v1/status HTTP/1.1\r\nX: {}\r\n{close}",
+        "x".repeat(4 << 20)
+    );
+    assert!(!say(socket, long.as_bytes()).starts_with("HTTP/1.1 200"));
+    let many = format!(
+        "GET /v1/status HTTP/1.1\r\n{}{close}",
+        "a: b\r\n".repeat(100_000)
+    );
+    assert!(!say(socket, many.as_bytes()).starts_with("HTTP/1.1 200"));
+    let path = format!(
+        "POST /v1/tunnels/{}/stop HTTP/1.1\r\nHost: x\r\n{close}",
+        "x".repeat(9000)
+    );
+    assert_has(&say(socket, path.as_bytes()), &["404", "no-such-tunnel"]);
+    // A body that nobody asked for is not waited for.
+    let body =
+        format!("GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n{close}");
+    let answer = say(socket, body.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(daemon.tunnel("db").phase, Phase::Up);
+    echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn idle_clients_do_not_keep_others_waiting() {
+    // With 200 clients that say nothing, `status` answers within seconds.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let connect = |_| UnixStream::connect(daemon.socket()).unwrap();
+    let mut idle: Vec<UnixStream> = (0..200).map(connect).collect();
+    let before = Instant::now();
+    assert_exit(&daemon.cli(&["status"]), 0);
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(4), "it took {took:?}");
+    // And they do not stay for ever.
+    for stream in &mut idle {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).map_err(|e| {
+            assert_eq!(e.kind(), std::io::ErrorKind::ConnectionReset, "{e}");
+        });
+    }
+}
+
+#[test]
+fn the_socket_is_for_the_owner_and_the_group() {
+    // Mode 0660, whatever the umask; and it is gone when the daemon has ended.
+    let bed = Bed::new();
+    for umask in ["0", "0777"] {
+        let shell = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let prefix = ["sh", "-c", &shell];
+        let mut daemon = up(builder().config(&bed.db()).prefix(&prefix));
+        let mode = fs::metadata(daemon.socket()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o660);
+        assert_eq!(daemon.terminate(LONG).code(), Some(0));
+        assert!(!daemon.socket().exists());
+    }
+}
+
+#[test]
+fn a_stale_socket_is_replaced() {
+    // What a killed daemon left behind does not keep the next one from starting.
+    let bed = Bed::new();
+    let mut first = bed.up();
+    first.kill9();
+    assert!(
+        fs::symlink_metadata(first.socket())
+            .unwrap()
+            .file_type()
+            .is_socket()
+    );
+    let socket = first.socket().display().to_string();
+    let second = builder()
+        .config(&bed.db())
+        .args(&["--socket", &socket])
+        .spawn();
+    second.wait_for_log("ready", LONG);
+    assert_exit(&tunneld(&["status", "--socket", &socket]), 0);
+}
+
+#[test]
+fn a_live_socket_is_refused_and_goes_on() {
+    // A second daemon ends with 1, says who answers there, and leaves the first one alone.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let config = daemon.config_path().display().to_string();
+    let output = tunneld(&["run", "--config", &config]);
+    assert_exit(&output, 1);
+    let socket = daemon.socket().display().to_string();
+    assert_has(&stderr(&output), &["another tunneld answers on", &socket]);
+    assert_exit(&daemon.cli(&["status"]), 0);
+    echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn what_is_not_a_socket_is_left_alone() {
+    // A file or a folder in the place of the socket: the start fails and says so, the file stays.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let file = folder.write("t.toml", &bed.db());
+    let in_the_way = folder.write("precious", "data");
+    let output = tunneld(&["run", "--config", &file, "--socket", &in_the_way]);
+    assert_exit(&output, 1);
+    assert_has(&stderr(&output), &[&in_the_way, "not a socket"]);
+    assert_eq!(fs::read_to_string(&in_the_way).unwrap(), "data");
+    let output = tunneld(&["run", "--config", &file, "--socket", "/proc/nowhere/x.sock"]);
+    assert_exit(&output, 1);
+    assert_has(
+        &stderr(&output),
+        &["cannot make the control socket /proc/nowhere/x.sock"],
+    );
+}
+
+#[test]
+fn a_daemon_that_hangs_is_told_from_one_that_is_gone() {
+    // A socket that accepts and never answers does not hang the next start for ever: it is in use.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let file = folder.write("t.toml", &bed.db());
+    let socket = folder.at("hung.sock");
+    let _held = UnixListener::bind(&socket).unwrap();
+    let socket = socket.display().to_string();
+    let output = tunneld(&["run", "--config", &file, "--socket", &socket]);
+    assert_exit(&output, 1);
+    assert_has(&stderr(&output), &["another tunneld answers on"]);
+}

@@ -1,0 +1,227 @@
+//! Reload is a transaction: what it changes is said tunnel by tunnel, and the rest is not touched.
+
+use tunneld_core::status::Phase;
+use tunneld_lab::process::Signal;
+use tunneld_lab::process::poll;
+use tunneld_lab::target::{EchoServer, echoes, free_addr, try_connect};
+
+use crate::support::{Bed, Folder, LONG, Transfer, assert_exit, assert_has, builder, daemon};
+use crate::support::{daemon_table, dead_tunnel, stderr, stdout, tunnel, up};
+
+#[test]
+fn a_transfer_lives_through_ten_reloads() {
+    // Ten reloads that change another tunnel and another forward of the same tunnel; every byte of
+    // a transfer on an untouched forward arrives, over one session.
+    let bed = Bed::new();
+    let web = EchoServer::start();
+    let (second, other) = (free_addr(), free_addr());
+    let file = |n: usize| {
+        // Each time another target, so that each reload has something to do.
+        let target = |kind: usize| {
+            if n % 4 / 2 == kind {
+                web.addr()
+            } else {
+                bed.echo.addr()
+            }
+        };
+        let db = [(bed.listen, bed.echo.addr()), (second, target(0))];
+        let mut text = tunnel("db", &bed.sshd, &db);
+        if n.is_multiple_of(2) {
+            text += &tunnel("web", &bed.sshd, &[(other, target(1))]);
+        }
+        text
+    };
+    let daemon = daemon(&file(0));
+    daemon.wait_phase("db", Phase::Up, LONG);
+    let transfer = Transfer::start(bed.listen, 1);
+    for n in 1..=10 {
+        daemon.write_config(&file(n));
+        let output = daemon.reload();
+        assert_exit(&output, 0);
+        let said = stdout(&output);
+        assert!(
+            said.contains("adjust   db") || said.contains("web"),
+            "{said}"
+        );
+        transfer.wait_for_more();
+        echoes(second).unwrap();
+    }
+    let db = daemon.wait_phase("db", Phase::Up, LONG);
+    assert_eq!((db.sessions, db.forwards[0].connections.total), (1, 1));
+    transfer.finish();
+}
+
+#[test]
+fn the_plan_has_a_line_for_each_tunnel_that_changes_and_counts_the_rest() {
+    // start, stop, replace, adjust, each with its reason; the unchanged ones are counted.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let kept = bed.db();
+    let dead = |name: &str| dead_tunnel(name, &folder.key());
+    let (adjusted, replaced, gone) = (dead("adjusted"), dead("replaced"), dead("gone"));
+    let daemon = up(builder().config(&[&kept[..], &adjusted, &replaced, &gone].concat()));
+    let adjusted = adjusted + "connect_timeout = \"7s\"\n";
+    let replaced = replaced.replace("\"nobody\"", "\"somebody\"");
+    daemon.write_config(&[&kept[..], &adjusted, &replaced, &dead("new")].concat());
+    let planned = daemon.cli(&["reload", "--dry-run"]);
+    assert_exit(&planned, 0);
+    let plan = "\
+adjust   adjusted
+           connect_timeout 15s → 7s
+stop     gone
+           no longer in the file
+start    new
+           new in the file
+replace  replaced
+           user nobody → somebody
+";
+    let counts = "1 started, 1 replaced, 1 adjusted, 1 stopped, 1 unchanged\n";
+    assert_eq!(stdout(&planned), format!("{plan}would be: {counts}"));
+    let done = daemon.reload();
+    assert_exit(&done, 0);
+    assert_eq!(stdout(&done), format!("{plan}{counts}"));
+    let names: Vec<_> = daemon
+        .status()
+        .tunnels
+        .iter()
+        .map(|t| t.name.to_string())
+        .collect();
+    assert_eq!(names, ["adjusted", "db", "new", "replaced"]);
+    // Nothing is left to do.
+    let again = stdout(&daemon.reload());
+    assert_eq!(
+        again,
+        "0 started, 0 replaced, 0 adjusted, 0 stopped, 4 unchanged\n"
+    );
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    // Neither the tunnels nor what `status` says of the last reload.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let before = daemon.status();
+    daemon.write_config(&bed.db().replace("tunnels.db", "tunnels.other"));
+    let output = daemon.cli(&["reload", "--dry-run"]);
+    assert_exit(&output, 0);
+    assert_has(
+        &stdout(&output),
+        &["stop     db", "start    other", "would be: "],
+    );
+    let after = daemon.status();
+    assert_eq!(
+        (after.last_reload, after.tunnels),
+        (before.last_reload, before.tunnels)
+    );
+    echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn sighup_reloads_too() {
+    // As `reload`, for whoever has only the process: a good file is applied, a bad one refused.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let second = free_addr();
+    let pairs = [(bed.listen, bed.echo.addr()), (second, bed.echo.addr())];
+    daemon.write_config(&tunnel("db", &bed.sshd, &pairs));
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("db", LONG, |t| {
+        t.forwards.len() == 2 && t.phase == Phase::Up
+    });
+    echoes(second).unwrap();
+    assert!(daemon.status().last_reload.unwrap().ok);
+    let mark = daemon.log_mark();
+    daemon.write_config("garbage");
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log_from(mark, "reload refused", LONG);
+    assert!(!daemon.status().last_reload.unwrap().ok);
+    echoes(second).unwrap();
+}
+
+#[test]
+fn daemon_keys_that_need_a_restart_are_named() {
+    // By the command and in the log; drain_timeout takes effect at once and is not one of them.
+    let bed = Bed::new();
+    let daemon = up(builder().config(&(bed.db() + &daemon_table("drain_timeout = \"10s\""))));
+    let table =
+        daemon_table("ready_when = \"all\"\nstart_timeout = \"9s\"\ndrain_timeout = \"1s\"");
+    daemon.write_config(&(bed.db() + &table));
+    let output = daemon.reload();
+    assert_exit(&output, 0);
+    let said = stdout(&output) + &stderr(&output);
+    assert_has(&said, &["note     ready_when in [daemon] needs a restart"]);
+    assert_has(&said, &["start_timeout in [daemon] needs a restart"]);
+    assert!(!said.contains("drain_timeout"), "{said}");
+    daemon.wait_for_log("only after a restart: ready_when, start_timeout", LONG);
+}
+
+#[test]
+fn reloads_at_the_same_time_are_all_answered() {
+    // One after the other, whoever asks: each gets its own answer.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    std::thread::scope(|scope| {
+        let ask = |words: &'static [&'static str]| {
+            let daemon = &daemon;
+            scope.spawn(move || daemon.cli(words))
+        };
+        let asked: Vec<_> = (0..4)
+            .flat_map(|_| [ask(&["reload"]), ask(&["reload", "--dry-run"])])
+            .collect();
+        for answer in asked {
+            let output = answer.join().unwrap();
+            assert_exit(&output, 0);
+            assert_has(&stdout(&output), &["1 unchanged"]);
+        }
+    });
+    assert_eq!(daemon.tunnel("db").sessions, 1);
+}
+
+#[test]
+fn enabled_stops_and_starts_a_tunnel() {
+    // `enabled = false` in the file is a stopped tunnel; `true` brings it back.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    daemon.write_config(&(bed.db() + "enabled = false\n"));
+    assert_has(
+        &stdout(&daemon.reload()),
+        &["stop     db\n           enabled = false"],
+    );
+    daemon.wait_phase("db", Phase::Stopped, LONG);
+    assert_exit(&daemon.cli(&["status"]), 0);
+    daemon.write_config(&bed.db());
+    assert_has(
+        &stdout(&daemon.reload()),
+        &["start    db\n           enabled = true"],
+    );
+    daemon.wait_phase("db", Phase::Up, LONG);
+    echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn a_removed_tunnel_finishes_and_may_come_back_meanwhile() {
+    // Its open connection goes on, its place is free at once, and the tunnel that the next reload
+    // brings back under its name takes the place again.
+    let (bed, other) = (Bed::new(), Bed::new());
+    let rest =
+        other.db().replace("tunnels.db", "tunnels.web") + &daemon_table("drain_timeout = \"5m\"");
+    let both = bed.db() + &rest;
+    let daemon = up(builder().config(&both));
+    let transfer = Transfer::start(bed.listen, 17);
+    daemon.write_config(&rest);
+    assert_has(
+        &stdout(&daemon.reload()),
+        &["stop     db\n           no longer in the file"],
+    );
+    let free = poll(LONG, || try_connect(bed.listen).is_err().then_some(()));
+    assert!(free.is_some(), "{} still listens", bed.listen);
+    transfer.wait_for_more();
+    daemon.write_config(&both);
+    assert_has(
+        &stdout(&daemon.reload()),
+        &["start    db\n           new in the file"],
+    );
+    daemon.wait_phase("db", Phase::Up, LONG);
+    echoes(bed.listen).unwrap();
+    transfer.wait_for_more();
+    transfer.finish();
+}

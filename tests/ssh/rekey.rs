@@ -1,0 +1,92 @@
+//! New keys in the middle of transfers.
+
+use std::net::SocketAddr;
+
+use tunneld_lab::pattern::{Digest, Pattern};
+use tunneld_lab::sshd::Sshd;
+use tunneld_lab::target::{Sink, Source, connect, free_addr};
+
+use crate::support::{LONG, Table};
+
+const LEN: u64 = 16 << 20;
+
+fn download(listen: SocketAddr) {
+    let client = connect(listen);
+    client.set_read_timeout(Some(LONG)).unwrap();
+    assert_eq!(Digest::of(client), Digest::of(Pattern::new(LEN, 11)));
+}
+
+fn upload(listen: SocketAddr, seed: u64) {
+    let mut client = connect(listen);
+    client.set_write_timeout(Some(LONG)).unwrap();
+    std::io::copy(&mut Pattern::new(LEN / 2, seed), &mut client).unwrap();
+}
+
+/// How often the server has taken new keys, from its log at DEBUG1.
+fn rekeyed(sshd: &Sshd) -> usize {
+    sshd.log().matches("set_newkeys: rekeying out").count()
+}
+
+#[test]
+fn downloads_survive_that_the_server_asks_for_new_keys_again_and_again() {
+    // RekeyLimit 1M and four at once: every byte, on one session.
+    let sshd = Sshd::builder()
+        .config("RekeyLimit 1M")
+        .log_level("DEBUG1")
+        .start();
+    let (source, listen) = (Source::start(LEN, 11), free_addr());
+    let daemon = Table::to(&sshd).forward(listen, source.addr()).up();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| download(listen));
+        }
+    });
+    assert!(rekeyed(&sshd) >= 8, "{} rekeys", rekeyed(&sshd));
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+#[test]
+fn uploads_and_downloads_together_survive_new_keys() {
+    // Both ways at once, four connections each, on one session.
+    let sshd = Sshd::builder()
+        .config("RekeyLimit 1M")
+        .log_level("DEBUG1")
+        .start();
+    let (source, sink) = (Source::start(LEN, 11), Sink::start());
+    let (down, up) = (free_addr(), free_addr());
+    let table = Table::to(&sshd).forward(down, source.addr());
+    let daemon = table.forward(up, sink.addr()).up();
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            scope.spawn(move || download(down));
+            scope.spawn(move || upload(up, seed));
+        }
+    });
+    let mut got: Vec<_> = (0..4).map(|_| sink.next(LONG).unwrap()).collect();
+    let mut sent: Vec<_> = (0..4)
+        .map(|seed| Digest::of(Pattern::new(LEN / 2, seed)))
+        .collect();
+    got.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(got, sent);
+    assert!(rekeyed(&sshd) >= 8, "{} rekeys", rekeyed(&sshd));
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+#[test]
+fn an_idle_connection_survives_new_keys_by_time() {
+    // RekeyLimit with a time: the server asks in the quiet too.
+    let config = "RekeyLimit default 1s";
+    let sshd = Sshd::builder().config(config).log_level("DEBUG1").start();
+    let echo = tunneld_lab::target::EchoServer::start();
+    let listen = free_addr();
+    let daemon = Table::to(&sshd)
+        .alive("200ms", 3)
+        .forward(listen, echo.addr())
+        .up();
+    let mut client = crate::support::carried(listen);
+    let twice = tunneld_lab::process::poll(LONG, || (rekeyed(&sshd) >= 2).then_some(()));
+    assert!(twice.is_some(), "the server did not ask for new keys");
+    crate::support::exchange(&mut client, b"with other keys");
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}

@@ -1,0 +1,220 @@
+//! The shipped unit in a real systemd: one boot, and then what an operator does.
+
+// What supports the tests has to fail the test that asked for it, there and then.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod lab;
+
+use lab::{LISTEN, Lab};
+use serde_json::Value;
+use tunneld_core::events;
+use tunneld_lab::journal::parse_json_lines;
+use tunneld_lab::process::{poll, printed};
+
+#[test]
+fn the_shipped_unit_does_what_an_operator_expects() {
+    // One boot for all of it, in the order of a service's life.
+    let lab = Lab::boot();
+    the_unit_is_right_and_hardened(&lab);
+    a_start_returns_when_the_tunnels_are_up(&lab);
+    the_group_may_command_and_others_may_not(&lab);
+    a_reload_applies_the_file(&lab);
+    a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
+    the_journal_is_found_by_tunnel(&lab);
+    a_killed_daemon_is_started_again(&lab);
+    a_daemon_that_hangs_is_started_again(&lab);
+    a_stop_is_clean(&lab);
+    a_bad_file_does_not_loop(&lab);
+    a_dead_server_does_not_hang_the_start(&lab);
+}
+
+/// systemd knows every key of the unit, and thinks well of what it may do.
+fn the_unit_is_right_and_hardened(lab: &Lab) {
+    let unit = "/usr/lib/systemd/system/tunneld.service";
+    let verified = lab.sh(&format!("systemd-analyze verify {unit}"));
+    assert!(
+        verified.status.success() && verified.stderr.is_empty(),
+        "{}",
+        printed(&verified)
+    );
+    // Exposure of at most 2.0 of 10.
+    lab.run(&format!(
+        "systemd-analyze security --offline=true --threshold=20 {unit}"
+    ));
+}
+
+/// `systemctl start` blocks until READY=1; the status line says how things are.
+fn a_start_returns_when_the_tunnels_are_up(lab: &Lab) {
+    lab.file(&[LISTEN]);
+    lab.run("systemctl start tunneld");
+    assert_eq!(lab.property("ActiveState"), "active");
+    assert_eq!(lab.property("StatusText"), "1 of 1 up");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+    assert_eq!(
+        lab.run("ps -o user= -p $(systemctl show tunneld -P MainPID)"),
+        "tunneld"
+    );
+    lab.run("tunneld status");
+}
+
+/// Members of the group `tunneld` use the commands; strangers are told what to do.
+fn the_group_may_command_and_others_may_not(lab: &Lab) {
+    assert_eq!(
+        lab.run("stat -c '%a %U %G' /run/tunneld/control.sock"),
+        "660 tunneld tunneld"
+    );
+    lab.run("runuser -u lab-member -- tunneld status");
+    let refused = lab.sh("runuser -u lab-stranger -- tunneld status");
+    assert_eq!(refused.status.code(), Some(4), "{}", printed(&refused));
+    assert!(
+        printed(&refused).contains("permission denied"),
+        "{}",
+        printed(&refused)
+    );
+}
+
+/// `systemctl reload` returns when the file is in force; the process and its sessions stay.
+fn a_reload_applies_the_file(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    lab.file(&[LISTEN, LISTEN + 1]);
+    lab.run("systemctl reload tunneld");
+    assert_eq!(lab.property("ActiveState"), "active");
+    let there = poll(lab::LONG, || lab.echoes(LISTEN + 1).then_some(()));
+    assert!(there.is_some(), "{}", lab.state());
+    assert!(lab.echoes(LISTEN));
+    assert_eq!(lab.property("MainPID"), pid);
+    let status: Value = serde_json::from_str(&lab.run("tunneld status --json")).unwrap();
+    assert_eq!(status["tunnels"][0]["sessions"], 1);
+    // SIGHUP is the same, and is over when systemd has been told so.
+    lab.file(&[LISTEN]);
+    lab.run("systemctl kill -s HUP tunneld");
+    let gone = poll(lab::LONG, || (!lab.echoes(LISTEN + 1)).then_some(()));
+    assert!(gone.is_some(), "{}", lab.state());
+    lab.wait_for("ActiveState", |state| state == "active");
+}
+
+/// The command fails, the journal has the diagnostics, the tunnels go on.
+fn a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(lab: &Lab) {
+    lab.write("[tunnels.db]\nhosst = \"127.0.0.1\"");
+    let reload = lab.sh("systemctl reload tunneld");
+    assert!(!reload.status.success());
+    assert!(
+        printed(&reload).contains("tunneld.service"),
+        "{}",
+        printed(&reload)
+    );
+    assert_eq!(lab.property("ActiveState"), "active");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+    let said = lab.run("journalctl --sync; journalctl -u tunneld -o cat --no-pager");
+    for part in [
+        "/etc/tunneld/tunneld.toml:2:1",
+        "did you mean `host`?",
+        "is unchanged",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    lab.file(&[LISTEN]);
+    lab.run("systemctl reload tunneld");
+}
+
+fn entries(lab: &Lab, matches: &str) -> Vec<Value> {
+    let command = format!("journalctl --sync; journalctl -u tunneld {matches} -o json --no-pager");
+    parse_json_lines(&lab.run(&command))
+}
+
+/// `journalctl -u tunneld TUNNEL=db` finds native entries with their fields.
+fn the_journal_is_found_by_tunnel(lab: &Lab) {
+    let ups = entries(lab, &format!("TUNNEL=db MESSAGE_ID={}", events::TUNNEL_UP));
+    let up = ups
+        .first()
+        .unwrap_or_else(|| panic!("no entry\n{}", lab.state()));
+    let fields = [
+        ("MESSAGE", "tunnel up"),
+        ("PRIORITY", "6"),
+        ("HOST", "127.0.0.1:2222"),
+        ("SYSLOG_IDENTIFIER", "tunneld"),
+        ("_SYSTEMD_UNIT", "tunneld.service"),
+        ("_TRANSPORT", "journal"),
+    ];
+    for (name, value) in fields {
+        assert_eq!(up[name], value, "{up:#}");
+    }
+    let forward = format!(
+        "TUNNEL=db FORWARD=local-{LISTEN} MESSAGE_ID={}",
+        events::LISTENING
+    );
+    assert!(!entries(lab, &forward).is_empty(), "{}", lab.state());
+}
+
+/// kill -9: systemd starts it again, and the tunnels are back.
+fn a_killed_daemon_is_started_again(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    lab.run("systemctl kill -s KILL tunneld");
+    lab.wait_for("NRestarts", |n| n == "1");
+    lab.wait_for("ActiveState", |state| state == "active");
+    assert_ne!(lab.property("MainPID"), pid);
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
+
+/// The watchdog is armed and fed; a daemon that no longer feeds it is replaced.
+fn a_daemon_that_hangs_is_started_again(lab: &Lab) {
+    assert_eq!(lab.property("WatchdogUSec"), "30s");
+    // The same with less to wait for.
+    lab.run(
+        "mkdir -p /run/systemd/system/tunneld.service.d
+         printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/tunneld.service.d/watchdog.conf
+         systemctl daemon-reload && systemctl restart tunneld",
+    );
+    let restarts = lab.property("NRestarts");
+    lab.run("systemctl kill -s STOP tunneld");
+    lab.wait_for("NRestarts", |n| n != restarts);
+    lab.wait_for("ActiveState", |state| state == "active");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+    lab.run("rm -r /run/systemd/system/tunneld.service.d && systemctl daemon-reload");
+}
+
+/// `systemctl stop`: inactive and not failed, exit 0, nothing left behind.
+fn a_stop_is_clean(lab: &Lab) {
+    lab.run("systemctl restart tunneld");
+    lab.run("systemctl stop tunneld");
+    assert_eq!(lab.property("ActiveState"), "inactive");
+    assert_eq!(lab.property("Result"), "success");
+    assert_eq!(lab.property("ExecMainStatus"), "0");
+    lab.run("test ! -e /run/tunneld/control.sock");
+    assert!(!lab.echoes(LISTEN));
+    let stopped = entries(lab, &format!("MESSAGE_ID={}", events::STOPPED));
+    assert!(!stopped.is_empty(), "{}", lab.state());
+}
+
+/// Exit 78: the start fails, says where the mistake is, and is not tried again.
+fn a_bad_file_does_not_loop(lab: &Lab) {
+    lab.write("[tunnels.db]\nhosst = \"127.0.0.1\"");
+    assert!(!lab.sh("systemctl start tunneld").status.success());
+    assert_eq!(lab.property("ActiveState"), "failed");
+    assert_eq!(lab.property("ExecMainStatus"), "78");
+    // A restart that was coming would show as `activating (auto-restart)`.
+    assert_eq!(
+        (lab.property("SubState"), lab.property("NRestarts")),
+        ("failed".into(), "0".into())
+    );
+    // Found by its unit and its priority, although the process was gone in a moment.
+    let said = lab.run("journalctl --sync; journalctl -u tunneld -p err -o cat -n 20 --no-pager");
+    assert!(said.contains("/etc/tunneld/tunneld.toml:2:1"), "{said}");
+}
+
+/// A server that is away is not a failed start: it is known, said, and tried again.
+fn a_dead_server_does_not_hang_the_start(lab: &Lab) {
+    lab.run("systemctl stop lab-sshd.service");
+    lab.file(&[LISTEN]);
+    lab.run("systemctl start tunneld");
+    assert_eq!(lab.property("ActiveState"), "active");
+    let text = lab.property("StatusText");
+    assert!(
+        text.starts_with("0 of 1 up; db: ") && text.contains("connection refused"),
+        "{text}"
+    );
+    lab.run("systemctl start lab-sshd.service");
+    lab.run("systemctl kill -s USR1 tunneld");
+    lab.wait_for("StatusText", |text| text == "1 of 1 up");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
