@@ -45,9 +45,16 @@ fn every_problem_is_reported_at_once_with_its_place() {
             assert_has(&report, &[&format!("{file}:{place}\n")]);
         }
         assert_has(&report, &["did you mean `local_forward`?", "^^^^^^^^^^^^"]);
-        assert_has(&report, &["did you mean `all`?", "`c` forwards nothing"]);
+        assert_has(
+            &report,
+            &[
+                "did you mean `all`?",
+                "`c` forwards nothing",
+                "`a-b` forwards nothing",
+            ],
+        );
     }
-    assert!(stderr(&tunneld(&["check", &file])).ends_with("\n8 errors\n"));
+    assert!(stderr(&tunneld(&["check", &file])).ends_with("\n9 errors\n"));
 }
 
 #[test]

@@ -26,7 +26,8 @@ fn a_thousand_clients_at_once_are_all_served() {
         client.set_read_timeout(Some(LONG)).unwrap();
         let mut back = Vec::new();
         client.read_to_end(&mut back).unwrap();
-        assert!(back == pattern(2000, n as u64), "client {n}");
+        let (got, wanted) = (back.len(), pattern(2000, n as u64));
+        assert!(back == wanted, "client {n} got {got} bytes");
     }
     let done = |t: &TunnelStatus| t.forwards[0].connections.open == 0;
     let status = rig.daemon.wait_for("t", LONG, done);

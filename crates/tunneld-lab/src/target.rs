@@ -133,6 +133,9 @@ impl TcpServer {
     pub fn start(addr: SocketAddr, handle: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         let listener =
             TcpListener::bind(addr).unwrap_or_else(|e| panic!("cannot listen on {addr}: {e}"));
+        // The 128 of the standard library are too few for a thousand clients at once: the kernel
+        // falls back to SYN cookies then, and resets connections that their clients take for open.
+        rustix::net::listen(&listener, 4096).unwrap();
         let addr = listener.local_addr().unwrap();
         let accepting = listener.try_clone().unwrap();
         let shared = Arc::<Shared>::default();
