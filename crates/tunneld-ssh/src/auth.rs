@@ -101,6 +101,10 @@ async fn public_key(
         // A session that died looks like a rejection, so the session is asked first.
         Ok(AuthResult::Failure { .. }) if handle.is_closed() => Err(why_closed(shared).await),
         Ok(AuthResult::Failure {
+            remaining_methods,
+            partial_success: true,
+        }) => Err(more_wanted(&fingerprint, &remaining_methods)),
+        Ok(AuthResult::Failure {
             remaining_methods, ..
         }) => {
             tried.rejected.push(fingerprint);
@@ -109,6 +113,21 @@ async fn public_key(
         }
         Err(_) => Err(why_closed(shared).await),
     }
+}
+
+/// The key was right, and is not enough (`AuthenticationMethods` of sshd_config(5)).
+fn more_wanted(fingerprint: &str, wanted: &MethodSet) -> Failure {
+    let cause = format!(
+        "the server accepted the key {fingerprint} and wants more: {}",
+        names(wanted)
+    );
+    Failure::blocked(Stage::Authenticate, cause)
+        .with_hint("tunneld authenticates with a key alone; see AuthenticationMethods in the server's sshd_config")
+}
+
+fn names(methods: &MethodSet) -> String {
+    let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
+    names.join(", ")
 }
 
 async fn why_closed(shared: &Shared) -> Failure {
@@ -142,10 +161,7 @@ impl Tried {
             };
         }
         let accepts = match self.accepts.filter(|m| !m.is_empty()) {
-            Some(methods) => {
-                let names: Vec<&str> = methods.iter().map(<&str>::from).collect();
-                names.join(", ")
-            }
+            Some(methods) => names(&methods),
             None => "nothing more".to_owned(),
         };
         let mut cause = format!(

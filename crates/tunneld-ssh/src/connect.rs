@@ -42,6 +42,7 @@ pub async fn connect(spec: &TunnelSpec) -> Result<Session, Failure> {
 
 async fn establish(spec: &TunnelSpec, shared: Arc<Shared>) -> Result<Session, Failure> {
     let target = &spec.target;
+    shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
     let (socket, peer) = dial::dial(target, &shared).await?;
     shared.set_stage(Stage::KeyExchange);
@@ -50,11 +51,7 @@ async fn establish(spec: &TunnelSpec, shared: Arc<Shared>) -> Result<Session, Fa
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
     let config = config(&known.known_algorithms(&target.host, target.port));
-    let handler = Handler {
-        target: target.clone(),
-        known,
-        shared: Arc::clone(&shared),
-    };
+    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
     let mut handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
         .map_err(|e| session_failure(shared.stage(), &e))?;

@@ -104,6 +104,7 @@ pub(crate) fn timeout_failure(stage: Stage, after: Duration) -> Failure {
     let cause = match stage {
         Stage::Resolve => format!("no answer from the resolver in {seconds}s"),
         Stage::Connect => format!("connection timed out after {seconds}s"),
+        Stage::HostKey => format!("known_hosts not read and checked within {seconds}s"),
         Stage::KeyExchange => format!("server accepted but did not speak SSH within {seconds}s"),
         Stage::Authenticate => format!("authentication not finished within {seconds}s"),
         _ => format!("no answer within {seconds}s"),

@@ -5,6 +5,7 @@
 //! default accepts every one of them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +13,15 @@ use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tunneld_core::config::Target;
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::repeats::{Repeats, Say};
 
 use crate::error::{SessionError, clip, disconnect_failure, printable, session_failure};
 use crate::host_key::{self, Verdict};
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownHosts, ReadFault};
 
 /// What is known about an established session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +43,11 @@ pub(crate) struct Shared {
     ended: watch::Sender<Option<Failure>>,
     refusals: Mutex<VecDeque<Refusal>>,
     refused: Notify,
+    key_exchanges: AtomicU32,
 }
 
 struct Refusal {
+    at: Instant,
     reason: ChannelOpenFailure,
     text: String,
 }
@@ -60,6 +65,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             refusals: Mutex::new(VecDeque::new()),
             refused: Notify::new(),
+            key_exchanges: AtomicU32::new(0),
         })
     }
 
@@ -92,6 +98,8 @@ impl Shared {
     pub(crate) async fn refusal_text(&self, reason: &ChannelOpenFailure) -> Option<String> {
         let find = || {
             let mut queue = lock(&self.refusals);
+            // Whoever should have fetched those has given up.
+            queue.retain(|r| r.at.elapsed() <= REFUSAL_PATIENCE);
             let at = queue.iter().position(|r| r.reason == *reason)?;
             queue.remove(at).map(|r| r.text)
         };
@@ -107,12 +115,18 @@ impl Shared {
         tokio::time::timeout(REFUSAL_PATIENCE, wait).await.ok()
     }
 
+    /// How often keys were exchanged.
+    pub(crate) fn key_exchanges(&self) -> u32 {
+        self.key_exchanges.load(Ordering::Relaxed)
+    }
+
     fn note_refusal(&self, reason: ChannelOpenFailure, text: &str) {
         let mut queue = lock(&self.refusals);
         if queue.len() >= MAX_REFUSALS {
             queue.pop_front();
         }
         queue.push_back(Refusal {
+            at: Instant::now(),
             reason,
             text: clip(&printable(text), 200),
         });
@@ -129,9 +143,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The client side of one session.
 pub(crate) struct Handler {
-    pub(crate) target: Target,
-    pub(crate) known: KnownHosts,
-    pub(crate) shared: Arc<Shared>,
+    target: Target,
+    /// Needed once, and dropped then: a session lives long, and the file may be large.
+    known: Option<KnownHosts>,
+    shared: Arc<Shared>,
+    since: Instant,
+    unasked: Repeats,
 }
 
 impl Drop for Handler {
@@ -144,15 +161,29 @@ impl Drop for Handler {
 }
 
 impl Handler {
-    async fn refuse(&self, what: &'static str, reply: ChannelOpenHandle) {
+    pub(crate) fn new(target: Target, known: KnownHosts, shared: Arc<Shared>) -> Self {
+        Handler {
+            target,
+            known: Some(known),
+            shared,
+            since: Instant::now(),
+            unasked: Repeats::default(),
+        }
+    }
+
+    async fn refuse(&mut self, what: &'static str, reply: ChannelOpenHandle) {
+        reply
+            .reject(ChannelOpenFailure::AdministrativelyProhibited)
+            .await;
+        // A server that does it over and over fills no journal.
+        if self.unasked.say(what, self.since.elapsed()) == Say::Nothing {
+            return;
+        }
         tracing::warn!(
             message_id = events::UNASKED_CHANNEL,
             host = %self.target.host,
             "refused a {what} channel that the server opened without being asked"
         );
-        reply
-            .reject(ChannelOpenFailure::AdministrativelyProhibited)
-            .await;
     }
 }
 
@@ -169,7 +200,7 @@ impl Handler {
         let learned = tokio::task::spawn_blocking(move || {
             host_key::learn(&path, &learn_host, learn_port, &key)
         });
-        let problem = match learned.await {
+        let (problem, fault) = match learned.await {
             Ok(Ok(())) => {
                 tracing::info!(
                     message_id = events::HOST_LEARNT,
@@ -180,10 +211,16 @@ impl Handler {
                 );
                 return Ok(());
             }
-            Ok(Err(e)) => e.to_string(),
-            Err(_) => format!("adding {host}:{port} to known_hosts was interrupted"),
+            Ok(Err(e)) => (e.to_string(), ReadFault::of(&e)),
+            Err(_) => {
+                let problem = format!("adding {host}:{port} to known_hosts was interrupted");
+                (problem, ReadFault::Passing)
+            }
         };
-        Err(Failure::blocked(Stage::HostKey, problem))
+        Err(match fault {
+            ReadFault::Passing => Failure::transient(Stage::HostKey, problem),
+            ReadFault::Denied | ReadFault::Other => Failure::blocked(Stage::HostKey, problem),
+        })
     }
 }
 
@@ -205,7 +242,10 @@ impl client::Handler for Handler {
                 )));
             }
         };
-        match host_key::judge(&self.target, &self.known, &key) {
+        let Some(known) = self.known.take() else {
+            return Ok(false);
+        };
+        match host_key::judge(&self.target, &known, &key) {
             Verdict::Trusted { by } => {
                 tracing::debug!(host = %self.target.host, by, "host key trusted");
                 Ok(true)
@@ -224,6 +264,7 @@ impl client::Handler for Handler {
         names: &russh::Names,
         session: &mut client::Session,
     ) -> Result<(), SessionError> {
+        self.shared.key_exchanges.fetch_add(1, Ordering::Relaxed);
         let server = String::from_utf8_lossy(session.remote_sshid()).into_owned();
         // Set once: a later key exchange keeps the same algorithms.
         let _ = self.shared.facts.set(Facts {

@@ -11,8 +11,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use tunneld_core::failure::{Failure, Stage};
 use zeroize::Zeroizing;
 
+use crate::error::os_reason;
 use crate::host_key::shell_word;
-use crate::known_hosts::{ReadFault, fingerprint, os_reason, type_name};
+use crate::known_hosts::{ReadFault, fingerprint, type_name};
 
 mod format;
 #[cfg(test)]

@@ -57,11 +57,18 @@ pub(crate) async fn watch(
     // Requests that wait for their reply: at most `count_max + 1`, for then the session is dead.
     let mut pings = JoinSet::new();
     let mut unanswered = 0;
-    let mut deadline = next_deadline(&settings, ear.heard);
+    // From now, not from the last byte: the settings may have been others until now.
+    let mut deadline = next_deadline(&settings, Instant::now());
     loop {
         let send = tokio::select! {
             () = tokio::time::sleep_until(deadline) => {
+                // Whoever was frozen has heard nothing, and that says nothing about the server.
+                let overslept = deadline.elapsed() > settings.interval / 2;
                 match ear.listen(&link) {
+                    _ if overslept => {
+                        deadline = next_deadline(&settings, Instant::now());
+                        true
+                    }
                     Sign::Heard => {
                         unanswered = 0;
                         deadline = next_deadline(&settings, ear.heard);
@@ -236,6 +243,45 @@ mod tests {
         let (_, _, last_byte) = talk.await.unwrap();
         assert!(last_byte.elapsed() >= Duration::from_millis(90));
         assert_eq!(failure.cause, "no reply to 1 keepalive in 0.1s");
+    }
+
+    #[tokio::test]
+    async fn shorter_settings_do_not_count_the_silence_before_them() {
+        let (_stream, link, _far) = link().await;
+        let quiet_for = Duration::from_millis(300);
+        tokio::time::sleep(quiet_for).await;
+        let changed = Instant::now();
+        let settings = settings(20, 2);
+        watch(
+            link,
+            Silent::default(),
+            settings,
+            Arc::default(),
+            Arc::default(),
+        )
+        .await;
+        assert!(changed.elapsed() >= settings.detection().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_frozen_gives_the_server_its_time_again() {
+        let (_stream, link, _far) = link().await;
+        let ping = Silent::default();
+        let settings = settings(50, 1);
+        let watched = tokio::spawn(watch(
+            link,
+            ping.clone(),
+            settings,
+            Arc::default(),
+            Arc::default(),
+        ));
+        tokio::task::yield_now().await;
+        // The only thread stands still, as after SIGSTOP.
+        std::thread::sleep(Duration::from_millis(500));
+        let thawed = Instant::now();
+        watched.await.unwrap();
+        assert!(thawed.elapsed() >= settings.detection().unwrap());
+        assert!(ping.0.load(Ordering::Relaxed) >= 1);
     }
 
     #[tokio::test]

@@ -26,6 +26,8 @@ const SMALL_READ: usize = 4096;
 const QUIET_BUFFER: usize = 4 << 10;
 /// Read-ahead of a session that moves bulk data.
 const BUSY_BUFFER: usize = 256 << 10;
+/// What the backlogs of all connections may hold together.
+const ALL_FULL: usize = 32 << 20;
 /// How long after its last large read a session counts as busy: bulk data comes in reads of every
 /// size, and a large buffer costs something to make.
 const BUSY_FOR: Duration = Duration::from_secs(1);
@@ -42,6 +44,10 @@ pub(crate) struct Link {
     heard: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Bytes that the connections' backlogs hold together.
+    backlog: AtomicUsize,
+    /// Whether that is too much.
+    overfull: AtomicBool,
 }
 
 impl Link {
@@ -57,6 +63,8 @@ impl Link {
             heard: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            backlog: AtomicUsize::new(0),
+            overfull: AtomicBool::new(false),
         });
         let stream = LinkStream {
             link: Arc::clone(&link),
@@ -95,7 +103,28 @@ impl Link {
 
     /// Whether reading is paused now.
     pub(crate) fn is_paused(&self) -> bool {
-        self.pauses.load(Ordering::Acquire) > 0
+        self.pauses.load(Ordering::Acquire) > 0 || self.is_overfull()
+    }
+
+    /// A connection's backlog has grown. Many small ones are as bad as a large one: with too much
+    /// in all of them together, reading is paused.
+    pub(crate) fn more_backlog(&self, n: usize) {
+        if self.backlog.fetch_add(n, Ordering::AcqRel) + n >= ALL_FULL {
+            self.overfull.store(true, Ordering::Release);
+        }
+    }
+
+    /// A connection's backlog has shrunk.
+    pub(crate) fn less_backlog(&self, n: usize) {
+        let left = self.backlog.fetch_sub(n, Ordering::AcqRel) - n;
+        if left <= ALL_FULL / 2 && self.overfull.swap(false, Ordering::AcqRel) {
+            self.reader.wake();
+        }
+    }
+
+    /// Whether all backlogs together hold too much.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.overfull.load(Ordering::Acquire)
     }
 
     /// When the last byte was read from the server.

@@ -29,6 +29,9 @@ use crate::session::Opener;
 const FULL: usize = 4 << 20;
 /// A backlog that is down to this lets it go on.
 const LOW: usize = 1 << 20;
+/// A client that takes less than this in `stall_timeout` stands still: a byte now and then must not
+/// hold a session back for ever.
+const PROGRESS: usize = 64 << 10;
 /// Reads from a client begin with this much room, and grow while they fill it.
 const SMALL_READ: usize = 4 << 10;
 /// Reads from a client have at most this much room: four packets.
@@ -65,18 +68,27 @@ pub(crate) async fn carry(
     stall_timeout: Duration,
     abort: CancellationToken,
 ) -> End {
-    let (read, write) = channel.split();
-    let mut down = Down::new(&socket, read, session.link(), counters, stall_timeout);
+    let (mut read, write) = channel.split();
+    let mut down = Down::new(&socket, &mut read, session.link(), counters, stall_timeout);
     let end = both_ways(&socket, &mut down, &write, counters, abort).await;
-    let Down { read, closed, .. } = down;
+    let closed = down.closed;
+    drop(down);
     if !closed && end != End::SessionEnded {
         session.finish(close(read, write, end, session.clone()));
     }
-    if end != End::Finished {
-        // A socket that cannot be reset is one that is gone.
-        let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+    if end == End::Finished {
+        // Until now any other end would have been a reset. A socket that refuses is one that is
+        // gone.
+        let _ = SockRef::from(&socket).set_linger(None);
     }
     end
+}
+
+/// Makes every end of a socket a reset that is not known to be a good one, a panic of ours
+/// included: a client must not take the loss of data for an end of file.
+pub(crate) fn reset_unless_finished(socket: &TcpStream) {
+    // A socket that cannot be reset is one that is gone.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 async fn both_ways(
@@ -116,23 +128,38 @@ async fn both_ways(
 /// the channel itself, in the usual case at once; russh forgets such a channel. One that we close
 /// first is remembered, so that is kept for when it is needed.
 async fn close(mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>, end: End, session: Opener) {
-    let settled = async {
-        loop {
-            match read.wait().await {
-                Some(ChannelMsg::Close) | None => return true,
-                // The server goes on sending to a client that is gone.
-                Some(ChannelMsg::Data { .. }) => return false,
-                Some(_) => {}
-            }
-        }
-    };
-    let graceful = end == End::ClientGone && write.eof().await.is_ok();
-    if graceful && tokio::time::timeout(CLOSE_PATIENCE, settled).await == Ok(true) {
+    if end == End::ClientGone && server_closes(&mut read, &write).await {
         return;
     }
+    // What still comes is not taken any more: the session must not wait for us to take it while we
+    // wait for the session.
+    drop(read);
     session.note_debris();
     // A session that has ended has no channels.
     let _ = write.close().await;
+}
+
+/// Tells the server of the end of file, and whether it closes the channel for that.
+async fn server_closes(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>) -> bool {
+    let patience = tokio::time::sleep(CLOSE_PATIENCE);
+    let eof = write.eof();
+    tokio::pin!(patience, eof);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            message = read.wait() => match message {
+                Some(ChannelMsg::Close) | None => return true,
+                // The server goes on sending to a client that is gone.
+                Some(ChannelMsg::Data { .. }) if told => return false,
+                Some(_) => {}
+            },
+            sent = &mut eof, if !told => match sent {
+                Ok(()) => told = true,
+                Err(_) => return true,
+            },
+            () = &mut patience => return false,
+        }
+    }
 }
 
 enum UpError {
@@ -175,7 +202,7 @@ async fn upload(
 /// Server to client.
 struct Down<'a> {
     socket: &'a TcpStream,
-    read: ChannelReadHalf,
+    read: &'a mut ChannelReadHalf,
     link: &'a Arc<Link>,
     counters: &'a Counters,
     stall_timeout: Duration,
@@ -188,19 +215,24 @@ struct Down<'a> {
     /// The end of file was passed on to the client.
     finished: Arc<Notify>,
     shut: bool,
-    clogged: Option<Clogged>,
+    /// Holds the session's socket back while the backlog is full.
+    clogged: Option<Pause>,
+    /// When the client had last taken something worth speaking of.
+    moved: Instant,
+    /// What it has taken since.
+    taken: usize,
 }
 
-struct Clogged {
-    /// Holds the session's socket back while it lives.
-    _pause: Pause,
-    moved: Instant,
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        self.link.less_backlog(self.waiting);
+    }
 }
 
 impl<'a> Down<'a> {
     fn new(
         socket: &'a TcpStream,
-        read: ChannelReadHalf,
+        read: &'a mut ChannelReadHalf,
         link: &'a Arc<Link>,
         counters: &'a Counters,
         stall_timeout: Duration,
@@ -218,6 +250,8 @@ impl<'a> Down<'a> {
             finished: Arc::new(Notify::new()),
             shut: false,
             clogged: None,
+            moved: Instant::now(),
+            taken: 0,
         }
     }
 
@@ -226,19 +260,25 @@ impl<'a> Down<'a> {
             if let Some(end) = self.settle() {
                 return end;
             }
-            let stalled = self.clogged.as_ref().map(|c| c.moved + self.stall_timeout);
+            let waiting = !self.backlog.is_empty();
+            let stalls_at = self.moved + self.stall_timeout;
             tokio::select! {
                 message = self.read.wait(), if !self.closed => {
                     if let Some(end) = self.take(message) {
                         return end;
                     }
                 }
-                ready = self.socket.writable(), if !self.backlog.is_empty() => {
+                ready = self.socket.writable(), if waiting => {
                     if ready.is_err() {
                         return End::ClientGone;
                     }
                 }
-                () = sleep_until(stalled), if stalled.is_some() => return End::Stalled,
+                () = tokio::time::sleep_until(stalls_at), if waiting => {
+                    if self.clogged.is_some() || self.link.is_overfull() {
+                        return End::Stalled;
+                    }
+                    self.moved = Instant::now();
+                }
             }
             if self.flush().is_err() {
                 return End::ClientGone;
@@ -252,7 +292,12 @@ impl<'a> Down<'a> {
         while let Some(message) = next {
             match message {
                 Some(ChannelMsg::Data { data }) => {
+                    if self.backlog.is_empty() {
+                        self.moved = Instant::now();
+                        self.taken = 0;
+                    }
                     self.waiting += data.len();
+                    self.link.more_backlog(data.len());
                     self.backlog.push_back(data);
                 }
                 Some(ChannelMsg::Eof) => self.eof = true,
@@ -280,10 +325,7 @@ impl<'a> Down<'a> {
     fn settle(&mut self) -> Option<End> {
         if self.waiting >= FULL {
             let link = self.link;
-            self.clogged.get_or_insert_with(|| Clogged {
-                _pause: link.pause(),
-                moved: Instant::now(),
-            });
+            self.clogged.get_or_insert_with(|| link.pause());
         } else if self.waiting <= LOW {
             self.clogged = None;
         }
@@ -326,9 +368,12 @@ impl<'a> Down<'a> {
 
     fn wrote(&mut self, mut n: usize) {
         self.waiting -= n;
+        self.link.less_backlog(n);
         self.counters.add_received(n);
-        if let Some(clogged) = &mut self.clogged {
-            clogged.moved = Instant::now();
+        self.taken += n;
+        if self.taken >= PROGRESS {
+            self.taken = 0;
+            self.moved = Instant::now();
         }
         while let Some(piece) = self.backlog.front_mut() {
             if n < piece.len() {
@@ -338,12 +383,5 @@ impl<'a> Down<'a> {
             n -= piece.len();
             self.backlog.pop_front();
         }
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

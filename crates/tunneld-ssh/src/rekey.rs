@@ -11,34 +11,50 @@ use std::time::Duration;
 use crate::link::Link;
 use crate::session::Opener;
 
-/// How often the volume is looked at; an idle session costs a comparison.
+/// How often the volume is looked at; an idle session costs a comparison. Once new keys are due, how
+/// often a quiet moment is looked for.
 const LOOK: Duration = Duration::from_secs(10);
-/// Over how long a moment is judged quiet, once new keys are due.
+/// Over how long a moment is judged quiet.
 const MOMENT: Duration = Duration::from_secs(1);
 /// At most this much in one moment counts as quiet: far below twice the window, which is what
 /// russh allows.
 const QUIET: u64 = 256 << 10;
 const GIB: u64 = 1 << 30;
 
-/// After this many times the volume new keys are asked for even if the session is never quiet.
-const AT_THE_LATEST: u64 = 4;
-
 /// Asks for new keys whenever it is time, for as long as the session lives.
 pub(crate) async fn watch(session: Opener) {
-    let due_after = volume(session.cipher().unwrap_or_default());
-    let link = session.link();
-    // Each direction has a key of its own.
-    let moved = || link.received().max(link.sent());
-    let mut asked_at = 0;
+    let volume = Volume::of(session.cipher().unwrap_or_default());
+    let mut keys = Keys::of(&session);
     loop {
         tokio::time::sleep(LOOK).await;
-        if moved() - asked_at < due_after {
-            continue;
+        if session.key_exchanges() != keys.exchange {
+            keys = Keys::of(&session);
         }
-        while moved() - asked_at < due_after * AT_THE_LATEST && !is_quiet(link).await {}
-        asked_at = moved();
-        session.rekey().await;
+        let used = moved(&session) - keys.since;
+        if used >= volume.at_the_latest || used >= volume.due && is_quiet(session.link()).await {
+            session.rekey().await;
+        }
     }
+}
+
+/// Since when the present keys are used.
+struct Keys {
+    exchange: u32,
+    since: u64,
+}
+
+impl Keys {
+    fn of(session: &Opener) -> Self {
+        Keys {
+            exchange: session.key_exchanges(),
+            since: moved(session),
+        }
+    }
+}
+
+/// The bytes of the busier direction: each has a key of its own.
+fn moved(session: &Opener) -> u64 {
+    session.link().received().max(session.link().sent())
 }
 
 /// Whether next to nothing comes in for a moment.
@@ -48,13 +64,22 @@ async fn is_quiet(link: &Link) -> bool {
     link.received() - before + link.unread() <= QUIET && !link.is_paused()
 }
 
-/// The volume after which new keys are wanted. For AES OpenSSH takes the 64 GiB of RFC 4344 section
-/// 3.2 (2^(L/4) blocks of 16 bytes), which is what four times our volume comes to; for ChaCha20 it
-/// takes the one gibibyte of RFC 4253 section 9.
-fn volume(cipher: &str) -> u64 {
-    if cipher.starts_with("aes") {
-        16 * GIB
-    } else {
-        GIB
+/// How much may be moved with the same keys.
+struct Volume {
+    /// After this much new keys are asked for in a quiet moment.
+    due: u64,
+    /// After this much even in a busy one: far beyond what any server lets pass.
+    at_the_latest: u64,
+}
+
+impl Volume {
+    /// For AES OpenSSH asks after the 64 GiB of RFC 4344 section 3.2 (2^(L/4) blocks of 16 bytes),
+    /// for ChaCha20, which has no such bound, after the one gibibyte of RFC 4253 section 9.
+    fn of(cipher: &str) -> Self {
+        let due = if cipher.starts_with("aes") { 16 } else { 1 };
+        Volume {
+            due: due * GIB,
+            at_the_latest: 256 * GIB,
+        }
     }
 }

@@ -36,6 +36,7 @@ const WORN: u32 = 2000;
 pub struct Session {
     inner: Arc<Inner>,
     since: Instant,
+    keepalive: Keepalive,
     watcher: JoinHandle<()>,
     rekeyer: JoinHandle<()>,
 }
@@ -110,12 +111,17 @@ impl Session {
             watcher: tokio::spawn(watch_over(Arc::clone(&inner), keepalive)),
             rekeyer: tokio::spawn(rekey::watch(Opener(Arc::clone(&inner)))),
             since: Instant::now(),
+            keepalive,
             inner,
         }
     }
 
     /// Other keepalive settings from now on.
     pub fn set_keepalive(&mut self, keepalive: Keepalive) {
+        if keepalive == self.keepalive {
+            return;
+        }
+        self.keepalive = keepalive;
         self.watcher.abort();
         // Only the second line: without it keepalive still works.
         let _ = self.inner.link.set_user_timeout(keepalive);
@@ -230,6 +236,11 @@ impl Opener {
         &self.0.link
     }
 
+    /// How often keys were exchanged, by either side's wish.
+    pub(crate) fn key_exchanges(&self) -> u32 {
+        self.0.shared.key_exchanges()
+    }
+
     pub(crate) fn cipher(&self) -> Option<&str> {
         self.0.shared.facts.get().map(|f| f.cipher.as_str())
     }
@@ -287,8 +298,11 @@ impl Opener {
             let opened = this.opened(open.await).await;
             if let Err(Ok(unwanted)) = send.send(opened) {
                 this.note_debris();
+                let (read, write) = unwanted.split();
+                // The session must not wait for somebody to take what comes.
+                drop(read);
                 // The session may have ended meanwhile, and then the channel has too.
-                let _ = unwanted.close().await;
+                let _ = write.close().await;
             }
         });
         let ended = ended(self.0.shared.ended());

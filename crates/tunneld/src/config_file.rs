@@ -92,6 +92,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The control socket that a file names, even if the file is wrong otherwise.
+pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
+    config::control_socket(&read(path).ok()?, &Origin::of_file(path))
+}
+
 /// What ssh would take for `user` and `~`: the running user's own.
 fn surroundings() -> Surroundings {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());

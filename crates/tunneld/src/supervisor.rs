@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
+use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{self, Plan, PlanAction};
 use tunneld_core::status::{Phase, ReloadStatus};
@@ -65,6 +66,8 @@ struct Slot {
     view: watch::Receiver<View>,
     /// The delays between the deaths of the task.
     deaths: Backoff,
+    /// The task, and since when it runs.
+    task: Option<(Id, Instant)>,
     /// When a task that died is started again.
     reborn_at: Option<Instant>,
 }
@@ -76,6 +79,7 @@ impl Slot {
             commands: mpsc::channel(1).0,
             view: watch::channel(View::idle(&wanted.spec)).1,
             deaths: Backoff::new(&wanted.spec.reconnect),
+            task: None,
             wanted: watch::Sender::new(wanted),
             reborn_at: None,
         }
@@ -206,6 +210,12 @@ impl Supervisor {
             let _ = reply.send(Err(ApiError::new(ErrorKind::NoSuchTunnel, message)));
             return;
         };
+        if slot.reborn_at.is_some() {
+            // A task that died is started by whatever is asked of it.
+            slot.reborn_at = Some(Instant::now());
+            let _ = reply.send(Ok(()));
+            return;
+        }
         let told = tunnel::Command::Told { command, reply };
         if let Err(unheard) = slot.commands.try_send(told)
             && let tunnel::Command::Told { reply, .. } = unheard.into_inner()
@@ -240,6 +250,7 @@ impl Supervisor {
         let surroundings = self.surroundings.clone();
         let task = tunnel::run(wanted, surroundings, command_receiver, view_sender);
         let task = self.tasks.spawn(task);
+        slot.task = Some((task.id(), Instant::now()));
         self.names.insert(task.id(), name.clone());
     }
 
@@ -251,18 +262,31 @@ impl Supervisor {
         let Some(name) = self.names.remove(&id) else {
             return;
         };
-        // A tunnel that was removed ends by itself.
-        let Some(slot) = self.slots.get_mut(&name).filter(|_| panicked) else {
+        // A tunnel that was removed ends by itself, and another of its name may be there by now.
+        let slot = self.slots.get_mut(&name).filter(|_| panicked);
+        let Some((slot, since)) = slot.and_then(|slot| match slot.task {
+            Some((task, since)) if task == id => Some((slot, since)),
+            _ => None,
+        }) else {
             return;
         };
+        let wanted = slot.wanted.borrow().clone();
+        if since.elapsed() >= wanted.spec.reconnect.reset_after {
+            slot.deaths.reset();
+        }
         let delay = slot.deaths.next_delay();
-        slot.reborn_at = Some(Instant::now() + delay);
+        let reborn_at = Instant::now() + delay;
+        slot.reborn_at = Some(reborn_at);
+        let failure = Failure::transient(Stage::Session, "its task failed: a bug in tunneld");
+        let dead = slot.view.borrow().dead(failure, reborn_at);
+        slot.view = watch::channel(dead).1;
         tracing::error!(
             message_id = events::TUNNEL_PANICKED,
             tunnel = %name,
             "the tunnel's task failed and starts again in {:.1}s: a bug in tunneld",
             delay.as_secs_f64()
         );
+        self.publish();
     }
 
     fn rebirth(&mut self) {

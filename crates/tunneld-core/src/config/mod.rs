@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use diagnostic::{Diagnostic, DiagnosticView, Diagnostics, Origin, Related};
 pub use print::effective;
-pub use resolve::{Surroundings, load, load_bytes};
+pub use resolve::{Surroundings, control_socket, load, load_bytes};
 
 use crate::name::{ForwardName, TunnelName};
 

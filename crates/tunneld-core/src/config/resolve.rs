@@ -115,10 +115,20 @@ pub fn load_bytes(
     }
 }
 
+/// The control socket that a text names, whatever else is wrong with it: so that a daemon can be
+/// asked while its file is being repaired.
+pub fn control_socket(bytes: &[u8], origin: &Origin) -> Option<PathBuf> {
+    let text = String::from_utf8_lossy(bytes.get(..MAX_FILE_LEN).unwrap_or(bytes));
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let written = table.get_ref().get("daemon")?.get_ref();
+    let written = written.get("control_socket")?.get_ref().as_str()?;
+    (!written.is_empty()).then(|| origin.dir.join(written))
+}
+
 fn not_a_file(len: usize, origin: &Origin) -> Option<Diagnostic> {
     (len > MAX_FILE_LEN).then(|| {
         Diagnostic::new(format!(
-            "{} has {len} bytes, at most {MAX_FILE_LEN} are read",
+            "{} has more than {MAX_FILE_LEN} bytes, which is all that is read",
             quoted(&origin.name)
         ))
     })

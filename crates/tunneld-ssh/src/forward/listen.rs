@@ -23,7 +23,7 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Binds a listening place.
-    pub(crate) fn bind(listen: &Listen) -> Result<Listeners, Failure> {
+    pub(crate) async fn bind(listen: &Listen) -> Result<Listeners, Failure> {
         let addresses = addresses(listen);
         let mut sockets = Vec::new();
         let mut missing = None;
@@ -32,11 +32,11 @@ impl Listeners {
                 Ok(socket) => sockets.push(socket),
                 // A machine without IPv6 (or without IPv4) has one family of the two.
                 Err(e) if addresses.len() > 1 && no_such_family(&e) => missing = Some((address, e)),
-                Err(e) => return Err(bind_failure(*address, &e)),
+                Err(e) => return Err(bind_failure(*address, e).await),
             }
         }
         match (sockets.is_empty(), missing) {
-            (true, Some((address, e))) => Err(bind_failure(*address, &e)),
+            (true, Some((address, e))) => Err(bind_failure(*address, e).await),
             _ => Ok(Listeners { sockets, next: 0 }),
         }
     }
@@ -100,13 +100,14 @@ fn no_such_family(e: &io::Error) -> bool {
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
-fn bind_failure(address: SocketAddr, e: &io::Error) -> Failure {
-    let reason = os_reason(e);
+async fn bind_failure(address: SocketAddr, e: io::Error) -> Failure {
+    let reason = os_reason(&e);
     match e.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder(address)
-                .map(|h| format!(" by {h}"))
-                .unwrap_or_default();
+            // Every process is asked, which takes its time on a large machine.
+            let holder = tokio::task::spawn_blocking(move || holder(address)).await;
+            let holder = holder.ok().flatten();
+            let holder = holder.map(|h| format!(" by {h}")).unwrap_or_default();
             let cause = format!("cannot listen on {address}: {reason}{holder}");
             Failure::transient(Stage::Forward, cause)
         }
@@ -166,7 +167,9 @@ mod tests {
     #[tokio::test]
     async fn localhost_listens_on_both_families_and_serves_both() {
         let port = free_port();
-        let mut listeners = Listeners::bind(&place(ListenHost::Localhost, port)).unwrap();
+        let mut listeners = Listeners::bind(&place(ListenHost::Localhost, port))
+            .await
+            .unwrap();
         let v4 = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
         assert!(v4.is_ok());
         let (_, peer) = listeners.accept().await.unwrap();
@@ -185,7 +188,7 @@ mod tests {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
         let listen = place(ListenHost::Ip(address.ip()), address.port());
-        let failure = Listeners::bind(&listen).err().unwrap();
+        let failure = Listeners::bind(&listen).await.err().unwrap();
         let pid = std::process::id();
         assert!(
             failure.cause.starts_with(&format!(

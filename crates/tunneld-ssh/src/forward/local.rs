@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use russh::Channel;
 use russh::client::Msg;
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,16 +14,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::{ForwardKind, ForwardSpec, Listen, LocalForward, WhileDown};
 use tunneld_core::events;
+use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::ForwardName;
 use tunneld_core::repeats::{Repeats, Say};
 
 use super::listen::Listeners;
 use super::{Context, Counters, Run};
+use crate::error::os_reason;
 use crate::pump::{self, End};
 use crate::session::{OpenError, Opener};
 
 /// How long a listener rests when the process or the system is out of something, as sshd's.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A listener that has paused this often without a client in between is not in place.
+const PAUSES: u32 = 3;
 /// How soon a place that could not be bound is tried again; doubles up to the second number.
 const REBIND: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
@@ -49,6 +52,7 @@ pub(crate) async fn run(run: Run) {
         place: None,
         rest_until: None,
         rebind: REBIND.0,
+        pauses: 0,
         connections: JoinSet::new(),
     };
     forward.serve().await;
@@ -71,6 +75,8 @@ struct Local {
     place: Option<(Listen, Listeners)>,
     rest_until: Option<Instant>,
     rebind: Duration,
+    /// How often accepting has failed since a client was accepted.
+    pauses: u32,
     connections: JoinSet<()>,
 }
 
@@ -78,7 +84,7 @@ impl Local {
     async fn serve(&mut self) {
         loop {
             if self.rest_until.is_none() {
-                self.bind();
+                self.bind().await;
             }
             let rest_until = self.rest_until;
             tokio::select! {
@@ -91,6 +97,10 @@ impl Local {
                     self.accepted(accepted);
                 }
                 () = rest(rest_until), if rest_until.is_some() => self.rest_until = None,
+                () = self.run.retry_now.notified() => {
+                    self.rest_until = None;
+                    self.rebind = REBIND.0;
+                }
                 // A connection's panic is its own; the forward goes on.
                 Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
             }
@@ -103,7 +113,7 @@ impl Local {
     }
 
     /// Puts the listening place in place, if it is not.
-    fn bind(&mut self) {
+    async fn bind(&mut self) {
         let listen = &self.spec.listen.value;
         if self
             .place
@@ -113,7 +123,7 @@ impl Local {
             return;
         }
         self.place = None;
-        match Listeners::bind(listen) {
+        match Listeners::bind(listen).await {
             Ok(listeners) => {
                 self.place = Some((listen.clone(), listeners));
                 self.rebind = REBIND.0;
@@ -162,11 +172,24 @@ impl Local {
 
     fn accepted(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) {
         match accepted {
-            Ok((socket, peer)) => self.admit(socket, peer),
+            Ok((socket, peer)) => {
+                if self.pauses >= PAUSES {
+                    self.run.set_state(Ok(()));
+                }
+                self.pauses = 0;
+                self.admit(socket, peer);
+            }
             // The client was gone before it was accepted.
             Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(e) => {
                 self.log.paused(&self.spec.listen.value, &e);
+                self.pauses += 1;
+                if self.pauses == PAUSES {
+                    let place = &self.spec.listen.value;
+                    let cause = format!("cannot accept on {place}: {}", os_reason(&e));
+                    self.run
+                        .set_state(Err(Failure::transient(Stage::Forward, cause)));
+                }
                 self.rest_until = Some(Instant::now() + PAUSE);
             }
         }
@@ -181,7 +204,7 @@ impl Local {
         if self.run.counters.open() >= u64::from(limit) {
             let reason = format!("more than {limit} connections (max_connections)");
             self.log.refused(&self.run.counters, peer, &reason);
-            reset(&socket);
+            pump::reset_unless_finished(&socket);
             return;
         }
         self.run.counters.opened();
@@ -233,6 +256,7 @@ impl Connection {
     async fn run(self, socket: TcpStream) {
         // Latency over throughput, as ssh does; a socket that refuses still works.
         let _ = socket.set_nodelay(true);
+        pump::reset_unless_finished(&socket);
         let opened = tokio::select! {
             opened = self.open() => opened,
             () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
@@ -241,7 +265,6 @@ impl Connection {
             Ok((session, channel, _usage)) => self.carry(socket, &session, channel).await,
             Err(reason) => {
                 self.log.refused(&self.counters.0, self.peer, &reason);
-                reset(&socket);
             }
         }
     }
@@ -291,12 +314,6 @@ impl Connection {
             }
         }
     }
-}
-
-/// Ends a connection so that the client cannot take it for an orderly end of file.
-fn reset(socket: &TcpStream) {
-    // A socket that cannot be reset is one that is gone.
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 /// The log lines of one forward; repeats are kept back.
@@ -360,7 +377,7 @@ impl ForwardLog {
     }
 
     fn paused(&self, listen: &Listen, e: &io::Error) {
-        let reason = crate::error::os_reason(e);
+        let reason = os_reason(e);
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         self.say(
             |said| &mut said.paused,

@@ -53,6 +53,7 @@ pub struct Forward {
     /// place.
     state: watch::Receiver<Option<Result<(), Failure>>>,
     counters: Arc<Counters>,
+    retry_now: Arc<Notify>,
     accepting: CancellationToken,
     carrying: CancellationToken,
 }
@@ -79,6 +80,11 @@ impl Forward {
         &self.counters
     }
 
+    /// Tries a listening place now that could not be bound.
+    pub fn retry_now(&self) {
+        self.retry_now.notify_one();
+    }
+
     /// Stops listening. Connections that are carried go on; its task ends with the last of them.
     pub fn stop_accepting(&self) {
         self.accepting.cancel();
@@ -103,6 +109,7 @@ pub fn start(
         spec: spec_sender,
         state,
         counters: Arc::default(),
+        retry_now: Arc::default(),
         accepting: CancellationToken::new(),
         carrying: CancellationToken::new(),
     };
@@ -111,6 +118,7 @@ pub fn start(
         spec: spec_receiver,
         state: state_sender,
         counters: Arc::clone(&forward.counters),
+        retry_now: Arc::clone(&forward.retry_now),
         accepting: forward.accepting.clone(),
         carrying: forward.carrying.clone(),
     };
@@ -136,6 +144,7 @@ pub(crate) struct Run {
     pub(crate) spec: watch::Receiver<ForwardSpec>,
     pub(crate) state: watch::Sender<Option<Result<(), Failure>>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) retry_now: Arc<Notify>,
     pub(crate) accepting: CancellationToken,
     pub(crate) carrying: CancellationToken,
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use russh::keys::PublicKey;
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 
-use super::{KnownHosts, Marker, host_name, os_reason};
+use super::{KnownHosts, Marker, host_name};
+use crate::error::os_reason;
 
 /// How long another writer is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -17,6 +17,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::error::os_reason;
 use russh::keys::Algorithm;
 use russh::keys::ssh_key::public::KeyData;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -353,17 +354,6 @@ impl fmt::Display for KnownHostsError {
 }
 
 impl std::error::Error for KnownHostsError {}
-
-/// The reason of an I/O error in the words of the system, without its number.
-pub(crate) fn os_reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => "unknown error".to_owned(),
-    }
-}
 
 /// What kind of reason keeps a file from being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,8 @@ impl Places {
         }
         match config_file::load(&self.config) {
             Ok(loaded) => loaded.config.daemon.control_socket,
-            Err(_) => PathBuf::from(DEFAULT_SOCKET),
+            Err(_) => config_file::control_socket(&self.config)
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         }
     }
 }

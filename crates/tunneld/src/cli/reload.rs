@@ -4,8 +4,9 @@ use hyper::Method;
 use tunneld_core::plan::{Plan, PlanAction};
 
 use super::{Places, client_failed};
+use crate::config_file::{self, LoadError};
 use crate::control::Reloaded;
-use crate::control::client::call;
+use crate::control::client::{ClientError, call};
 use crate::exit::Exit;
 
 pub(super) fn run(places: &Places, dry_run: bool) -> Exit {
@@ -15,7 +16,20 @@ pub(super) fn run(places: &Places, dry_run: bool) -> Exit {
     };
     match call::<Reloaded>(&places.socket(), Method::POST, path) {
         Ok(Reloaded { dry_run, plan }) => super::print(&render(&plan, dry_run)),
+        Err(e @ ClientError::Unreachable { .. }) => unreachable(places, &e),
         Err(e) => client_failed(&e),
+    }
+}
+
+/// A file that is wrong may be why the daemon is not found: what is wrong with it comes first.
+fn unreachable(places: &Places, e: &ClientError) -> Exit {
+    match config_file::load(&places.config) {
+        Ok(_) | Err(LoadError::Unreadable { .. }) => client_failed(e),
+        Err(bad @ LoadError::Bad(_)) => {
+            eprintln!("{}\n", bad.render(false).trim_end());
+            client_failed(e);
+            Exit::BadConfig
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn holds(ready_when: ReadyWhen, tunnels: &[TunnelStatus]) -> bool {
 fn settled(tunnel: &TunnelStatus) -> bool {
     match tunnel.phase {
         Phase::Up | Phase::Degraded | Phase::Waiting | Phase::Blocked | Phase::Stopped => true,
-        Phase::Connecting => tunnel.attempts > 1,
+        Phase::Connecting => tunnel.failure.is_some(),
         Phase::Idle => false,
     }
 }
@@ -31,16 +31,17 @@ fn settled(tunnel: &TunnelStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tunneld_core::failure::{Failure, Stage};
 
-    fn tunnel(phase: Phase, attempts: u32) -> TunnelStatus {
+    fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
         TunnelStatus {
             name: "t".parse().unwrap(),
             phase,
             since_unix_ms: 0,
             destination: String::new(),
-            attempts,
+            attempts: 0,
             sessions: 0,
-            failure: None,
+            failure: (failures > 0).then(|| Failure::transient(Stage::Connect, "refused")),
             retry_at_unix_ms: None,
             session: None,
             forwards: vec![],
@@ -53,10 +54,10 @@ mod tests {
         use Phase::*;
         use ReadyWhen::*;
         let cases = [
-            (vec![(Connecting, 1)], [false, false, false]),
-            (vec![(Connecting, 2)], [true, false, false]),
+            (vec![(Connecting, 0)], [false, false, false]),
+            (vec![(Connecting, 1)], [true, false, false]),
             (vec![(Up, 0), (Waiting, 1)], [true, false, true]),
-            (vec![(Up, 0), (Connecting, 1)], [false, false, true]),
+            (vec![(Up, 0), (Connecting, 0)], [false, false, true]),
             (vec![(Up, 0), (Stopped, 0)], [true, true, true]),
             (vec![(Blocked, 1), (Degraded, 0)], [true, false, false]),
             (vec![(Idle, 0)], [false, false, false]),

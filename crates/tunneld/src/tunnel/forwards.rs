@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::{ForwardSpec, TunnelSpec};
 use tunneld_core::failure::Failure;
@@ -12,6 +13,10 @@ use tunneld_ssh::forward::{self, Context, Forward};
 
 /// How long connections that are cut have to be reset: no task of a forward waits for anybody then.
 const CUT_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a forward whose task has died stays down: one that dies over and over must not take a
+/// processor.
+const REST: Duration = Duration::from_secs(1);
 
 /// The running forwards, in the order of the file.
 #[derive(Default)]
@@ -24,6 +29,8 @@ pub(crate) struct Forwards {
     retired: HashSet<Id>,
     /// Resets the connections of removed forwards.
     cut: CancellationToken,
+    /// When forwards whose tasks have died are started again.
+    revive_at: Option<Instant>,
 }
 
 impl Forwards {
@@ -74,24 +81,32 @@ impl Forwards {
         });
     }
 
-    /// Returns when the task of a forward that should run has ended: by a panic, since none ends
-    /// by itself.
-    pub(crate) async fn one_gone(&mut self) {
+    /// Returns when the task of a forward that should run has ended, and it is time to start it
+    /// again. None ends by itself, so it was a panic.
+    pub(crate) async fn revival(&mut self) {
         loop {
-            let id = match self.tasks.join_next_with_id().await {
-                None => std::future::pending().await,
-                Some(Ok((id, ()))) => id,
-                Some(Err(e)) => e.id(),
-            };
-            self.retired.remove(&id);
-            if let Some(name) = self.names.remove(&id) {
-                self.running.retain(|f| f.spec().name != name);
-                return;
+            let revive_at = self.revive_at;
+            tokio::select! {
+                Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
+                    let id = match done {
+                        Ok((id, ())) => id,
+                        Err(e) => e.id(),
+                    };
+                    self.retired.remove(&id);
+                    if let Some(name) = self.names.remove(&id) {
+                        self.running.retain(|f| f.spec().name != name);
+                        self.revive_at.get_or_insert(Instant::now() + REST);
+                    }
+                }
+                () = at(revive_at) => {
+                    self.revive_at = None;
+                    return;
+                }
             }
         }
     }
 
-    /// Starts what [`one_gone`](Self::one_gone) has missed.
+    /// Starts what is missing after [`revival`](Self::revival).
     pub(crate) fn revive(&mut self, spec: &TunnelSpec, context: &Context) {
         tracing::error!(
             message_id = tunneld_core::events::TUNNEL_PANICKED,
@@ -158,8 +173,22 @@ impl Forwards {
         self.running.iter().all(|f| f.state().borrow().is_some())
     }
 
+    /// Tries listening places now that could not be bound.
+    pub(crate) fn retry_now(&self) {
+        for forward in &self.running {
+            forward.retry_now();
+        }
+    }
+
     /// The running forwards.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Forward> {
         self.running.iter()
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

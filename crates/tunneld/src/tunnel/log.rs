@@ -69,9 +69,6 @@ impl Log {
         if matches!(life.phase(), Phase::Up | Phase::Degraded) {
             return self.not_replaced(failure, delay);
         }
-        if attempts == 0 {
-            self.down_since = Instant::now();
-        }
         let text = format!("{}: {}", failure.stage, failure.cause);
         match self.failures.say(&text, self.started.elapsed()) {
             Say::First => self.first(failure, attempts, delay),
@@ -109,6 +106,23 @@ impl Log {
             Class::Transient => line!(warn),
             Class::Blocked => line!(error),
         }
+    }
+
+    /// The session has ended while its successor is being made already.
+    fn overtaken(&self, life: &Lifecycle) {
+        let Some(failure) = life.failure() else {
+            return;
+        };
+        tracing::warn!(
+            message_id = events::TUNNEL_DOWN,
+            tunnel = %self.tunnel,
+            host = %self.host,
+            stage = %failure.stage,
+            class = %failure.class,
+            cause = %failure.cause,
+            "tunnel down, a new session is being made ({})",
+            failure.cause
+        );
     }
 
     fn first(&self, failure: &Failure, attempts: u32, delay: Duration) {
@@ -156,6 +170,13 @@ impl Log {
 
     /// The tunnel has come to another phase.
     pub(super) fn phase(&mut self, life: &Lifecycle, before: Phase, after: Phase) {
+        let (was_up, is_up) = (has_session(before), has_session(after));
+        if was_up && after != Phase::Up {
+            self.down_since = Instant::now();
+        }
+        if was_up && !is_up && after == Phase::Connecting {
+            self.overtaken(life);
+        }
         match after {
             Phase::Up => {
                 self.failures.clear();
@@ -191,6 +212,10 @@ impl Log {
             _ => {}
         }
     }
+}
+
+fn has_session(phase: Phase) -> bool {
+    matches!(phase, Phase::Up | Phase::Degraded)
 }
 
 fn host(spec: &TunnelSpec) -> String {

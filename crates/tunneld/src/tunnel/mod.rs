@@ -92,6 +92,8 @@ struct Tunnel {
     view: watch::Sender<View>,
     life: Lifecycle,
     log: Log,
+    /// The phase that was last logged.
+    logged: Phase,
     session: Option<Session>,
     sessions: u64,
     /// Where the forwards find the session.
@@ -141,6 +143,7 @@ impl Tunnel {
         Tunnel {
             life: Lifecycle::new(&spec.reconnect),
             log: Log::new(&spec),
+            logged: Phase::Idle,
             session: None,
             sessions: 0,
             slot: watch::Sender::new(None),
@@ -200,15 +203,14 @@ impl Tunnel {
             () = worn(session), if session.is_some() && may_replace => Wake::Worn,
             () = due(retry_at), if retry_at.is_some() => Wake::Due,
             () = self.news.notified() => Wake::News,
-            () = self.forwards.one_gone() => Wake::ForwardGone,
+            () = self.forwards.revival() => Wake::ForwardGone,
             Some(_) = self.draining.join_next(), if !self.draining.is_empty() => Wake::Drained,
         }
     }
 
     /// Tells the lifecycle what happened, and does what it decides.
     async fn on(&mut self, event: Event) {
-        let before = self.life.phase();
-        let starts = matches!(event, Event::Start) && before != Phase::Up;
+        let starts = matches!(event, Event::Start);
         match self.life.on(event) {
             Action::Nothing => {}
             Action::Connect => {
@@ -229,9 +231,19 @@ impl Tunnel {
             }
             Action::Close => self.close().await,
         }
-        let after = self.life.phase();
+        let (before, after) = (self.logged, self.phase());
         if before != after {
+            self.logged = after;
             self.log.phase(&self.life, before, after);
+        }
+    }
+
+    /// Where the tunnel stands, as far as it may be told: `up` not before each forward has tried its
+    /// listening place.
+    fn phase(&self) -> Phase {
+        match self.life.phase() {
+            Phase::Up if !self.forwards.settled() => Phase::Connecting,
+            phase => phase,
         }
     }
 
@@ -256,7 +268,9 @@ impl Tunnel {
         self.on(Event::Failed(failure)).await;
     }
 
-    async fn established(&mut self, session: Session) {
+    async fn established(&mut self, mut session: Session) {
+        // The file may say something else since the attempt began.
+        session.set_keepalive(self.spec.keepalive);
         self.sessions += 1;
         self.log.established(&session, self.life.attempts());
         self.slot.send_replace(Some(session.opener()));
@@ -293,6 +307,7 @@ impl Tunnel {
             .map(|session| session.since().elapsed())
             .unwrap_or_default();
         self.slot.send_replace(None);
+        self.worn = false;
         self.on(Event::Ended { failure, up_for }).await;
     }
 
@@ -305,6 +320,7 @@ impl Tunnel {
             }
             Command::RetryNow => {
                 self.surroundings.inject.at_retry(&self.spec.name);
+                self.forwards.retry_now();
                 self.on(Event::RetryNow).await;
             }
         }
@@ -315,6 +331,8 @@ impl Tunnel {
             TunnelCommand::Start => self.on(Event::Start).await,
             TunnelCommand::Stop => self.on(Event::Stop).await,
             TunnelCommand::Restart => {
+                self.forwards.retry_now();
+                self.worn = false;
                 // A stopped tunnel is started, as systemctl restart does.
                 self.on(Event::Start).await;
                 if !self.life.is_attempting() {
@@ -340,6 +358,8 @@ impl Tunnel {
         self.log.spec(&self.spec);
         if self.spec.reconnect != old.reconnect {
             self.life.set_reconnect(&self.spec.reconnect);
+            let latest = Instant::now() + self.spec.reconnect.max;
+            self.retry_at = self.retry_at.map(|at| at.min(latest));
         }
         if self.spec.keepalive != old.keepalive
             && let Some(session) = &mut self.session
@@ -355,6 +375,7 @@ impl Tunnel {
                 self.publish();
                 self.look_at_forwards().await;
                 if self.spec.target != old.target {
+                    self.worn = false;
                     self.on(Event::Replace).await;
                 }
             }
@@ -382,6 +403,7 @@ impl Tunnel {
     async fn close(&mut self) {
         self.attempt = None;
         self.retry_at = None;
+        self.worn = false;
         self.publish();
         let patience = self.limits.borrow().drain_timeout;
         let abort = self.surroundings.abort.clone();

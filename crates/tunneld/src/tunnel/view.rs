@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 use tunneld_core::config::ForwardKind;
+use tunneld_core::failure::Failure;
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
@@ -43,13 +44,26 @@ impl View {
         }
     }
 
+    /// A tunnel whose task has died and will be started again at `retry_at`.
+    pub(crate) fn dead(&self, failure: Failure, retry_at: Instant) -> Self {
+        let mut view = self.clone();
+        view.opener = None;
+        view.status = TunnelStatus {
+            phase: Phase::Waiting,
+            since_unix_ms: unix_ms(SystemTime::now()),
+            failure: Some(failure),
+            retry_at_unix_ms: Some(wall_clock(retry_at)),
+            session: None,
+            forwards: Vec::new(),
+            ..view.status
+        };
+        view
+    }
+
     pub(super) fn of(tunnel: &Tunnel) -> Self {
         let spec = &tunnel.spec;
         let before = tunnel.view.borrow().status.clone();
-        let phase = match tunnel.life.phase() {
-            Phase::Up if !tunnel.forwards.settled() => Phase::Connecting,
-            phase => phase,
-        };
+        let phase = tunnel.phase();
         let since_unix_ms = match before.phase == phase {
             true => before.since_unix_ms,
             false => unix_ms(SystemTime::now()),

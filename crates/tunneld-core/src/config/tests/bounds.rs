@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::config::{MAX_FILE_LEN, load_bytes};
+use crate::config::{MAX_FILE_LEN, control_socket, load_bytes};
 
 fn first(text: &str) -> String {
     let problems = load(text).unwrap_err();
@@ -16,7 +16,7 @@ fn a_file_that_is_too_long_is_not_read() {
     let problems = load_bytes(&bytes, &origin(), &surroundings()).unwrap_err();
     assert_eq!(
         problems.to_string(),
-        "error: `/etc/tunneld/tunneld.toml` has 4194305 bytes, at most 4194304 are read
+        "error: `/etc/tunneld/tunneld.toml` has more than 4194304 bytes, which is all that is read
 --> /etc/tunneld/tunneld.toml
 "
     );
@@ -101,5 +101,31 @@ fn tables_in_tables_in_tables_end_somewhere() {
         "[".to_owned() + &"a.".repeat(50_000) + "a]",
     ] {
         assert!(load(&text).is_err());
+    }
+}
+
+#[test]
+fn the_control_socket_is_found_in_a_file_that_is_wrong() {
+    // Whatever else the file says, the daemon that still runs can be asked.
+    let origin = origin();
+    let cases = [
+        (
+            "[daemon]\ncontrol_socket = \"/s\"\n[tunnels.a]\nhost = \n",
+            Some("/s"),
+        ),
+        (
+            "[daemon]\ncontrol_socket = \"/s\"\nnonsense = 1\n",
+            Some("/s"),
+        ),
+        ("[daemon]\ncontrol_socket = 7\n", None),
+        ("\u{0}\u{1}garbage", None),
+    ];
+    for (text, expected) in cases {
+        let found = control_socket(text.as_bytes(), &origin);
+        assert_eq!(
+            found.as_deref(),
+            expected.map(std::path::Path::new),
+            "{text}"
+        );
     }
 }
