@@ -283,10 +283,15 @@ fn read_file(
     let mode = stat.st_mode & 0o7777;
     let group_read = credentials.is_some_and(|directory| lies_in(path, directory));
     let forbidden = if group_read { 0o037 } else { 0o077 };
-    if mode & forbidden != 0 {
-        return Err(IdentityProblemKind::TooOpen { mode });
+    let bytes = read_bounded(File::from(file)).map_err(unreadable)?;
+    if mode & forbidden == 0 {
+        return bytes;
     }
-    read_bounded(File::from(file)).map_err(unreadable)?
+    // A public key is open to everybody, and that is not what is wrong with it here.
+    match bytes.map(|bytes| format::decode(&bytes)) {
+        Ok(Err(public @ IdentityProblemKind::Public { .. })) => Err(public),
+        _ => Err(IdentityProblemKind::TooOpen { mode }),
+    }
 }
 
 /// Room for the whole file is made first: a buffer that grows leaves copies behind.
