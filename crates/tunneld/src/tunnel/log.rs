@@ -12,6 +12,23 @@ use tunneld_core::repeats::{Repeats, Say};
 use tunneld_core::status::Phase;
 use tunneld_ssh::Session;
 
+/// One line about a failure, with all that is known of it.
+macro_rules! outage {
+    ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr) => {
+        tracing::$level!(
+            message_id = Some($id).filter(|id| !id.is_empty()),
+            tunnel = %$log.tunnel,
+            host = %$log.host,
+            stage = %$failure.stage,
+            class = %$failure.class,
+            cause = %$failure.cause,
+            attempt = $attempts,
+            hint = $failure.hint.as_deref(),
+            "{}", $message
+        )
+    };
+}
+
 /// Remembers what was said.
 pub(super) struct Log {
     tunnel: TunnelName,
@@ -66,105 +83,83 @@ impl Log {
             return;
         };
         let attempts = life.attempts();
-        if matches!(life.phase(), Phase::Up | Phase::Degraded) {
-            return self.not_replaced(failure, delay);
-        }
         let text = format!("{}: {}", failure.stage, failure.cause);
-        match self.failures.say(&text, self.started.elapsed()) {
-            Say::First => self.first(failure, attempts, delay),
-            Say::Summary { .. } => self.still(failure, attempts),
-            Say::Nothing => tracing::debug!(
-                tunnel = %self.tunnel,
-                stage = %failure.stage,
-                class = %failure.class,
-                cause = %failure.cause,
-                attempt = attempts,
-                "attempt failed, next in {} ({})", seconds(delay), failure.cause
-            ),
+        let (say, next) = (
+            self.failures.say(&text, self.started.elapsed()),
+            seconds(delay),
+        );
+        match (say, has_session(life.phase())) {
+            (Say::Nothing, _) => {
+                let message = format_args!("attempt failed, next in {next} ({})", failure.cause);
+                outage!(debug, "", self, failure, attempts, message);
+            }
+            (_, true) => self.not_replaced(failure, attempts, &next),
+            (Say::First, false) => self.first(failure, attempts, &next),
+            (Say::Summary { .. }, false) => self.still(failure, attempts),
         }
     }
 
     /// The old session serves on, and people should know that the new one is not there.
-    fn not_replaced(&self, failure: &Failure, delay: Duration) {
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    message_id = events::SESSION_NOT_REPLACED,
-                    tunnel = %self.tunnel,
-                    host = %self.host,
-                    stage = %failure.stage,
-                    class = %failure.class,
-                    cause = %failure.cause,
-                    hint = failure.hint.as_deref(),
-                    "session not replaced, the old one serves on; next try in {} ({})",
-                    seconds(delay),
-                    failure.cause
-                )
-            };
-        }
+    fn not_replaced(&self, failure: &Failure, attempts: u32, next: &str) {
+        let id = events::SESSION_NOT_REPLACED;
+        let message = format_args!(
+            "session not replaced, the old one serves on; next try in {next} ({})",
+            failure.cause
+        );
         match failure.class {
-            Class::Transient => line!(warn),
-            Class::Blocked => line!(error),
+            Class::Transient => outage!(warn, id, self, failure, attempts, message),
+            Class::Blocked => outage!(error, id, self, failure, attempts, message),
         }
     }
 
     /// The session has ended while its successor is being made already.
     fn overtaken(&self, life: &Lifecycle) {
-        let Some(failure) = life.failure() else {
-            return;
-        };
-        tracing::warn!(
-            message_id = events::TUNNEL_DOWN,
-            tunnel = %self.tunnel,
-            host = %self.host,
-            stage = %failure.stage,
-            class = %failure.class,
-            cause = %failure.cause,
-            "tunnel down, a new session is being made ({})",
-            failure.cause
-        );
+        if let Some(failure) = life.failure() {
+            let cause = &failure.cause;
+            let message = format_args!("tunnel down, a new session is being made ({cause})");
+            outage!(
+                warn,
+                events::TUNNEL_DOWN,
+                self,
+                failure,
+                life.attempts(),
+                message
+            );
+        }
     }
 
-    fn first(&self, failure: &Failure, attempts: u32, delay: Duration) {
-        let hint = failure.hint.as_deref();
+    fn first(&self, failure: &Failure, attempts: u32, next: &str) {
+        let cause = &failure.cause;
         match failure.class {
-            Class::Transient => tracing::warn!(
-                message_id = events::TUNNEL_DOWN,
-                tunnel = %self.tunnel,
-                host = %self.host,
-                stage = %failure.stage,
-                class = %failure.class,
-                cause = %failure.cause,
-                attempt = attempts,
-                hint,
-                "tunnel down, retrying in {} ({})", seconds(delay), failure.cause
-            ),
-            Class::Blocked => tracing::error!(
-                message_id = events::TUNNEL_BLOCKED,
-                tunnel = %self.tunnel,
-                host = %self.host,
-                stage = %failure.stage,
-                class = %failure.class,
-                cause = %failure.cause,
-                attempt = attempts,
-                hint,
-                "tunnel blocked, next try in {} ({})", seconds(delay), failure.cause
-            ),
+            Class::Transient => {
+                let message = format_args!("tunnel down, retrying in {next} ({cause})");
+                outage!(warn, events::TUNNEL_DOWN, self, failure, attempts, message);
+            }
+            Class::Blocked => {
+                let message = format_args!("tunnel blocked, next try in {next} ({cause})");
+                outage!(
+                    error,
+                    events::TUNNEL_BLOCKED,
+                    self,
+                    failure,
+                    attempts,
+                    message
+                );
+            }
         }
     }
 
     fn still(&self, failure: &Failure, attempts: u32) {
         let down_for = Duration::from_secs(self.down_since.elapsed().as_secs());
-        tracing::warn!(
-            message_id = events::TUNNEL_STILL_DOWN,
-            tunnel = %self.tunnel,
-            host = %self.host,
-            stage = %failure.stage,
-            class = %failure.class,
-            cause = %failure.cause,
-            attempt = attempts,
-            down_for = %humantime::format_duration(down_for),
-            "still down ({})", failure.cause
+        let down_for = humantime::format_duration(down_for);
+        let message = format_args!("still down for {down_for} ({})", failure.cause);
+        outage!(
+            warn,
+            events::TUNNEL_STILL_DOWN,
+            self,
+            failure,
+            attempts,
+            message
         );
     }
 
