@@ -469,7 +469,11 @@ mod tests {
         let socket = daemon.notify().path().display();
         daemon.wait_for_log(&format!("notify {socket}"), long);
         let output = daemon.cli(&["echo", "x"]);
-        let said = format!("echo x --config {}\n", daemon.config_path().display());
+        let said = format!(
+            "echo x --config {} --socket {}\n",
+            daemon.config_path().display(),
+            daemon.socket().display()
+        );
         assert_eq!(String::from_utf8_lossy(&output.stdout), said);
         assert_eq!(daemon.terminate(long).code(), Some(7));
         assert_eq!(daemon.log().last().unwrap(), "bye");

@@ -4,7 +4,7 @@ case $1 in
 run)
     if [ -n "$LAB_REFUSE" ]; then echo "bad file" >&2; exit 78; fi
     trap 'echo bye >&2; exit 7' TERM
-    echo "hello $LAB_WORD $RUST_LOG $2" >&2
+    echo "hello $LAB_WORD $TUNNELD_LOG $2" >&2
     echo "notify $NOTIFY_SOCKET"
     while :; do sleep 0.01; done
     ;;
