@@ -34,12 +34,12 @@ cd /etc/tunneld
 ssh-keygen -q -t ed25519 -N '' -f keys/id_ed25519
 install -D -m 644 keys/id_ed25519.pub /home/lab-login/.ssh/authorized_keys
 chown tunneld: keys/id_ed25519
-ssh-keygen -q -t ed25519 -N '' -f /root/host_key
-echo [127.0.0.1]:2222 $(cut -d ' ' -f 1,2 /root/host_key.pub) >known_hosts
-cat >/root/sshd_config <<END
+ssh-keygen -q -t ed25519 -N '' -f /srv/host_key
+echo [127.0.0.1]:2222 $(cut -d ' ' -f 1,2 /srv/host_key.pub) >known_hosts
+cat >/srv/sshd_config <<END
 ListenAddress 127.0.0.1
 Port 2222
-HostKey /root/host_key
+HostKey /srv/host_key
 UsePAM no
 StrictModes no
 PidFile none
@@ -48,7 +48,7 @@ cat >/etc/systemd/system/lab-sshd.service <<END
 [Service]
 Type=notify
 RuntimeDirectory=sshd
-ExecStart=/usr/sbin/sshd -D -e -f /root/sshd_config
+ExecStart=/usr/sbin/sshd -D -e -f /srv/sshd_config
 END
 cat >/etc/systemd/system/lab-echo.socket <<END
 [Socket]
