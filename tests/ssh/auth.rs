@@ -130,3 +130,16 @@ fn a_rejected_tunnel_does_not_keep_others_to_the_same_server_down() {
     up(&daemon, "t");
     daemon.wait_phase("bad", Phase::Blocked, LONG);
 }
+
+#[test]
+fn a_key_that_is_right_and_not_enough_is_not_called_rejected() {
+    // A server that wants a password as well: the cause says which, and whose setting it is.
+    let wanted = "PasswordAuthentication yes\nAuthenticationMethods publickey,password";
+    let sshd = Sshd::builder().config(wanted).start();
+    let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
+    let failure = blocked(&daemon);
+    let cause = &failure.cause;
+    assert!(cause.contains("accepted the key SHA256:"), "{cause}");
+    assert!(cause.ends_with("wants more: password"), "{cause}");
+    assert!(failure.hint.unwrap().contains("AuthenticationMethods"));
+}

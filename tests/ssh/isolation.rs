@@ -9,9 +9,9 @@ use tunneld_lab::fault::{Fault, KexPoint};
 use tunneld_lab::pattern::pattern;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, connect, echoes, free_addr, half_close_exchange};
+use tunneld_lab::target::{EchoServer, connect, echoes, free_addr, half_close_exchange, is_reset};
 
-use crate::support::{Broken, LONG, Table, carried, daemon, exchange, text, up};
+use crate::support::{Broken, LONG, Table, carried, daemon, ending, exchange, text, up};
 
 /// Tunnels `t0`, `t1`, … to one server.
 fn tunnels(sshd: &Sshd, echo: &EchoServer, count: usize) -> (String, Vec<SocketAddr>) {
@@ -147,6 +147,31 @@ fn a_tunnel_whose_task_panics_comes_back_and_the_others_never_notice() {
         }
     });
     untouched(&daemon, 3);
+}
+
+#[test]
+fn a_tunnel_whose_task_has_died_is_not_shown_as_up_and_its_clients_are_reset() {
+    // No client takes the death for an end of file; status says what happened and when it comes back.
+    let (sshd, echo, listen) = (Sshd::start(), EchoServer::start(), free_addr());
+    let slow = r#"{ initial = "30s", max = "60s" }"#;
+    let table = Table::to(&sshd).set("reconnect", slow);
+    let daemon = daemon()
+        .env("TUNNELD_INJECT", "panic-on-retry:t")
+        .config(&table.forward(listen, echo.addr()).toml())
+        .start();
+    up(&daemon, "t");
+    let mut client = carried(listen);
+    exchange(&mut client, b"before");
+    daemon.signal(Signal::USR1);
+    let error = ending(&mut client).expect_err("an orderly end, not a reset");
+    assert!(is_reset(&error), "{error}");
+    let status = daemon.wait_for("t", LONG, |t| t.phase != Phase::Up);
+    assert_eq!(status.phase, Phase::Waiting);
+    assert!(status.retry_at_unix_ms.is_some() && status.session.is_none());
+    assert!(status.failure.unwrap().cause.contains("a bug in tunneld"));
+    assert_eq!(daemon.cli(&["restart", "t"]).status.code(), Some(0));
+    up(&daemon, "t");
+    echoes(listen).unwrap();
 }
 
 fn keep_exchanging(listen: SocketAddr, done: &AtomicBool) -> u64 {

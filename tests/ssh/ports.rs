@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use tunneld_core::failure::{Class, Stage};
 use tunneld_core::status::Phase;
+use tunneld_lab::process::Signal;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, echoes, free_addr};
 
@@ -41,6 +42,19 @@ fn a_port_that_is_taken_degrades_the_tunnel_and_is_used_once_it_is_free() {
     let status = up(&daemon, "t");
     assert_eq!(status.sessions, 1);
     assert_eq!(status.forwards[0].failure, None);
+    echoes(taken).unwrap();
+}
+
+#[test]
+fn sigusr1_tries_a_port_that_was_taken_at_once() {
+    // However long the delay between the tries has become.
+    let (sshd, echo, taken) = (Sshd::start(), EchoServer::start(), free_addr());
+    let holder = TcpListener::bind(taken).unwrap();
+    let daemon = Table::to(&sshd).forward(taken, echo.addr()).start();
+    daemon.wait_phase("t", Phase::Degraded, LONG);
+    drop(holder);
+    daemon.signal(Signal::USR1);
+    up(&daemon, "t");
     echoes(taken).unwrap();
 }
 
