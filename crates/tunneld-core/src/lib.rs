@@ -21,6 +21,7 @@
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`status`]: snapshots for people and programs
+//! - [`text`]: texts that come from elsewhere, made fit to be shown
 
 pub mod backoff;
 pub mod config;
@@ -31,3 +32,4 @@ pub mod name;
 pub mod plan;
 pub mod repeats;
 pub mod status;
+pub mod text;

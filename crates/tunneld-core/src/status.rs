@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::name::{ForwardName, TunnelName};
+use crate::text::clip;
 
 /// Where a tunnel stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -203,7 +204,7 @@ fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
     let broken = tunnel.forwards.iter().find_map(|f| f.failure.as_ref());
     let cause = tunnel.failure.as_ref().or(broken).map(|f| f.cause.as_str());
     let cause = cause
-        .map(|c| format!(" ({})", clipped(c)))
+        .map(|c| format!(" ({})", clip(c, SUMMARY_CAUSE)))
         .unwrap_or_default();
     match (tunnel.phase, tunnel.retry_at_unix_ms) {
         (Phase::Waiting, Some(at)) => {
@@ -214,15 +215,7 @@ fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
     }
 }
 
-/// The beginning of a long cause: the whole of it is in the journal and in `tunneld status`.
-fn clipped(cause: &str) -> String {
-    match cause.char_indices().nth(SUMMARY_CAUSE) {
-        Some((end, _)) => format!("{}…", &cause[..end]),
-        None => cause.to_owned(),
-    }
-}
-
-/// How much of a cause [`summary`] tells.
+/// How much of a cause [`summary`] tells: the whole of it is in the journal and in `tunneld status`.
 const SUMMARY_CAUSE: usize = 80;
 
 #[cfg(test)]

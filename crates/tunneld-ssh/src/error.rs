@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use russh::client::RemoteDisconnectInfo;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::text::clip;
 
 /// What a session's callbacks fail with.
 #[derive(Debug)]
@@ -28,10 +29,9 @@ pub fn os_reason(e: &io::Error) -> String {
         Some(end) => &text[..end],
         None => &text,
     };
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => "unknown error".to_owned(),
+    match text {
+        "" => "unknown error".to_owned(),
+        text => lowercase_first(text),
     }
 }
 
@@ -121,14 +121,6 @@ pub(crate) fn printable(text: &str) -> String {
         .to_owned()
 }
 
-/// At most `max` characters of a text.
-pub(crate) fn clip(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
 fn lowercase_first(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
@@ -163,11 +155,5 @@ mod tests {
         let restart = disconnect_failure(Stage::Session, &info("bye\r\nnow\x1b[31m"));
         assert_eq!(restart.class, Class::Transient);
         assert_eq!(restart.cause, "server disconnected: bye  now [31m");
-    }
-
-    #[test]
-    fn a_text_from_the_server_is_cut_at_a_character() {
-        assert_eq!(clip("äöü", 2), "äö…");
-        assert_eq!(clip("äöü", 3), "äöü");
     }
 }

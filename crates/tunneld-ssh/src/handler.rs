@@ -18,8 +18,9 @@ use tunneld_core::config::Target;
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::text::clip;
 
-use crate::error::{SessionError, clip, disconnect_failure, printable, session_failure};
+use crate::error::{SessionError, disconnect_failure, printable, session_failure};
 use crate::host_key::{self, Verdict};
 use crate::known_hosts::{KnownHosts, ReadFault};
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PublicKey};
-use tunneld_core::config::{StrictHostKeyChecking, Target};
+use tunneld_core::config::{StrictHostKeyChecking, Target, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::known_hosts::{Entry, KnownHosts, Marker, fingerprint, host_name, rsa_bits, type_name};
@@ -261,11 +261,7 @@ impl Case<'_> {
 
     /// `host:port`, in every message, so that the port is never guessed.
     fn place(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_port(self.host, self.port)
     }
 
     /// `ED25519 SHA256:…`.

@@ -169,9 +169,9 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::tests::pair;
     use std::sync::atomic::AtomicU32;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
 
     /// A server that never answers; counts what it was asked.
     #[derive(Clone, Default)]
@@ -182,16 +182,6 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             std::future::pending().await
         }
-    }
-
-    async fn link() -> (crate::link::LinkStream, Arc<Link>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (far, _) = listener.accept().await.unwrap();
-        let (stream, link) = Link::new(near);
-        (stream, link, far)
     }
 
     fn settings(millis: u64, count_max: u32) -> Keepalive {
@@ -208,7 +198,7 @@ mod tests {
             (1, 1, "no reply to 1 keepalive in 0.1s"),
             (3, 3, "no reply to 3 keepalives in 0.2s"),
         ] {
-            let (_stream, link, _far) = link().await;
+            let (_stream, link, _far) = pair().await;
             let ping = Silent::default();
             let settings = settings(50, count_max);
             let start = link.last_heard();
@@ -222,7 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn any_byte_from_the_server_starts_the_count_over() {
-        let (mut stream, link, mut far) = link().await;
+        let (mut stream, link, mut far) = pair().await;
         let talk = tokio::spawn(async move {
             let mut byte = [0];
             for _ in 0..10 {
@@ -247,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn shorter_settings_do_not_count_the_silence_before_them() {
-        let (_stream, link, _far) = link().await;
+        let (_stream, link, _far) = pair().await;
         let quiet_for = Duration::from_millis(300);
         tokio::time::sleep(quiet_for).await;
         let changed = Instant::now();
@@ -265,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_that_was_frozen_gives_the_server_its_time_again() {
-        let (_stream, link, _far) = link().await;
+        let (_stream, link, _far) = pair().await;
         let ping = Silent::default();
         let settings = settings(50, 1);
         let watched = tokio::spawn(watch(
@@ -286,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_we_do_not_read_while_paused_are_not_silence() {
-        let (_stream, link, mut far) = link().await;
+        let (_stream, link, mut far) = pair().await;
         let _pause = link.pause();
         far.write_all(b"waiting").await.unwrap();
         let watched = watch(
@@ -310,7 +300,7 @@ mod tests {
                 true
             }
         }
-        let (_stream, link, _far) = link().await;
+        let (_stream, link, _far) = pair().await;
         let (round_trip, probe) = (Arc::new(RoundTrip::default()), Arc::new(Notify::new()));
         probe.notify_one();
         let watched = watch(link, Prompt, settings(0, 3), Arc::clone(&round_trip), probe);

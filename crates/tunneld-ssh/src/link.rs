@@ -356,12 +356,12 @@ impl AsyncWrite for LinkStream {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    async fn pair() -> (LinkStream, Arc<Link>, TcpStream) {
+    pub(crate) async fn pair() -> (LinkStream, Arc<Link>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap())
             .await

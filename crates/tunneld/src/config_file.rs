@@ -32,9 +32,7 @@ impl LoadError {
     /// For people.
     pub(crate) fn render(&self, colour: bool) -> String {
         match self {
-            LoadError::Unreadable { path, reason } => {
-                format!("error: cannot read {}: {reason}", path.display())
-            }
+            LoadError::Unreadable { .. } => format!("error: {}", self.summary()),
             LoadError::Bad(diagnostics) => diagnostics.render(colour),
         }
     }

@@ -14,7 +14,9 @@ mod observe;
 mod pacing;
 mod signals;
 mod supervisor;
+mod terminal;
 mod tunnel;
+mod wait;
 
 use std::process::ExitCode;
 

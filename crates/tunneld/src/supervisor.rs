@@ -25,6 +25,7 @@ use tunneld_core::status::{Phase, ReloadStatus};
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
 use crate::tunnel::{self, Surroundings, View, Wanted};
+use crate::wait;
 
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
@@ -161,7 +162,7 @@ impl Supervisor {
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(done);
                 }
-                () = at(rebirth), if rebirth.is_some() => self.rebirth(),
+                () = wait::until(rebirth), if rebirth.is_some() => self.rebirth(),
                 _ = beat.tick() => {}
             }
         }
@@ -435,13 +436,6 @@ impl Supervisor {
         let views = self.slots.iter().map(|(n, s)| (n.clone(), s.view.clone()));
         self.directory
             .send_replace(Directory::new(views.collect(), self.config.daemon.clone()));
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

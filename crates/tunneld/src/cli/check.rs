@@ -1,15 +1,16 @@
 //! `tunneld check [FILE]`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 
 use tunneld_core::config;
 
 use crate::config_file::{self, LoadError, count};
 use crate::exit::Exit;
+use crate::terminal::colour;
 
 pub(super) fn run(path: &Path, print: bool) -> Exit {
-    let colour = super::colour(io::stderr().is_terminal());
+    let colour = colour(&io::stderr());
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {

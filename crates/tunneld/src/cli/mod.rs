@@ -203,11 +203,6 @@ fn client_failed(e: &ClientError) -> Exit {
     }
 }
 
-/// Whether a stream takes colour.
-fn colour(is_terminal: bool) -> bool {
-    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
-}
-
 /// A path as people see it.
 fn shown(path: &Path) -> String {
     path.display().to_string()

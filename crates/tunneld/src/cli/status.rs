@@ -1,6 +1,6 @@
 //! `tunneld status [NAME]`
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use hyper::Method;
@@ -9,6 +9,7 @@ use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, Tu
 use super::{Places, client_failed};
 use crate::control::client::call;
 use crate::exit::Exit;
+use crate::terminal::colour;
 use crate::tunnel::unix_ms;
 
 pub(super) fn run(places: &Places, name: Option<&str>, json: bool) -> Exit {
@@ -56,7 +57,7 @@ impl<'a> Page<'a> {
         Page {
             status,
             now: unix_ms(SystemTime::now()),
-            colour: super::colour(io::stdout().is_terminal()),
+            colour: colour(&io::stdout()),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Only tunneld's own lines are shown: russh's would show authentication data.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal};
+use std::io;
 
 use clap::ValueEnum;
 use tracing::field::{Field, Visit};
@@ -17,6 +17,8 @@ use tracing_subscriber::fmt::{self as fmt_layer, FmtContext};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::terminal::colour;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,7 +118,7 @@ pub(crate) fn init(format: Format, verbosity: Verbosity) -> LastWords {
             .init(),
         _ => registry
             .with(stderr.event_format(Human {
-                colour: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+                colour: colour(&io::stderr()),
             }))
             .init(),
     }

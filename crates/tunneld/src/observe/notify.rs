@@ -18,6 +18,7 @@ use tunneld_core::status::{ReloadStatus, summary};
 use super::readiness;
 use crate::supervisor::{Heartbeat, Snapshots};
 use crate::tunnel::unix_ms;
+use crate::wait;
 
 /// `STATUS=` is sent at most this often.
 const STATUS_GAP: Duration = Duration::from_secs(1);
@@ -121,7 +122,7 @@ impl Notify {
                     return std::future::pending().await;
                 },
                 Some(_) = changes.next() => {}
-                () = at(deadline) => {}
+                () = wait::until(deadline) => {}
             }
             // A tunnel whose task was restarted has another view: the directory tells in time.
             let gap = if self.ready {
@@ -150,12 +151,5 @@ impl Notify {
         }
         self.status = status;
         (!self.ready && daemon.ready_when == ReadyWhen::Settled).then_some(deadline)
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -11,6 +11,8 @@ use tunneld_core::failure::Failure;
 use tunneld_core::name::ForwardName;
 use tunneld_ssh::forward::{self, Context, Forward};
 
+use crate::wait;
+
 /// How long connections that are cut have to be reset: no task of a forward waits for anybody then.
 const CUT_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -98,7 +100,7 @@ impl Forwards {
                         self.revive_at.get_or_insert(Instant::now() + REST);
                     }
                 }
-                () = at(revive_at) => {
+                () = wait::until(revive_at) => {
                     self.revive_at = None;
                     return;
                 }
@@ -183,12 +185,5 @@ impl Forwards {
     /// The running forwards.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Forward> {
         self.running.iter()
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tunneld_core::config::TunnelSpec;
+use tunneld_core::config::{TunnelSpec, host_port};
 use tunneld_core::events;
 use tunneld_core::failure::{Class, Failure};
 use tunneld_core::lifecycle::Lifecycle;
@@ -214,7 +214,7 @@ fn has_session(phase: Phase) -> bool {
 }
 
 fn host(spec: &TunnelSpec) -> String {
-    format!("{}:{}", spec.target.host, spec.target.port)
+    host_port(&spec.target.host, spec.target.port)
 }
 
 /// `8s`, `0.5s`, `1m`.

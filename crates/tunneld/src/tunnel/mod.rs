@@ -25,6 +25,7 @@ use tunneld_ssh::{Opener, Session};
 use crate::control::{ApiError, TunnelCommand};
 use crate::inject::Inject;
 use crate::pacing::Pacing;
+use crate::wait;
 use forwards::Forwards;
 use log::Log;
 pub(crate) use view::{View, unix_ms};
@@ -201,7 +202,7 @@ impl Tunnel {
             result = finished(&mut self.attempt), if self.attempt.is_some() => Wake::Attempt(result),
             failure = ended(session), if session.is_some() => Wake::Ended(failure),
             () = worn(session), if session.is_some() && may_replace => Wake::Worn,
-            () = due(retry_at), if retry_at.is_some() => Wake::Due,
+            () = wait::until(retry_at), if retry_at.is_some() => Wake::Due,
             () = self.news.notified() => Wake::News,
             () = self.forwards.revival() => Wake::ForwardGone,
             Some(_) = self.draining.join_next(), if !self.draining.is_empty() => Wake::Drained,
@@ -447,13 +448,6 @@ async fn ended(session: Option<&Session>) -> Failure {
 async fn worn(session: Option<&Session>) {
     match session {
         Some(session) => session.worn().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn due(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

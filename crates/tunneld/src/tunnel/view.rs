@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
-use tunneld_core::config::ForwardKind;
+use tunneld_core::config::{ForwardKind, host_port};
 use tunneld_core::failure::Failure;
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
@@ -127,11 +127,7 @@ impl View {
 
 fn destination(spec: &tunneld_core::config::TunnelSpec) -> String {
     let target = &spec.target;
-    let host = &target.host;
-    match host.contains(':') {
-        true => format!("{}@[{host}]:{}", target.user, target.port),
-        false => format!("{}@{host}:{}", target.user, target.port),
-    }
+    format!("{}@{}", target.user, host_port(&target.host, target.port))
 }
 
 fn warnings(spec: &tunneld_core::config::TunnelSpec) -> Vec<String> {
