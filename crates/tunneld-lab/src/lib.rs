@@ -11,7 +11,9 @@
 //! - [`pattern`]: deterministic bytes, and a way to compare long streams
 //! - [`notify`]: the receiving end of sd_notify
 //! - [`journal`]: a private systemd-journald
-//! - [`net`]: three network namespaces with a cable to cut
+//! - [`topology`] and [`etc`]: machines and the cables between them, by network namespaces
+//! - [`net`]: three of them in a row, with a cable to cut
+//! - [`web`] and [`postgres`]: real servers to put at a machine
 //! - [`keys`]: throw-away keys
 //! - [`process`]: processes, their children and what they print
 
@@ -19,14 +21,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 pub mod daemon;
+pub mod etc;
 pub mod fault;
 pub mod journal;
 pub mod keys;
 pub mod net;
 pub mod notify;
 pub mod pattern;
+pub mod postgres;
 pub mod process;
 mod pump;
 pub mod server;
+mod service;
 pub mod sshd;
 pub mod target;
+pub mod topology;
+pub mod web;

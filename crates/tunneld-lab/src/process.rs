@@ -134,6 +134,20 @@ pub fn prefixed(prefix: &[String], program: impl AsRef<std::ffi::OsStr>) -> Comm
     }
 }
 
+/// Makes sure that a program is there, for one that runs below a prefix: a message about the prefix
+/// would not help.
+///
+/// # Panics
+/// When it is not on PATH; the message has the Debian package.
+pub fn require(program: &str, package: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    assert!(
+        found,
+        "no {program}: install {package} (apt-get install {package})"
+    );
+}
+
 /// Runs a command that has to succeed, and returns what it printed.
 ///
 /// # Panics
@@ -244,6 +258,13 @@ mod tests {
         assert_eq!(log.mark(), 3);
         assert_eq!(log.lines()[1], "two\u{fffd}");
         assert!(log.wait_for_line(1, "one", Duration::ZERO).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "no tl-none: install tl-package (apt-get install tl-package)")]
+    fn a_missing_program_says_what_to_install() {
+        require("sh", "dash");
+        require("tl-none", "tl-package");
     }
 
     #[test]
