@@ -52,6 +52,10 @@ events! {
     SESSION_REPLACED = "ae97ba94d0eda82f8f6d05584ef8aa38";
     /// A tunnel's session should be replaced, and the new one cannot be made.
     SESSION_NOT_REPLACED = "9974d75b333824fe61790134676b1b69";
+    /// One of several sessions of a tunnel has ended; the others carry on.
+    SESSION_LOST = "6932fbaf871245588b8bc619b8cd570b";
+    /// A session is held back by a client that does not read, and another one was opened.
+    SESSION_RELIEVED = "e7eca25aa38346aebbbde4207c97b919";
     /// A forward listens.
     LISTENING = "923a736994e3bf911a61dbe22e44158b";
     /// A forward cannot listen.

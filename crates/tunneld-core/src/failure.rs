@@ -108,6 +108,13 @@ impl Failure {
         }
     }
 
+    /// The same failure as one of a jump host on the way, and not of the tunnel's own server.
+    #[must_use]
+    pub fn at_hop(mut self, hop: &str) -> Self {
+        self.cause = format!("jump host {hop}: {}", self.cause);
+        self
+    }
+
     /// The same failure with what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -123,3 +130,18 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_on_the_way_names_the_host() {
+        let failure = Failure::transient(Stage::Connect, "connection refused").with_hint("x");
+        let expected = Failure {
+            cause: "jump host bastion:22: connection refused".to_owned(),
+            ..failure.clone()
+        };
+        assert_eq!(failure.at_hop("bastion:22"), expected);
+    }
+}

@@ -1,7 +1,7 @@
 //! The decisions of tunneld.
 //!
-//! Values in, values out: this crate has no runtime, opens no file, reads no clock and speaks no
-//! protocol. What happens is decided here and performed by the crates above it.
+//! Values in, values out: this crate has no runtime, opens no file or connection and reads no clock.
+//! What happens is decided here and performed by the crates above it.
 //!
 //! ```text
 //!   tunneld.toml ──▶ config::load ──▶ Config ──▶ plan::diff ──▶ Plan ──▶ supervisor
@@ -20,6 +20,7 @@
 //! - [`backoff`]: the delay before the next attempt
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
+//! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
 //! - [`status`]: snapshots for people and programs
 //! - [`text`]: texts that come from elsewhere, made fit to be shown
 
@@ -31,5 +32,6 @@ pub mod lifecycle;
 pub mod name;
 pub mod plan;
 pub mod repeats;
+pub mod socks;
 pub mod status;
 pub mod text;

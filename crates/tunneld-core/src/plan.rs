@@ -5,8 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DaemonConfig, ForwardKind, ForwardSpec, Target, TunnelSpec};
+use crate::config::{
+    Config, DaemonConfig, ForwardKind, ForwardSpec, Proxy, ProxyCommand, Target, TunnelSpec, Via,
+};
 use crate::name::TunnelName;
+use crate::text::clip;
 
 /// What happens to each tunnel, and why. The same for a reload and for its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -190,7 +193,68 @@ fn target_changes(before: &Target, after: &Target) -> Vec<String> {
     if before.host_key_fingerprint != after.host_key_fingerprint {
         out.push("host_key_fingerprint".to_owned());
     }
+    out.extend(way_changes(before, after));
     out
+}
+
+/// What changes on the way to the host.
+fn way_changes(before: &Target, after: &Target) -> Vec<String> {
+    /// The longest command that is shown, in characters.
+    const MAX_COMMAND: usize = 60;
+    let hops = |target: &Target| -> Vec<Target> {
+        let alone = |hop: &Target| Target {
+            via: Via::Direct,
+            ..hop.clone()
+        };
+        target.hops().into_iter().map(alone).collect()
+    };
+    let shown_hops = |hops: &Vec<Target>| match hops.is_empty() {
+        true => "none".to_owned(),
+        false => hops
+            .iter()
+            .map(Target::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let proxy = |via: &Via| match via {
+        Via::Proxy(proxy) => Some(proxy.clone()),
+        Via::Direct | Via::Jump(_) | Via::Command(_) => None,
+    };
+    let shown_proxy = |proxy: &Option<Proxy>| {
+        proxy
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), Proxy::to_string)
+    };
+    let command = |via: &Via| match via {
+        Via::Command(command) => Some(command.clone()),
+        Via::Direct | Via::Jump(_) | Via::Proxy(_) => None,
+    };
+    let shown_command = |command: &Option<ProxyCommand>| match command {
+        Some(command) => clip(&command.to_string().escape_debug().to_string(), MAX_COMMAND),
+        None => "none".to_owned(),
+    };
+    let (old, new) = (before.first_via(), after.first_via());
+    let changes = [
+        change("proxy_jump", &hops(before), &hops(after), shown_hops),
+        change("proxy", &proxy(old), &proxy(new), shown_proxy),
+        change("proxy_command", &command(old), &command(new), shown_command),
+    ];
+    changes.into_iter().flatten().collect()
+}
+
+/// A changed key with both values, or alone where they look the same.
+fn change<T: PartialEq>(
+    key: &str,
+    before: &T,
+    after: &T,
+    show: impl Fn(&T) -> String,
+) -> Option<String> {
+    let (old, new) = (show(before), show(after));
+    match (before == after, old == new) {
+        (true, _) => None,
+        (false, true) => Some(key.to_owned()),
+        (false, false) => Some(format!("{key} {old} → {new}")),
+    }
 }
 
 fn limit_changes(before: &TunnelSpec, after: &TunnelSpec) -> Vec<String> {
@@ -225,6 +289,21 @@ fn limit_changes(before: &TunnelSpec, after: &TunnelSpec) -> Vec<String> {
         "stall_timeout",
         time
     );
+    let count = |v: &u32| v.to_string();
+    changed!(
+        out,
+        old.sessions.min,
+        new.sessions.min,
+        "min_sessions",
+        count
+    );
+    changed!(
+        out,
+        old.sessions.max,
+        new.sessions.max,
+        "max_sessions",
+        count
+    );
     if old.reconnect != new.reconnect {
         out.push("reconnect".to_owned());
     }
@@ -255,8 +334,11 @@ fn forward_changes(before: &[ForwardSpec], after: &[ForwardSpec]) -> Vec<String>
 }
 
 fn show(forward: &ForwardSpec) -> String {
+    let (listen, goal) = (forward.listen_text(), forward.goal());
     match &forward.kind {
-        ForwardKind::Local(local) => format!("{} ─▶ {}", local.listen.value, local.connect),
+        // The arrow begins at the other end.
+        ForwardKind::Remote(_) => format!("remote {listen} ─▶ {goal}"),
+        ForwardKind::Local(_) => format!("{listen} ─▶ {goal}"),
     }
 }
 
@@ -335,6 +417,99 @@ mod tests {
                 "new in the file".to_owned()
             )]
         );
+    }
+
+    /// What a tunnel with these lines becomes with those.
+    fn change_of(old: &str, new: &str) -> (PlanAction, String) {
+        let (old, new) = (format!("{DB}{old}\n"), format!("{DB}{new}\n"));
+        let (_, action, reasons) = actions(&old, &new).remove(0);
+        (action, reasons)
+    }
+
+    #[test]
+    fn another_way_to_the_host_replaces_the_session() {
+        let long = "x".repeat(100);
+        let long = [
+            format!("proxy_command = '{long}1'"),
+            format!("proxy_command = '{long}2'"),
+        ];
+        for (old, new, reason) in [
+            (
+                "",
+                "proxy_jump = 'me@b:2222'",
+                "proxy_jump none → me@b:2222",
+            ),
+            (
+                "proxy_jump = 'a'",
+                "proxy_jump = 'a,b'",
+                "proxy_jump svc@a:22 → svc@a:22, svc@b:22",
+            ),
+            (
+                "proxy_jump = 'a'",
+                "proxy_jump = { host = 'a', identity_file = '/other' }",
+                "proxy_jump",
+            ),
+            ("", "proxy = 'http://p:1'", "proxy none → http://p:1"),
+            (
+                "proxy = 'http://p:1'",
+                "proxy_command = \"nc\\n%h\"",
+                "proxy http://p:1 → none; proxy_command none → nc\\n%h",
+            ),
+            (
+                "proxy_command = 'nc %h'",
+                "proxy_command = ['nc', '%h']",
+                "proxy_command",
+            ),
+            (&long[0], &long[1], "proxy_command"),
+            (
+                "proxy_jump = 'a'\nproxy = 'http://p:1'",
+                "proxy_jump = 'a'\nproxy = 'http://p:2'",
+                "proxy http://p:1 → http://p:2",
+            ),
+        ] {
+            let expected = (PlanAction::Replace, reason.to_owned());
+            assert_eq!(change_of(old, new), expected, "{old} to {new}");
+        }
+        let same = "proxy_jump = ['a', 'b']";
+        assert_eq!(change_of("proxy_jump = 'a,b'", same).0, PlanAction::Keep);
+    }
+
+    #[test]
+    fn forwards_and_numbers_of_sessions_change_on_the_session_that_is_there() {
+        let remote = "remote_forward = '8080:web:80'";
+        let quick = "remote_forward = { listen = 8080, connect = 'web:80', idle_timeout = 1 }";
+        for (old, new, reason) in [
+            (
+                "",
+                "min_sessions = 2",
+                "min_sessions 1 → 2; max_sessions 1 → 2",
+            ),
+            ("", "max_sessions = 4", "max_sessions 1 → 4"),
+            ("", remote, "forward added: remote localhost:8080 ─▶ web:80"),
+            (
+                remote,
+                "",
+                "forward removed: remote localhost:8080 ─▶ web:80",
+            ),
+            (
+                remote,
+                quick,
+                "forward changed: remote localhost:8080 ─▶ web:80",
+            ),
+            (
+                remote,
+                "remote_forward = '8080'",
+                "forward changed: remote localhost:8080 ─▶ web:80 → remote localhost:8080 ─▶ SOCKS",
+            ),
+            (
+                "",
+                "dynamic_forward = '/run/s'",
+                "forward added: /run/s ─▶ SOCKS",
+            ),
+        ] {
+            let expected = (PlanAction::Adjust, reason.to_owned());
+            assert_eq!(change_of(old, new), expected, "{old} to {new}");
+        }
     }
 
     #[test]

@@ -99,6 +99,12 @@ pub struct TunnelStatus {
     pub attempts: u32,
     /// Sessions that were established since the start.
     pub sessions: u64,
+    /// Sessions that are open now.
+    #[serde(default)]
+    pub sessions_open: u32,
+    /// Those of them that relieve a clogged one, beyond `max_sessions`.
+    #[serde(default)]
+    pub relief_sessions: u32,
     /// The last failure, while it still matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -140,10 +146,13 @@ pub struct SessionStatus {
 pub struct ForwardStatus {
     /// Its name.
     pub name: ForwardName,
-    /// `local`.
+    /// `local`, `remote` or `dynamic`.
     pub kind: String,
     /// Where it listens.
     pub listen: String,
+    /// The port that the server chose, where the file asks for port 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocated_port: Option<u16>,
     /// Where its connections end up.
     pub connect: String,
     /// Why it is not in place; absent when it is.
@@ -231,6 +240,8 @@ mod tests {
             destination: "u@h:22".into(),
             attempts: 0,
             sessions: 0,
+            sessions_open: 0,
+            relief_sessions: 0,
             failure: None,
             retry_at_unix_ms: None,
             session: None,
@@ -274,5 +285,25 @@ mod tests {
         status.failure = Some(Failure::blocked(Stage::HostKey, "x").with_hint("y"));
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<TunnelStatus>(&json).unwrap(), status);
+    }
+
+    #[test]
+    fn a_status_of_an_older_daemon_is_understood() {
+        let now = tunnel("db", Phase::Up);
+        let mut json = serde_json::to_value(&now).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        fields.remove("sessions_open").unwrap();
+        fields.remove("relief_sessions").unwrap();
+        assert_eq!(serde_json::from_value::<TunnelStatus>(json).unwrap(), now);
+        let forward = r#"{"name": "pg", "kind": "local", "listen": "a", "connect": "b",
+            "connections": {"open": 0, "total": 0, "refused": 0},
+            "bytes_sent": 0, "bytes_received": 0}"#;
+        let forward: ForwardStatus = serde_json::from_str(forward).unwrap();
+        assert_eq!(forward.allocated_port, None);
+        assert!(
+            !serde_json::to_string(&forward)
+                .unwrap()
+                .contains("allocated")
+        );
     }
 }

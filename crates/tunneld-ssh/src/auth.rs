@@ -15,8 +15,9 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::error::SessionError;
 use crate::error::session_failure;
-use crate::handler::{Handler, Shared};
+use crate::handler::Handler;
 use crate::identity::{Identity, IdentityProblem};
+use crate::shared::Shared;
 
 /// How long to wait for the reason why a server closed the connection.
 const REASON_PATIENCE: Duration = Duration::from_secs(1);

@@ -4,62 +4,132 @@
 //! Whatever is given up is ended: russh's tasks survive the futures that started them, so the
 //! socket under them is killed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Target, TunnelSpec};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
-use crate::dial;
 use crate::error::{os_reason, session_failure, timeout_failure};
-use crate::handler::{Handler, Shared};
+use crate::handler::Handler;
 use crate::known_hosts::KnownHosts;
 use crate::link::{KillOnDrop, Link};
+use crate::road::{self, Bastions};
 use crate::session::Session;
+use crate::shared::Shared;
 
 /// The channel window: how much a server may send before it waits for us (RFC 4254 section 5.2).
 const WINDOW: u32 = 2 << 20;
 /// The largest packet we take, as OpenSSH's.
 const PACKET: u32 = 32 << 10;
 
-/// Makes a session as `spec` says, within its `connect_timeout`.
+/// Makes a session as `spec` says, within its `connect_timeout`. Jump hosts are shared through
+/// `bastions`.
 ///
 /// # Errors
 ///
-/// A [`Failure`] that says at which stage the attempt failed and whether waiting can fix it.
-/// Dropping the future gives the attempt up.
-pub async fn connect(spec: &TunnelSpec) -> Result<Session, Failure> {
-    let shared = Shared::new();
-    let attempt = establish(spec, Arc::clone(&shared));
+/// A [`Failure`] that says at which stage the attempt failed, at which jump host if it was one, and
+/// whether waiting can fix it. Dropping the future gives the attempt up.
+pub async fn connect(spec: &TunnelSpec, bastions: &Bastions) -> Result<Session, Failure> {
+    let progress = Progress::new(spec.connect_timeout);
+    let attempt = establish(&spec.target, spec.keepalive, bastions, &progress);
     match tokio::time::timeout(spec.connect_timeout, attempt).await {
         Ok(done) => done,
-        Err(_) => Err(timeout_failure(shared.stage(), spec.connect_timeout)),
+        Err(_) => Err(progress.timed_out(spec.connect_timeout)),
     }
 }
 
-async fn establish(spec: &TunnelSpec, shared: Arc<Shared>) -> Result<Session, Failure> {
-    let target = &spec.target;
+/// Makes a session with `target`, for as long as it takes.
+pub(crate) async fn establish(
+    target: &Target,
+    keepalive: Keepalive,
+    bastions: &Bastions,
+    progress: &Progress,
+) -> Result<Session, Failure> {
+    let shared = Shared::new();
+    progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
-    let (socket, peer) = dial::dial(target, &shared).await?;
+    let road = road::reach(target, keepalive, bastions, progress, &shared).await?;
+    progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::KeyExchange);
-    let (stream, link) = Link::new(socket);
-    link.set_user_timeout(spec.keepalive)
+    let (stream, link) = Link::new(road.wire);
+    link.set_user_timeout(keepalive)
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
     let config = config(&known.known_algorithms(&target.host, target.port));
     let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
     let mut handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
-        .map_err(|e| session_failure(shared.stage(), &e))?;
+        .map_err(|e| road.under.explain(session_failure(shared.stage(), &e)))?;
     shared.set_stage(Stage::Authenticate);
-    auth::authenticate(&mut handle, target, &shared).await?;
+    auth::authenticate(&mut handle, target, &shared)
+        .await
+        .map_err(|failure| road.under.explain(failure))?;
     shared.set_stage(Stage::Session);
     guard.disarm();
-    Ok(Session::start(handle, peer, spec.keepalive, link, shared))
+    let road = (road.peer, road.under);
+    Ok(Session::start(handle, road, keepalive, link, shared))
+}
+
+/// How far an attempt has come, for whoever gives it up.
+pub(crate) struct Progress {
+    at: Mutex<Where>,
+    /// How long the attempt may take.
+    patience: Duration,
+}
+
+/// Where an attempt is.
+#[derive(Default)]
+pub(crate) enum Where {
+    #[default]
+    Nowhere,
+    /// With the server itself.
+    Server(Arc<Shared>),
+    /// With what the server is reached over.
+    Over {
+        /// Begins the cause of what fails there.
+        what: String,
+        shared: Arc<Shared>,
+    },
+    /// With a jump host.
+    Hop {
+        /// `host:port`.
+        name: String,
+        progress: Arc<Progress>,
+    },
+}
+
+impl Progress {
+    pub(crate) fn new(patience: Duration) -> Self {
+        Progress {
+            at: Mutex::default(),
+            patience,
+        }
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    pub(crate) fn at(&self, at: Where) {
+        *self.at.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// What had not happened when the deadline was over.
+    pub(crate) fn timed_out(&self, after: Duration) -> Failure {
+        match &*self.at.lock().unwrap_or_else(PoisonError::into_inner) {
+            Where::Nowhere => timeout_failure(Stage::Resolve, after),
+            Where::Server(shared) => timeout_failure(shared.stage(), after),
+            Where::Over { what, shared } => {
+                road::failure_of(what, timeout_failure(shared.stage(), after))
+            }
+            Where::Hop { name, progress } => progress.timed_out(after).at_hop(name),
+        }
+    }
 }
 
 async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {

@@ -11,24 +11,24 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
-use tunneld_core::config::Target;
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::error::os_reason;
-use crate::handler::Shared;
+use crate::shared::Shared;
 
 /// The delay between two addresses (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 /// More addresses than this are not tried in one attempt.
 const MAX_ADDRESSES: usize = 16;
 
-/// Opens the TCP connection to a target.
+/// Opens the TCP connection to a server.
 pub(crate) async fn dial(
-    target: &Target,
+    host: &str,
+    port: u16,
     shared: &Shared,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
     shared.set_stage(Stage::Resolve);
-    let addresses = resolve(&target.host, target.port).await?;
+    let addresses = resolve(host, port).await?;
     shared.set_stage(Stage::Connect);
     let (stream, peer) = race(addresses).await?;
     tune(&stream).map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;

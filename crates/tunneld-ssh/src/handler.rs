@@ -1,18 +1,14 @@
 //! What the server says, as russh tells it.
 //!
 //! The callbacks run inside russh's session loop: whatever waits here makes the whole session
-//! wait. They look, hand over and return. Channels that the server opens are refused: russh's own
-//! default accepts every one of them.
+//! wait. They look, hand over and return. Channels that the server opens are refused unless it was
+//! asked to listen for them: russh's own default accepts every one of them.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
-use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tunneld_core::config::Target;
 use tunneld_core::events;
@@ -20,127 +16,12 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::repeats::{Repeats, Say};
 use tunneld_core::text::clip;
 
+use crate::asked::{Incoming, Taker};
 use crate::error::{SessionError, disconnect_failure, printable, session_failure};
+use crate::forward::Peer;
 use crate::host_key::{self, Verdict};
 use crate::known_hosts::{KnownHosts, ReadFault};
-
-/// What is known about an established session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
-    /// The server's identification string (RFC 4253 section 4.2).
-    pub server: String,
-    /// Key exchange algorithm.
-    pub kex: String,
-    /// Cipher.
-    pub cipher: String,
-    /// Type of the host key.
-    pub host_key: String,
-}
-
-/// What the handler, the session and its forwards share.
-pub(crate) struct Shared {
-    stage: Mutex<Stage>,
-    pub(crate) facts: OnceLock<Facts>,
-    ended: watch::Sender<Option<Failure>>,
-    refusals: Mutex<VecDeque<Refusal>>,
-    refused: Notify,
-    key_exchanges: AtomicU32,
-}
-
-struct Refusal {
-    at: Instant,
-    reason: ChannelOpenFailure,
-    text: String,
-}
-
-/// The texts of refused channels that nobody has asked for are dropped beyond this many.
-const MAX_REFUSALS: usize = 64;
-/// How long the text of a refusal may come after its code.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
-
-impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Shared {
-            stage: Mutex::new(Stage::Resolve),
-            facts: OnceLock::new(),
-            ended: watch::Sender::new(None),
-            refusals: Mutex::new(VecDeque::new()),
-            refused: Notify::new(),
-            key_exchanges: AtomicU32::new(0),
-        })
-    }
-
-    /// How far the session has come.
-    pub(crate) fn stage(&self) -> Stage {
-        *lock(&self.stage)
-    }
-
-    pub(crate) fn set_stage(&self, stage: Stage) {
-        *lock(&self.stage) = stage;
-    }
-
-    /// Records why the session ended. The first reason is the true one.
-    pub(crate) fn end(&self, failure: Failure) {
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            if first {
-                *ended = Some(failure);
-            }
-            first
-        });
-    }
-
-    pub(crate) fn ended(&self) -> watch::Receiver<Option<Failure>> {
-        self.ended.subscribe()
-    }
-
-    /// The server's own words for a refused channel. russh reports the code to whoever asked for
-    /// the channel and the words to the handler, in the same order.
-    pub(crate) async fn refusal_text(&self, reason: &ChannelOpenFailure) -> Option<String> {
-        let find = || {
-            let mut queue = lock(&self.refusals);
-            // Whoever should have fetched those has given up.
-            queue.retain(|r| r.at.elapsed() <= REFUSAL_PATIENCE);
-            let at = queue.iter().position(|r| r.reason == *reason)?;
-            queue.remove(at).map(|r| r.text)
-        };
-        let wait = async {
-            loop {
-                let notified = self.refused.notified();
-                if let Some(text) = find() {
-                    return text;
-                }
-                notified.await;
-            }
-        };
-        tokio::time::timeout(REFUSAL_PATIENCE, wait).await.ok()
-    }
-
-    /// How often keys were exchanged.
-    pub(crate) fn key_exchanges(&self) -> u32 {
-        self.key_exchanges.load(Ordering::Relaxed)
-    }
-
-    fn note_refusal(&self, reason: ChannelOpenFailure, text: &str) {
-        let mut queue = lock(&self.refusals);
-        if queue.len() >= MAX_REFUSALS {
-            queue.pop_front();
-        }
-        queue.push_back(Refusal {
-            at: Instant::now(),
-            reason,
-            text: clip(&printable(text), 200),
-        });
-        drop(queue);
-        self.refused.notify_waiters();
-    }
-}
-
-/// The data behind these locks is replaced in one step, so a panic elsewhere cannot leave it half
-/// changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::shared::{Facts, Shared};
 
 /// The client side of one session.
 pub(crate) struct Handler {
@@ -189,6 +70,30 @@ impl Handler {
 }
 
 impl Handler {
+    /// Gives a connection to the forward that asked for it.
+    async fn hand_over(
+        &mut self,
+        what: &'static str,
+        taker: Option<Taker>,
+        channel: Channel<Msg>,
+        peer: Peer,
+        reply: ChannelOpenHandle,
+    ) {
+        let Some(taker) = taker else {
+            return self.refuse(what, reply).await;
+        };
+        let incoming = Incoming {
+            channel,
+            peer,
+            reply,
+        };
+        // A forward that is that far behind must not make the session wait.
+        if let Err(unwanted) = taker.try_send(incoming) {
+            let reply = unwanted.into_inner().reply;
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+    }
+
     /// `accept-new`: writes the key down before it is trusted.
     async fn learn(&self, key: PublicKey) -> Result<(), Failure> {
         let Target { host, port, .. } = &self.target;
@@ -265,7 +170,7 @@ impl client::Handler for Handler {
         names: &russh::Names,
         session: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.shared.key_exchanges.fetch_add(1, Ordering::Relaxed);
+        self.shared.note_key_exchange();
         let server = String::from_utf8_lossy(session.remote_sshid()).into_owned();
         // Set once: a later key exchange keeps the same algorithms.
         let _ = self.shared.facts.set(Facts {
@@ -318,26 +223,34 @@ impl client::Handler for Handler {
 
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _: Channel<Msg>,
-        _connected_address: &str,
-        _connected_port: u32,
-        _originator_address: &str,
-        _originator_port: u32,
+        channel: Channel<Msg>,
+        connected_address: &str,
+        connected_port: u32,
+        originator_address: &str,
+        originator_port: u32,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("forwarded-tcpip", reply).await;
+        let taker = self.shared.asked.tcp(connected_address, connected_port);
+        let peer = Peer::Remote {
+            address: clip(&printable(originator_address), 255),
+            port: originator_port,
+        };
+        self.hand_over("forwarded-tcpip", taker, channel, peer, reply)
+            .await;
         Ok(())
     }
 
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
-        _: Channel<Msg>,
-        _socket_path: &str,
+        channel: Channel<Msg>,
+        socket_path: &str,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("forwarded-streamlocal", reply).await;
+        let taker = self.shared.asked.unix(socket_path);
+        self.hand_over("forwarded-streamlocal", taker, channel, Peer::Unix, reply)
+            .await;
         Ok(())
     }
 

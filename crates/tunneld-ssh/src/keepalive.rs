@@ -93,7 +93,9 @@ pub(crate) async fn watch(
         };
         if send {
             let (ping, round_trip) = (ping.clone(), Arc::clone(&round_trip));
+            let asked = link.asks();
             pings.spawn(async move {
+                let _asked = asked;
                 let sent = Instant::now();
                 if ping.ping().await {
                     round_trip.set(sent.elapsed());

@@ -14,6 +14,7 @@
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 mod algorithms;
+mod asked;
 mod auth;
 mod connect;
 mod dial;
@@ -25,10 +26,16 @@ pub mod identity;
 mod keepalive;
 pub mod known_hosts;
 mod link;
+mod opener;
 mod pump;
 mod rekey;
+mod road;
 pub mod session;
+mod shared;
+mod wire;
 
 pub use connect::connect;
-pub use handler::Facts;
-pub use session::{Opener, Session};
+pub use opener::{OpenError, Opener};
+pub use road::Bastions;
+pub use session::Session;
+pub use shared::Facts;

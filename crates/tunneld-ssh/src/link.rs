@@ -7,6 +7,7 @@
 //! wrapper asks for it at once (TCP_QUICKACK, tcp(7)).
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,11 +15,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 use tunneld_core::config::Keepalive;
+
+use crate::wire::Wire;
 
 /// Reads of fewer bytes than this are answered with an acknowledgement at once.
 const SMALL_READ: usize = 4096;
@@ -26,17 +27,26 @@ const SMALL_READ: usize = 4096;
 const QUIET_BUFFER: usize = 4 << 10;
 /// Read-ahead of a session that moves bulk data.
 const BUSY_BUFFER: usize = 256 << 10;
-/// What the backlogs of all connections may hold together.
+/// What the backlogs of all connections may hold together before the session is held back.
 const ALL_FULL: usize = 32 << 20;
+/// What they may hold at the very most: a session that is held back reads on, slowly, for the sake
+/// of the others, up to here.
+const ALL_MAX: usize = 64 << 20;
+/// How much a session that is held back reads at a time, and how often.
+const SIP: (usize, Duration) = (32 << 10, Duration::from_micros(15_625));
 /// How long after its last large read a session counts as busy: bulk data comes in reads of every
 /// size, and a large buffer costs something to make.
 const BUSY_FOR: Duration = Duration::from_secs(1);
 
 /// What is known and can be done about a session's socket from outside the session.
 pub(crate) struct Link {
-    socket: TcpStream,
+    socket: Wire,
     killed: AtomicBool,
     pauses: AtomicUsize,
+    /// Connections that are carried.
+    connections: AtomicUsize,
+    /// Signs of life that were asked for and have not come.
+    asked: AtomicUsize,
     reader: AtomicWaker,
     writer: AtomicWaker,
     born: Instant,
@@ -52,11 +62,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// Wraps a connected socket. Returns the stream for russh and the handle to it.
-    pub(crate) fn new(socket: TcpStream) -> (LinkStream, Arc<Link>) {
+    pub(crate) fn new(socket: impl Into<Wire>) -> (LinkStream, Arc<Link>) {
         let link = Arc::new(Link {
-            socket,
+            socket: socket.into(),
             killed: AtomicBool::new(false),
             pauses: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
             born: Instant::now(),
@@ -72,6 +84,7 @@ impl Link {
             start: 0,
             end: 0,
             busy: Instant::now(),
+            sip: None,
         };
         (stream, link)
     }
@@ -79,17 +92,30 @@ impl Link {
     /// Ends the session: dropping russh's futures ends nothing, an error from its socket does.
     pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::Release);
-        // The peer may be long gone; there is nobody to report to.
-        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        self.socket.shutdown(Shutdown::Both);
         self.reader.wake();
         self.writer.wake();
     }
 
-    /// Stops reading from the socket until the guard is dropped: the kernel's window fills and the
-    /// server holds back. Writing and the session's timers go on.
-    pub(crate) fn pause(self: &Arc<Self>) -> Pause {
-        self.pauses.fetch_add(1, Ordering::AcqRel);
-        Pause(Arc::clone(self))
+    /// Holds the session back until the guard is dropped: next to nothing is read from the socket,
+    /// the kernel's window fills and the server waits. Writing and the session's timers go on.
+    pub(crate) fn pause(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |link| &link.pauses)
+    }
+
+    /// Counts a connection while the guard lives.
+    pub(crate) fn carries(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |link| &link.connections)
+    }
+
+    /// Counts a sign of life that was asked for while the guard lives.
+    pub(crate) fn asks(self: &Arc<Self>) -> Counted {
+        Counted::new(self, |link| &link.asked)
+    }
+
+    /// How many connections are carried.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
     }
 
     /// After how long without an acknowledgement the kernel gives the connection up
@@ -98,12 +124,20 @@ impl Link {
     pub(crate) fn set_user_timeout(&self, keepalive: Keepalive) -> io::Result<()> {
         let timeout = keepalive.detection();
         let timeout = timeout.map(|t| t.max(Duration::from_secs(1)));
-        SockRef::from(&self.socket).set_tcp_user_timeout(timeout)
+        self.socket.set_user_timeout(timeout)
     }
 
-    /// Whether reading is paused now.
+    /// Whether the session is held back now.
     pub(crate) fn is_paused(&self) -> bool {
         self.pauses.load(Ordering::Acquire) > 0 || self.is_overfull()
+    }
+
+    /// Whether a session that is held back reads on, slowly: somebody else waits for what comes
+    /// behind the bytes that a stalled client does not take, and there is room for these.
+    fn may_sip(&self) -> bool {
+        let others = self.connections() > self.pauses.load(Ordering::Acquire);
+        let awaited = others || self.asked.load(Ordering::Acquire) > 0;
+        awaited && self.backlog.load(Ordering::Acquire) < ALL_MAX
     }
 
     /// A connection's backlog has grown. Many small ones are as bad as a large one: with too much
@@ -117,7 +151,9 @@ impl Link {
     /// A connection's backlog has shrunk.
     pub(crate) fn less_backlog(&self, n: usize) {
         let left = self.backlog.fetch_sub(n, Ordering::AcqRel) - n;
-        if left <= ALL_FULL / 2 && self.overfull.swap(false, Ordering::AcqRel) {
+        let relieved = left <= ALL_FULL / 2 && self.overfull.swap(false, Ordering::AcqRel);
+        let may_sip_again = left < ALL_MAX && left + n >= ALL_MAX;
+        if relieved || may_sip_again {
             self.reader.wake();
         }
     }
@@ -134,7 +170,7 @@ impl Link {
 
     /// How many bytes the kernel holds that the session has not read.
     pub(crate) fn unread(&self) -> u64 {
-        rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
+        self.socket.unread()
     }
 
     /// How many bytes were read from the server.
@@ -153,8 +189,7 @@ impl Link {
             .store(u64::try_from(heard).unwrap_or(u64::MAX), Ordering::Release);
         self.received.fetch_add(n as u64, Ordering::Relaxed);
         if n < SMALL_READ {
-            // Only a latency optimisation: a kernel that refuses it still works.
-            let _ = SockRef::from(&self.socket).set_tcp_quickack(true);
+            self.socket.acknowledge_now();
         }
     }
 
@@ -166,13 +201,29 @@ impl Link {
     }
 }
 
-/// Keeps a [`Link`] from reading while it lives.
-pub(crate) struct Pause(Arc<Link>);
+/// Something that a [`Link`] counts while it lives.
+pub(crate) struct Counted {
+    link: Arc<Link>,
+    of: fn(&Link) -> &AtomicUsize,
+}
 
-impl Drop for Pause {
+impl Counted {
+    fn new(link: &Arc<Link>, of: fn(&Link) -> &AtomicUsize) -> Self {
+        // The first one of its kind changes what the reader may do.
+        if of(link).fetch_add(1, Ordering::AcqRel) == 0 || link.is_paused() {
+            link.reader.wake();
+        }
+        Counted {
+            link: Arc::clone(link),
+            of,
+        }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.pauses.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.reader.wake();
+        if (self.of)(&self.link).fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.link.reader.wake();
         }
     }
 }
@@ -198,24 +249,6 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Reads from a socket that is ready. A read that gets less than it has room for has emptied the
-/// socket (epoll(7)): tokio is told at once, which spares the read that would find nothing.
-pub(crate) fn read_ready(
-    socket: &TcpStream,
-    room: usize,
-    read: impl FnOnce(&TcpStream) -> rustix::io::Result<usize>,
-) -> io::Result<usize> {
-    let mut part = None;
-    let done = socket.try_io(Interest::READABLE, || match read(socket)? {
-        n if n == 0 || n == room => Ok(n),
-        n => {
-            part = Some(n);
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-    });
-    part.map_or(done, Ok)
-}
-
 /// The stream that russh reads and writes.
 pub(crate) struct LinkStream {
     link: Arc<Link>,
@@ -224,6 +257,8 @@ pub(crate) struct LinkStream {
     end: usize,
     /// When the last large read was.
     busy: Instant,
+    /// When a session that is held back may read again.
+    sip: Option<Pin<Box<Sleep>>>,
 }
 
 impl LinkStream {
@@ -254,15 +289,34 @@ impl LinkStream {
         }
     }
 
+    /// Whether it is time to read: always, unless the session is held back.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.link.is_paused() {
+            self.sip = None;
+            return Poll::Ready(());
+        }
+        if !self.link.may_sip() {
+            return Poll::Pending;
+        }
+        let sip = self
+            .sip
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(SIP.1)));
+        sip.as_mut().poll(cx)
+    }
+
     /// One system call into the caller's buffer and what is left into the read-ahead.
     fn read_some(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let direct = buf.initialize_unfilled();
         let room = direct.len();
-        let wanted = room + self.ahead.len();
-        let mut slices = [IoSliceMut::new(direct), IoSliceMut::new(&mut self.ahead)];
-        let n = read_ready(&self.link.socket, wanted, |socket| {
-            rustix::io::readv(socket, &mut slices)
-        })?;
+        let ahead = match self.link.is_paused() {
+            true => self.ahead.len().min(SIP.0),
+            false => self.ahead.len(),
+        };
+        let ahead = self.ahead.get_mut(..ahead).unwrap_or_default();
+        let wanted = room + ahead.len();
+        let mut slices = [IoSliceMut::new(direct), IoSliceMut::new(ahead)];
+        let socket = &self.link.socket;
+        let n = socket.read_ready(wanted, |socket| rustix::io::readv(socket, &mut slices))?;
         buf.advance(n.min(room));
         self.start = 0;
         self.end = n.saturating_sub(room);
@@ -279,12 +333,10 @@ impl AsyncRead for LinkStream {
         let this = self.get_mut();
         this.link.reader.register(cx.waker());
         this.link.check()?;
-        if this.link.is_paused() || buf.remaining() == 0 {
-            return match buf.remaining() {
-                0 => Poll::Ready(Ok(())),
-                _ => Poll::Pending,
-            };
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
         }
+        ready!(this.poll_turn(cx));
         if this.start < this.end {
             this.take_ahead(buf);
             return Poll::Ready(Ok(()));
@@ -296,6 +348,7 @@ impl AsyncRead for LinkStream {
             ready!(this.link.socket.poll_read_ready(cx))?;
             match this.read_some(buf) {
                 Ok(n) => {
+                    this.sip = None;
                     if n > 0 {
                         this.link.note_read(n);
                     }
@@ -350,7 +403,7 @@ impl AsyncWrite for LinkStream {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // russh skips telling us why a session ended when its last shutdown fails, and a socket
         // that the peer reset fails it: the outcome of a shutdown is of no use to anybody.
-        let _ = SockRef::from(&self.link.socket).shutdown(std::net::Shutdown::Write);
+        self.link.socket.shutdown(Shutdown::Write);
         Poll::Ready(Ok(()))
     }
 }
@@ -359,7 +412,7 @@ impl AsyncWrite for LinkStream {
 pub(crate) mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     pub(crate) async fn pair() -> (LinkStream, Arc<Link>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

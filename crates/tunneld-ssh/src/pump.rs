@@ -6,8 +6,11 @@
 //! connection and the session's own timers wait with it. Only when a backlog is full is the
 //! session held back, at its socket.
 
+mod idle;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,20 +18,22 @@ use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::forward::Counters;
-use crate::link::{Link, Pause, read_ready};
-use crate::session::Opener;
+use crate::link::{Counted, Link};
+use crate::opener::Opener;
+use crate::wire::Wire;
+use idle::Activity;
 
-/// A backlog with this much in it holds the session back.
+/// A client's backlog with this much in it holds the session back.
 const FULL: usize = 4 << 20;
-/// A backlog that is down to this lets it go on.
-const LOW: usize = 1 << 20;
+/// The backlog of a session that goes through this one. It holds itself back when a client of its
+/// own stands still, and what is on its way then, a window for each of its connections, must not
+/// hold back the others that go through here.
+const FULL_SESSION: usize = 64 << 20;
 /// A client that takes less than this in `stall_timeout` stands still: a byte now and then must not
 /// hold a session back for ever.
 const PROGRESS: usize = 64 << 10;
@@ -54,58 +59,139 @@ pub(crate) enum End {
     SessionEnded,
     /// The client took nothing for `stall_timeout` while its backlog was full.
     Stalled,
+    /// Nothing moved for `idle_timeout`.
+    Idle,
     /// We were told to end it.
     Aborted,
 }
 
+/// One connection.
+pub(crate) struct Cargo<'a> {
+    /// The client, or the target of a remote forward.
+    pub(crate) socket: Wire,
+    /// The server's side of it.
+    pub(crate) read: ChannelReadHalf,
+    /// The server's side of it.
+    pub(crate) write: ChannelWriteHalf<Msg>,
+    /// What was read from the socket already.
+    pub(crate) early_up: Bytes,
+    /// What was read from the channel already.
+    pub(crate) early_down: Bytes,
+    /// The session that it goes over.
+    pub(crate) session: &'a Opener,
+    pub(crate) counters: &'a Counters,
+    pub(crate) limits: Limits,
+    /// Ends it.
+    pub(crate) abort: CancellationToken,
+}
+
+impl<'a> Cargo<'a> {
+    /// A connection of which nothing was read yet.
+    pub(crate) fn new(
+        socket: Wire,
+        channel: Channel<Msg>,
+        session: &'a Opener,
+        counters: &'a Counters,
+        limits: Limits,
+        abort: CancellationToken,
+    ) -> Self {
+        let (read, write) = channel.split();
+        Cargo {
+            socket,
+            read,
+            write,
+            early_up: Bytes::new(),
+            early_down: Bytes::new(),
+            session,
+            counters,
+            limits,
+            abort,
+        }
+    }
+}
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// A backlog with this much in it holds the session back.
+    full: usize,
+    /// How long it may stand still with a full backlog.
+    stall_timeout: Option<Duration>,
+    /// How long it may be silent.
+    idle_timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// For a client.
+    pub(crate) fn client(stall_timeout: Duration, idle_timeout: Option<Duration>) -> Self {
+        Limits {
+            full: FULL,
+            stall_timeout: Some(stall_timeout),
+            idle_timeout,
+        }
+    }
+
+    /// For a session that goes through another one, and has a keepalive of its own.
+    pub(crate) fn session() -> Self {
+        Limits {
+            full: FULL_SESSION,
+            stall_timeout: None,
+            idle_timeout: None,
+        }
+    }
+}
+
 /// Carries one connection until it ends. What the client had not got by then is lost only where
 /// the end says so; then its socket is reset, so that it cannot take the loss for an end of file.
-pub(crate) async fn carry(
-    socket: TcpStream,
-    channel: Channel<Msg>,
-    session: &Opener,
-    counters: &Counters,
-    stall_timeout: Duration,
-    abort: CancellationToken,
-) -> End {
-    let (mut read, write) = channel.split();
-    let mut down = Down::new(&socket, &mut read, session.link(), counters, stall_timeout);
-    let end = both_ways(&socket, &mut down, &write, counters, abort).await;
+pub(crate) async fn carry(cargo: Cargo<'_>) -> End {
+    let Cargo {
+        socket,
+        mut read,
+        write,
+        early_up,
+        early_down,
+        session,
+        counters,
+        limits,
+        abort,
+    } = cargo;
+    socket.reset_unless_finished();
+    let _carried = session.link().carries();
+    let activity = Activity::new(limits.idle_timeout);
+    let mut down = Down::new(
+        &socket,
+        &mut read,
+        session.link(),
+        counters,
+        &limits,
+        &activity,
+    );
+    down.begin_with(early_down);
+    let up = upload(&socket, &write, early_up, counters, &activity);
+    let end = tokio::select! {
+        end = both_ways(&mut down, up) => end,
+        () = activity.idle() => End::Idle,
+        () = abort.cancelled() => End::Aborted,
+    };
     let closed = down.closed;
     drop(down);
     if !closed && end != End::SessionEnded {
         session.finish(close(read, write, end, session.clone()));
     }
-    if end == End::Finished {
-        // Until now any other end would have been a reset. A socket that refuses is one that is
-        // gone.
-        let _ = SockRef::from(&socket).set_linger(None);
+    if matches!(end, End::Finished | End::Idle) {
+        // Until now any other end would have been a reset.
+        socket.finished();
     }
     end
 }
 
-/// Makes every end of a socket a reset that is not known to be a good one, a panic of ours
-/// included: a client must not take the loss of data for an end of file.
-pub(crate) fn reset_unless_finished(socket: &TcpStream) {
-    // A socket that cannot be reset is one that is gone.
-    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
-}
-
-async fn both_ways(
-    socket: &TcpStream,
-    down: &mut Down<'_>,
-    write: &ChannelWriteHalf<Msg>,
-    counters: &Counters,
-    abort: CancellationToken,
-) -> End {
+async fn both_ways(down: &mut Down<'_>, up: impl Future<Output = Result<(), UpError>>) -> End {
     let server_finished = Arc::clone(&down.finished);
-    let up = upload(socket, write, counters);
     let down = down.run();
     tokio::pin!(up, down);
     let (mut up_ended, mut client_finished, mut both) = (false, false, false);
     loop {
         tokio::select! {
-            () = abort.cancelled() => return End::Aborted,
             end = &mut down => return end,
             done = &mut up, if !up_ended => {
                 up_ended = true;
@@ -127,7 +213,12 @@ async fn both_ways(
 /// Ends a channel that the server has not closed. A server that is told of the end of file closes
 /// the channel itself, in the usual case at once; russh forgets such a channel. One that we close
 /// first is remembered, so that is kept for when it is needed.
-async fn close(mut read: ChannelReadHalf, write: ChannelWriteHalf<Msg>, end: End, session: Opener) {
+pub(crate) async fn close(
+    mut read: ChannelReadHalf,
+    write: ChannelWriteHalf<Msg>,
+    end: End,
+    session: Opener,
+) {
     if end == End::ClientGone && server_closes(&mut read, &write).await {
         return;
     }
@@ -169,16 +260,24 @@ enum UpError {
 
 /// Client to server, until the client's end of file has been passed on.
 async fn upload(
-    socket: &TcpStream,
+    socket: &Wire,
     write: &ChannelWriteHalf<Msg>,
+    early: Bytes,
     counters: &Counters,
+    activity: &Activity,
 ) -> Result<(), UpError> {
+    if !early.is_empty() {
+        let n = early.len();
+        let sent = write.data_bytes(early).await;
+        sent.map_err(|_| UpError::Session)?;
+        counters.add_sent(n);
+    }
     let mut room = SMALL_READ;
     loop {
         // An idle connection holds no buffer.
         socket.readable().await.map_err(|_| UpError::Client)?;
         let mut buf = Vec::with_capacity(room);
-        let read = read_ready(socket, buf.capacity(), |socket| {
+        let read = socket.read_ready(buf.capacity(), |socket| {
             rustix::io::read(socket, rustix::buffer::spare_capacity(&mut buf))
         });
         match read {
@@ -189,6 +288,7 @@ async fn upload(
                     n if n < room / 4 => (room / 2).max(SMALL_READ),
                     _ => room,
                 };
+                activity.note();
                 let sent = write.data_bytes(Bytes::from(buf)).await;
                 sent.map_err(|_| UpError::Session)?;
                 counters.add_sent(n);
@@ -201,11 +301,12 @@ async fn upload(
 
 /// Server to client.
 struct Down<'a> {
-    socket: &'a TcpStream,
+    socket: &'a Wire,
     read: &'a mut ChannelReadHalf,
     link: &'a Arc<Link>,
     counters: &'a Counters,
-    stall_timeout: Duration,
+    limits: &'a Limits,
+    activity: &'a Activity,
     backlog: VecDeque<Bytes>,
     waiting: usize,
     /// The server's end of file has arrived.
@@ -216,7 +317,7 @@ struct Down<'a> {
     finished: Arc<Notify>,
     shut: bool,
     /// Holds the session's socket back while the backlog is full.
-    clogged: Option<Pause>,
+    clogged: Option<Counted>,
     /// When the client had last taken something worth speaking of.
     moved: Instant,
     /// What it has taken since.
@@ -225,24 +326,26 @@ struct Down<'a> {
 
 impl Drop for Down<'_> {
     fn drop(&mut self) {
-        self.link.less_backlog(self.waiting);
+        self.less_backlog(self.waiting);
     }
 }
 
 impl<'a> Down<'a> {
     fn new(
-        socket: &'a TcpStream,
+        socket: &'a Wire,
         read: &'a mut ChannelReadHalf,
         link: &'a Arc<Link>,
         counters: &'a Counters,
-        stall_timeout: Duration,
+        limits: &'a Limits,
+        activity: &'a Activity,
     ) -> Self {
         Down {
             socket,
             read,
             link,
             counters,
-            stall_timeout,
+            limits,
+            activity,
             backlog: VecDeque::new(),
             waiting: 0,
             eof: false,
@@ -255,13 +358,39 @@ impl<'a> Down<'a> {
         }
     }
 
+    /// What a session keeps that goes through this one is not part of this one's own backlog.
+    fn more_backlog(&self, n: usize) {
+        if self.limits.stall_timeout.is_some() {
+            self.link.more_backlog(n);
+        }
+    }
+
+    fn less_backlog(&self, n: usize) {
+        if self.limits.stall_timeout.is_some() {
+            self.link.less_backlog(n);
+        }
+    }
+
+    fn begin_with(&mut self, early: Bytes) {
+        if !early.is_empty() {
+            self.queue(early);
+        }
+    }
+
+    fn queue(&mut self, data: Bytes) {
+        self.waiting += data.len();
+        self.more_backlog(data.len());
+        self.backlog.push_back(data);
+    }
+
     async fn run(&mut self) -> End {
         loop {
             if let Some(end) = self.settle() {
                 return end;
             }
             let waiting = !self.backlog.is_empty();
-            let stalls_at = self.moved + self.stall_timeout;
+            let stall_timeout = self.limits.stall_timeout;
+            let stalls_at = self.moved + stall_timeout.unwrap_or_default();
             tokio::select! {
                 message = self.read.wait(), if !self.closed => {
                     if let Some(end) = self.take(message) {
@@ -273,7 +402,7 @@ impl<'a> Down<'a> {
                         return End::ClientGone;
                     }
                 }
-                () = tokio::time::sleep_until(stalls_at), if waiting => {
+                () = tokio::time::sleep_until(stalls_at), if waiting && stall_timeout.is_some() => {
                     if self.clogged.is_some() || self.link.is_overfull() {
                         return End::Stalled;
                     }
@@ -296,9 +425,8 @@ impl<'a> Down<'a> {
                         self.moved = Instant::now();
                         self.taken = 0;
                     }
-                    self.waiting += data.len();
-                    self.link.more_backlog(data.len());
-                    self.backlog.push_back(data);
+                    self.activity.note();
+                    self.queue(data);
                 }
                 Some(ChannelMsg::Eof) => self.eof = true,
                 Some(ChannelMsg::Close) => {
@@ -323,10 +451,10 @@ impl<'a> Down<'a> {
 
     /// What the state allows: passing on the end of file, ending, holding the session back.
     fn settle(&mut self) -> Option<End> {
-        if self.waiting >= FULL {
+        if self.waiting >= self.limits.full {
             let link = self.link;
             self.clogged.get_or_insert_with(|| link.pause());
-        } else if self.waiting <= LOW {
+        } else if self.waiting <= self.limits.full / 4 {
             self.clogged = None;
         }
         if !self.backlog.is_empty() {
@@ -334,8 +462,7 @@ impl<'a> Down<'a> {
         }
         if self.eof && !self.shut {
             self.shut = true;
-            // A client that is gone cannot be told of the end.
-            let _ = SockRef::from(self.socket).shutdown(std::net::Shutdown::Write);
+            self.socket.shutdown(Shutdown::Write);
             self.finished.notify_one();
         }
         match (self.closed, self.eof) {
@@ -368,7 +495,8 @@ impl<'a> Down<'a> {
 
     fn wrote(&mut self, mut n: usize) {
         self.waiting -= n;
-        self.link.less_backlog(n);
+        self.less_backlog(n);
+        self.activity.note();
         self.counters.add_received(n);
         self.taken += n;
         if self.taken >= PROGRESS {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::link::Link;
-use crate::session::Opener;
+use crate::opener::Opener;
 
 /// How often the volume is looked at; an idle session costs a comparison. Once new keys are due, how
 /// often a quiet moment is looked for.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
+use tunneld_ssh::Bastions;
+use tunneld_ssh::forward::Passed;
 
 use crate::config_file::{self, Loaded};
 use crate::control::server::Server;
@@ -74,9 +76,15 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         "tunneld starts"
     );
     warn_about_files(&loaded);
+    let passed = Passed::from_env().unwrap_or_else(|e| {
+        tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
+        Passed::default()
+    });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
     let surroundings = Surroundings {
         pacing: Pacing::default(),
+        bastions: Bastions::default(),
+        passed,
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),

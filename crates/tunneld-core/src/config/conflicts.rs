@@ -1,23 +1,126 @@
-//! Two forwards that listen on the same address: only one of them could ever be up.
+//! Two forwards that listen on the same place: only one of them could ever be up.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::path::Path;
 
 use super::diagnostic::Diagnostic;
 use super::raw::Problems;
-use super::{ForwardKind, ForwardSpec, Listen, ListenHost, LocalForward};
+use super::{ForwardKind, ForwardSpec, Listen, ListenHost, RemoteListen, Target, TcpListen};
 use crate::name::TunnelName;
+
+/// A tunnel that would listen.
+#[derive(Clone, Copy)]
+pub(super) struct Listening<'a> {
+    pub(super) tunnel: &'a TunnelName,
+    /// Where it goes; `None` where that is not right.
+    pub(super) target: Option<&'a Target>,
+    pub(super) forwards: &'a [ForwardSpec],
+}
 
 /// One listening place of the file.
 #[derive(Clone, Copy)]
 struct Use<'a> {
     tunnel: &'a TunnelName,
-    local: &'a LocalForward,
+    target: Option<&'a Target>,
+    forward: &'a ForwardSpec,
 }
 
 impl Use<'_> {
+    fn span(&self) -> Option<&Range<usize>> {
+        self.forward.kind.listen_span()
+    }
+
     fn start(&self) -> usize {
-        self.local.listen.span.as_ref().map_or(0, |s| s.start)
+        self.span().map_or(0, |s| s.start)
+    }
+}
+
+/// Reports each forward that listens where an earlier one in the file listens.
+pub(super) fn check<'a>(tunnels: impl Iterator<Item = Listening<'a>>, problems: &mut Problems) {
+    let mut uses: Vec<Use<'a>> = tunnels
+        .flat_map(|t| {
+            t.forwards.iter().map(move |forward| Use {
+                tunnel: t.tunnel,
+                target: t.target,
+                forward,
+            })
+        })
+        .collect();
+    uses.sort_by_key(Use::start);
+    let mut places = Places::default();
+    for this in uses {
+        let earlier = match &this.forward.kind {
+            ForwardKind::Local(local) => places.here(&local.listen.value, this),
+            ForwardKind::Remote(remote) => places.there(&remote.listen.value, this),
+        };
+        if let Some(earlier) = earlier {
+            problems.report(conflict(earlier, this));
+        }
+    }
+}
+
+/// What listens where.
+#[derive(Default)]
+struct Places<'a> {
+    ports: HashMap<u16, Port<'a>>,
+    sockets: HashMap<&'a Path, Use<'a>>,
+    descriptors: HashMap<&'a str, Use<'a>>,
+    /// By place and host: those that go there as somebody else are beside each other.
+    remote: HashMap<(&'a RemoteListen, &'a str), Vec<Use<'a>>>,
+}
+
+impl<'a> Places<'a> {
+    /// Holds a place of this machine. Returns who has it already.
+    fn here(&mut self, listen: &'a Listen, this: Use<'a>) -> Option<Use<'a>> {
+        match listen {
+            Listen::Tcp(listen) => {
+                let port = self.ports.entry(listen.port).or_default();
+                let addresses = addresses(listen);
+                let earlier = addresses.iter().find_map(|ip| port.holder(*ip));
+                for ip in addresses {
+                    port.hold(ip, this);
+                }
+                earlier
+            }
+            Listen::Unix(listen) => held(&mut self.sockets, listen.path.as_path(), this),
+            Listen::Fd(name) => held(&mut self.descriptors, name.as_str(), this),
+        }
+    }
+
+    /// Holds a place of the server. Two tunnels have one server where they have one target: what
+    /// another login name or another key leads to may be another machine.
+    fn there(&mut self, listen: &'a RemoteListen, this: Use<'a>) -> Option<Use<'a>> {
+        if matches!(listen, RemoteListen::Tcp { port: 0, .. }) {
+            return None;
+        }
+        let host = this.target.map_or("", |target| target.host.as_str());
+        let uses = self.remote.entry((listen, host)).or_default();
+        let is_same = |earlier: &&Use<'a>| {
+            let known = this.target.is_some() && earlier.target == this.target;
+            earlier.tunnel == this.tunnel || known
+        };
+        let earlier = uses.iter().find(is_same).copied();
+        if earlier.is_none() {
+            uses.push(this);
+        }
+        earlier
+    }
+}
+
+fn held<'a, K: std::hash::Hash + Eq>(
+    held: &mut HashMap<K, Use<'a>>,
+    place: K,
+    this: Use<'a>,
+) -> Option<Use<'a>> {
+    match held.get(&place) {
+        Some(earlier) => Some(*earlier),
+        None => {
+            held.insert(place, this);
+            None
+        }
     }
 }
 
@@ -31,36 +134,9 @@ struct Port<'a> {
     every: [Option<Use<'a>>; 2],
 }
 
-/// Reports each forward that listens where an earlier one in the file listens.
-pub(super) fn check<'a>(
-    tunnels: impl Iterator<Item = (&'a TunnelName, &'a [ForwardSpec])>,
-    problems: &mut Problems,
-) {
-    let mut uses: Vec<Use<'a>> = tunnels
-        .flat_map(|(tunnel, forwards)| {
-            forwards.iter().map(move |f| match &f.kind {
-                ForwardKind::Local(local) => Use { tunnel, local },
-            })
-        })
-        .collect();
-    uses.sort_by_key(Use::start);
-    let mut ports: HashMap<u16, Port<'a>> = HashMap::new();
-    for this in uses {
-        let listen = &this.local.listen.value;
-        let port = ports.entry(listen.port).or_default();
-        let addresses = addresses(listen);
-        if let Some(earlier) = addresses.iter().find_map(|ip| port.holder(*ip)) {
-            problems.report(conflict(earlier, this));
-        }
-        for ip in addresses {
-            port.hold(ip, this);
-        }
-    }
-}
-
 /// The addresses of a place; the unspecified address of a family stands for all of them, and
 /// IPv4 and IPv6 do not get into each other's way: IPv6 sockets are bound for IPv6 alone.
-fn addresses(listen: &Listen) -> Vec<IpAddr> {
+fn addresses(listen: &TcpListen) -> Vec<IpAddr> {
     match listen.host {
         ListenHost::Localhost => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         ListenHost::Any => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
@@ -88,8 +164,22 @@ impl<'a> Port<'a> {
     }
 }
 
+/// The place in words, and on which machine.
+struct Where<'a>(Use<'a>);
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.0.forward.listen_text();
+        match (&self.0.forward.kind, self.0.target) {
+            (ForwardKind::Local(_), _) => f.write_str(&place),
+            (ForwardKind::Remote(_), Some(target)) => write!(f, "{place} at {}", target.host),
+            (ForwardKind::Remote(_), None) => write!(f, "{place} at the server"),
+        }
+    }
+}
+
 fn conflict(earlier: Use<'_>, this: Use<'_>) -> Diagnostic {
-    let (first, second) = (&earlier.local.listen.value, &this.local.listen.value);
+    let (first, second) = (Where(earlier).to_string(), Where(this).to_string());
     let (one, other) = (earlier.tunnel, this.tunnel);
     let said = match (one == other, first == second) {
         (true, true) => format!("`{one}` listens on {first} twice"),
@@ -99,9 +189,9 @@ fn conflict(earlier: Use<'_>, this: Use<'_>) -> Diagnostic {
             format!("`{one}` listens on {first} and `{other}` on {second}, which overlap")
         }
     };
-    let span = this.local.listen.span.clone().unwrap_or_default();
+    let span = this.span().cloned().unwrap_or_default();
     let item = Diagnostic::at(span, said).with_tunnel(other.clone());
-    match &earlier.local.listen.span {
+    match earlier.span() {
         Some(span) => item.with_related(span.clone(), "first used"),
         None => item,
     }

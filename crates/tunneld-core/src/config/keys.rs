@@ -15,18 +15,30 @@ pub(super) enum Place {
     Tunnel,
     /// `reconnect = { … }`.
     Reconnect,
+    /// `proxy_jump = [{ … }]`.
+    Hop,
     /// `local_forward = [{ … }]`.
-    Forward,
+    LocalForward,
+    /// `remote_forward = [{ … }]`.
+    RemoteForward,
+    /// `dynamic_forward = [{ … }]`.
+    DynamicForward,
+    /// `probe = { … }`.
+    Probe,
 }
 
 impl Place {
-    const ALL: [Place; 6] = [
+    const ALL: [Place; 10] = [
         Place::Root,
         Place::Daemon,
         Place::Tunnel,
         Place::Defaults,
         Place::Reconnect,
-        Place::Forward,
+        Place::Hop,
+        Place::LocalForward,
+        Place::RemoteForward,
+        Place::DynamicForward,
+        Place::Probe,
     ];
 
     /// The keys of this table.
@@ -42,14 +54,49 @@ impl Place {
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
             Place::Reconnect => &["initial", "max", "multiplier", "jitter", "reset_after"],
-            Place::Forward => &[
+            Place::Hop => &[
+                "host",
+                "port",
+                "user",
+                "identity_file",
+                "known_hosts",
+                "strict_host_key_checking",
+                "host_key_fingerprint",
+            ],
+            Place::LocalForward => &[
                 "name",
                 "listen",
                 "connect",
                 "while_down",
                 "wait_timeout",
                 "max_connections",
+                "idle_timeout",
+                "allow",
+                "socket_mode",
+                "socket_owner",
+                "probe",
             ],
+            Place::RemoteForward => &[
+                "name",
+                "listen",
+                "connect",
+                "max_connections",
+                "idle_timeout",
+                "allow",
+                "probe",
+            ],
+            Place::DynamicForward => &[
+                "name",
+                "listen",
+                "while_down",
+                "wait_timeout",
+                "max_connections",
+                "idle_timeout",
+                "allow",
+                "socket_mode",
+                "socket_owner",
+            ],
+            Place::Probe => &["interval", "timeout", "expect", "path"],
         }
     }
 
@@ -64,34 +111,32 @@ impl Place {
                 "certificate_file",
                 "ciphers",
                 "compression",
-                "dynamic_forward",
                 "host_key_algorithms",
                 "host_key_alias",
                 "identities_only",
                 "identity_agent",
                 "kex_algorithms",
                 "macs",
-                "max_sessions",
-                "min_sessions",
                 "on_down",
                 "on_up",
                 "passphrase_credential",
                 "password_credential",
-                "proxy",
-                "proxy_command",
-                "proxy_jump",
                 "rekey_limit",
-                "remote_forward",
                 "ssh_config",
             ],
-            Place::Reconnect => &[],
-            Place::Forward => &[
-                "allow",
-                "idle_timeout",
-                "probe",
-                "socket_mode",
-                "socket_owner",
+            Place::Hop => &[
+                "certificate_file",
+                "host_key_alias",
+                "identities_only",
+                "identity_agent",
+                "passphrase_credential",
+                "password_credential",
             ],
+            Place::Reconnect
+            | Place::LocalForward
+            | Place::RemoteForward
+            | Place::DynamicForward
+            | Place::Probe => &[],
         }
     }
 
@@ -103,7 +148,11 @@ impl Place {
             Place::Defaults => "[defaults]",
             Place::Tunnel => "[tunnels.NAME]",
             Place::Reconnect => "reconnect = { … }",
-            Place::Forward => "a table of local_forward",
+            Place::Hop => "a table of proxy_jump",
+            Place::LocalForward => "a table of local_forward",
+            Place::RemoteForward => "a table of remote_forward",
+            Place::DynamicForward => "a table of dynamic_forward",
+            Place::Probe => "probe = { … }",
         }
     }
 }
@@ -112,31 +161,42 @@ impl Place {
 const TUNNEL: &[&str] = &[
     "host",
     "local_forward",
+    "remote_forward",
+    "dynamic_forward",
     "port",
     "user",
     "identity_file",
     "known_hosts",
     "strict_host_key_checking",
     "host_key_fingerprint",
+    "proxy_jump",
+    "proxy",
+    "proxy_command",
     "connect_timeout",
     "server_alive_interval",
     "server_alive_count_max",
+    "min_sessions",
+    "max_sessions",
     "stall_timeout",
     "reconnect",
     "enabled",
 ];
 
 /// The keys that `[defaults]` and `[tunnels.NAME]` have in common.
-const SETTINGS: &[&str] = TUNNEL.split_at(2).1;
+const SETTINGS: &[&str] = TUNNEL.split_at(4).1;
 
 /// What people write for keys whose names are too far away to be found by likeness.
-const OTHER_NAMES: [(&str, &str); 6] = [
+const OTHER_NAMES: [(&str, &str); 10] = [
     ("hostname", "host"),
     ("address", "host"),
     ("username", "user"),
     ("login", "user"),
     ("key", "identity_file"),
     ("forward", "local_forward"),
+    ("jump", "proxy_jump"),
+    ("jumphost", "proxy_jump"),
+    ("socks", "dynamic_forward"),
+    ("mode", "socket_mode"),
 ];
 
 /// Longer names than this are not compared: likeness costs the product of the lengths.
@@ -212,12 +272,25 @@ fn same_or_alias(place: Place, key: &str) -> Option<&'static str> {
 }
 
 fn belongs(place: Place, key: &str) -> Option<String> {
-    let home = Place::ALL
+    let homes: Vec<Place> = Place::ALL
         .into_iter()
-        .find(|p| *p != place && p.keys().contains(&key))?;
+        .filter(|p| *p != place && p.keys().contains(&key))
+        .collect();
+    let home = *homes.first()?;
     let also = home == Place::Tunnel && place != Place::Defaults && SETTINGS.contains(&key);
-    let also = if also { " or [defaults]" } else { "" };
-    Some(format!("`{key}` belongs in {}{also}", home.shown()))
+    let mut shown = vec![home.shown()];
+    if also {
+        shown.push(Place::Defaults.shown());
+    } else if home == Place::LocalForward {
+        let others = homes.iter().skip(1);
+        shown.extend(others.filter_map(|p| p.shown().strip_prefix("a table of ")));
+    }
+    let last = shown.pop()?;
+    let first = match shown.is_empty() {
+        true => String::new(),
+        false => format!("{} or ", shown.join(", ")),
+    };
+    Some(format!("`{key}` belongs in {first}{last}"))
 }
 
 /// The key that is most like this one, unless none is like it.
@@ -291,7 +364,27 @@ mod tests {
             (
                 Place::Tunnel,
                 "while_down",
-                "`while_down` belongs in a table of local_forward",
+                "`while_down` belongs in a table of local_forward or dynamic_forward",
+            ),
+            (
+                Place::Tunnel,
+                "allow",
+                "`allow` belongs in a table of local_forward, remote_forward or dynamic_forward",
+            ),
+            (
+                Place::DynamicForward,
+                "interval",
+                "`interval` belongs in probe = { … }",
+            ),
+            (
+                Place::Hop,
+                "proxy_command",
+                "`proxy_command` belongs in [tunnels.NAME] or [defaults]",
+            ),
+            (
+                Place::LocalForward,
+                "host",
+                "`host` belongs in [tunnels.NAME]",
             ),
             (
                 Place::Tunnel,

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Config, ForwardKind, ForwardSpec, LocalForward, ReadyWhen, StrictHostKeyChecking, Target,
-    TunnelSpec, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ProxyCommand,
+    ReadyWhen, RemoteListen, Target, TunnelSpec, Via, WhileDown,
 };
 
 /// The configuration as TOML. It loads to an equal [`Config`].
@@ -43,6 +43,11 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
     writeln!(out, "enabled = {}", tunnel.enabled)?;
     write_target(out, &tunnel.target)?;
     let keepalive = &tunnel.keepalive;
+    let hops = tunnel.target.hops();
+    if hops.is_empty() {
+        writeln!(out, "proxy_jump = \"none\"")?;
+    }
+    write_first_via(out, tunnel.target.first_via())?;
     writeln!(
         out,
         "connect_timeout = {}",
@@ -54,6 +59,8 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
         duration(keepalive.interval)
     )?;
     writeln!(out, "server_alive_count_max = {}", keepalive.count_max)?;
+    writeln!(out, "min_sessions = {}", tunnel.sessions.min)?;
+    writeln!(out, "max_sessions = {}", tunnel.sessions.max)?;
     writeln!(out, "stall_timeout = {}", duration(tunnel.stall_timeout))?;
     let reconnect = &tunnel.reconnect;
     writeln!(
@@ -65,22 +72,37 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
         reconnect.jitter,
         duration(reconnect.reset_after),
     )?;
+    for hop in hops {
+        writeln!(out, "\n[[tunnels.{name}.proxy_jump]]")?;
+        write_target(out, hop)?;
+    }
     for forward in &tunnel.forwards {
-        match &forward.kind {
-            ForwardKind::Local(local) => write_local(out, &name, forward, local)?,
-        }
+        write_forward(out, &name, forward)?;
     }
     Ok(())
+}
+
+/// How the first host on the way is reached: the other key of the two is off.
+fn write_first_via(out: &mut String, via: &Via) -> fmt::Result {
+    let none = string("none");
+    let proxy = match via {
+        Via::Proxy(proxy) => string(&proxy.to_string()),
+        Via::Command(_) | Via::Direct | Via::Jump(_) => none.clone(),
+    };
+    let command = match via {
+        Via::Command(ProxyCommand::Shell(line)) => string(line),
+        Via::Command(ProxyCommand::Argv(words)) => array(words.iter().map(|w| string(w))),
+        Via::Proxy(_) | Via::Direct | Via::Jump(_) => none,
+    };
+    writeln!(out, "proxy = {proxy}")?;
+    writeln!(out, "proxy_command = {command}")
 }
 
 fn write_target(out: &mut String, target: &Target) -> fmt::Result {
     let paths = |files: &[super::Sourced<std::path::PathBuf>]| {
         array(files.iter().map(|file| path(&file.value)))
     };
-    let strict = match target.strict_host_key_checking {
-        StrictHostKeyChecking::Yes => "yes",
-        StrictHostKeyChecking::AcceptNew => "accept-new",
-    };
+    let strict = target.strict_host_key_checking.as_str();
     writeln!(out, "host = {}", string(&target.host))?;
     writeln!(out, "port = {}", target.port)?;
     writeln!(out, "user = {}", string(&target.user))?;
@@ -99,24 +121,66 @@ fn write_target(out: &mut String, target: &Target) -> fmt::Result {
     writeln!(out, "host_key_fingerprint = {pins}")
 }
 
-fn write_local(
-    out: &mut String,
-    tunnel: &str,
-    forward: &ForwardSpec,
-    local: &LocalForward,
-) -> fmt::Result {
+fn write_forward(out: &mut String, tunnel: &str, forward: &ForwardSpec) -> fmt::Result {
+    let kind = forward.kind_name();
+    writeln!(out, "\n[[tunnels.{tunnel}.{kind}_forward]]")?;
+    writeln!(out, "name = {}", string(forward.name.as_str()))?;
+    writeln!(out, "listen = {}", string(&forward.listen_text()))?;
+    if let Goal::To(place) = forward.goal() {
+        writeln!(out, "connect = {}", string(&place.to_string()))?;
+    }
+    // Only addresses can be compared with a list: a unix socket has no such key.
+    let takes_allow = match &forward.kind {
+        ForwardKind::Local(local) => {
+            write_local(out, local)?;
+            !matches!(local.listen.value, Listen::Unix(_))
+        }
+        ForwardKind::Remote(remote) => !matches!(remote.listen.value, RemoteListen::Unix(_)),
+    };
+    writeln!(out, "max_connections = {}", forward.max_connections)?;
+    let idle = forward.idle_timeout.unwrap_or_default();
+    writeln!(out, "idle_timeout = {}", duration(idle))?;
+    if takes_allow {
+        let networks = forward.allow.iter().map(|n| string(&n.to_string()));
+        writeln!(out, "allow = {}", array(networks))?;
+    }
+    match (&forward.probe, forward.goal()) {
+        (Some(probe), _) => write_probe(out, probe),
+        (None, Goal::To(_)) => writeln!(out, "probe = false"),
+        (None, Goal::Asked) => Ok(()),
+    }
+}
+
+fn write_local(out: &mut String, local: &LocalForward) -> fmt::Result {
     let while_down = match local.while_down {
         WhileDown::Wait => "wait",
         WhileDown::Refuse => "refuse",
     };
-    let listen = local.listen.value.to_string();
-    writeln!(out, "\n[[tunnels.{tunnel}.local_forward]]")?;
-    writeln!(out, "name = {}", string(forward.name.as_str()))?;
-    writeln!(out, "listen = {}", string(&listen))?;
-    writeln!(out, "connect = {}", string(&local.connect.to_string()))?;
     writeln!(out, "while_down = {}", string(while_down))?;
     writeln!(out, "wait_timeout = {}", duration(local.wait_timeout))?;
-    writeln!(out, "max_connections = {}", local.max_connections)
+    let Listen::Unix(place) = &local.listen.value else {
+        return Ok(());
+    };
+    writeln!(out, "socket_mode = \"{:04o}\"", place.mode)?;
+    match &place.owner {
+        Some(owner) => writeln!(out, "socket_owner = {}", string(&owner.to_string())),
+        None => Ok(()),
+    }
+}
+
+fn write_probe(out: &mut String, probe: &Probe) -> fmt::Result {
+    let expect = match &probe.expect {
+        None => String::new(),
+        Some(Expect::FirstLine(line)) => format!(", expect = {}", string(line)),
+        Some(Expect::Http { status, path }) => {
+            format!(", expect = {status}, path = {}", string(path))
+        }
+    };
+    let (interval, timeout) = (duration(probe.interval), duration(probe.timeout));
+    writeln!(
+        out,
+        "probe = {{ interval = {interval}, timeout = {timeout}{expect} }}"
+    )
 }
 
 fn string(text: &str) -> String {

@@ -209,11 +209,7 @@ impl<'t, 'i> Cursor<'t, 'i> {
     }
 
     /// The value of `key`, which messages call `shown`.
-    pub(super) fn item_as(
-        &mut self,
-        key: &'static str,
-        shown: &'static str,
-    ) -> Option<Item<'t, 'i>> {
+    fn item_as(&mut self, key: &'static str, shown: &'static str) -> Option<Item<'t, 'i>> {
         self.taken.push(key);
         let value = self.table.get(key)?;
         Some(Item { key: shown, value })
@@ -226,7 +222,18 @@ impl<'t, 'i> Cursor<'t, 'i> {
         problems: &mut Problems,
         parse: impl FnOnce(Item<'t, 'i>, &mut Problems) -> Option<T>,
     ) -> Option<Sourced<T>> {
-        let item = self.item(key)?;
+        self.take_as(key, key, problems, parse)
+    }
+
+    /// As [`Self::take`], for a key that messages call `shown`.
+    pub(super) fn take_as<T>(
+        &mut self,
+        key: &'static str,
+        shown: &'static str,
+        problems: &mut Problems,
+        parse: impl FnOnce(Item<'t, 'i>, &mut Problems) -> Option<T>,
+    ) -> Option<Sourced<T>> {
+        let item = self.item_as(key, shown)?;
         Some(Sourced {
             value: parse(item, problems)?,
             span: Some(item.span()),
@@ -269,5 +276,6 @@ impl<'t, 'i> Cursor<'t, 'i> {
 
 fn looks_like_a_tunnel(value: &Spanned<DeValue<'_>>) -> bool {
     let table = value.get_ref().as_table();
-    table.is_some_and(|t| t.contains_key("host") || t.contains_key("local_forward"))
+    let keys = ["host"].into_iter().chain(super::forward_keys::KEYS);
+    table.is_some_and(|t| keys.into_iter().any(|key| t.contains_key(key)))
 }

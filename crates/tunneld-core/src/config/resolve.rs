@@ -1,23 +1,24 @@
 //! From the text of the file to a [`Config`], or to everything that is wrong with it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
 use super::conflicts;
 use super::diagnostic::{Diagnostic, Diagnostics, Origin};
-use super::forward::local_forwards;
+use super::forward_keys::{self, forwards};
+use super::items::{Base, choice, duration, parsed, path, positive};
 use super::keys::Place;
 use super::raw::{Cursor, Item, Problems, kind};
+use super::reach::Reach;
 use super::render::quoted;
-use super::settings::{Base, Settings, choice, duration, parsed, path, positive};
+use super::settings::Settings;
 use super::syntax::Syntax;
 use super::values::parse_host;
 use super::{
-    Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced,
-    StrictHostKeyChecking, Target, TunnelSpec,
+    Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced, TunnelSpec,
 };
 use crate::name::{MAX_NAME_LEN, TunnelName};
 
@@ -170,10 +171,12 @@ fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
     keys.finish(problems);
     let tunnels = tunnels.unwrap_or_default();
     let listening = tunnels.iter().filter(|t| t.enabled);
-    conflicts::check(
-        listening.map(|t| (&t.name, t.forwards.as_slice())),
-        problems,
-    );
+    let listening = listening.map(|t| conflicts::Listening {
+        tunnel: &t.name,
+        target: t.spec.as_ref().map(|spec| &spec.target),
+        forwards: &t.forwards,
+    });
+    conflicts::check(listening, problems);
     let specs = tunnels.into_iter().filter_map(|t| Some((t.name, t.spec?)));
     Config {
         daemon,
@@ -280,30 +283,32 @@ fn tunnel(
     let host = keys.take("host", problems, |item, problems| {
         parsed(item, "a host name or an address", parse_host, problems)
     });
-    let has_forwards = keys.has("local_forward");
-    let forwards = keys.take("local_forward", problems, local_forwards);
+    let forwards = forwards(&mut keys, problems);
     let settings = Settings::take(&mut keys, base, problems).or(defaults);
-    // What this version cannot forward is reported, and then there is something to forward.
-    let later = ["remote_forward", "dynamic_forward"];
-    let forwards_later = later.iter().any(|key| keys.has(key));
     let meant = keys.finish(problems);
     if !has_host && !meant.contains(&"host") {
         let said = format!("tunnel `{name}` has no `host`");
         problems.report_absent(Diagnostic::at(at.clone(), said));
     }
-    let nothing = forwards.as_ref().is_some_and(|f| f.value.is_empty());
-    let says_forwards = has_forwards || forwards_later || meant.contains(&"local_forward");
-    if nothing || !says_forwards {
+    if !forwards.any && !forward_keys::KEYS.iter().any(|key| meant.contains(key)) {
         let said = format!("tunnel `{name}` forwards nothing");
         problems.report_absent(
             Diagnostic::at(at.clone(), said)
                 .with_help("add local_forward = \"5432:localhost:5432\""),
         );
     }
-    let forwards = forwards.map(|f| f.value).unwrap_or_default();
+    let forwards = forwards.specs;
     let reconnect = settings.reconnect(problems);
+    let sessions = settings.sessions(problems);
     let enabled = settings.enabled.as_ref().is_none_or(|v| v.value);
-    let spec = target(&name, at, host, &settings, base, problems).map(|target| TunnelSpec {
+    let reach = Reach {
+        name: &name,
+        at,
+        settings: &settings,
+        defaults,
+        base,
+    };
+    let spec = reach.target(host, problems).map(|target| TunnelSpec {
         name: name.clone(),
         enabled,
         target,
@@ -314,6 +319,7 @@ fn tunnel(
         },
         reconnect,
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
+        sessions,
         forwards: forwards.clone(),
     });
     Read {
@@ -322,69 +328,4 @@ fn tunnel(
         forwards,
         spec,
     }
-}
-
-fn target(
-    name: &TunnelName,
-    at: std::ops::Range<usize>,
-    host: Option<Sourced<String>>,
-    settings: &Settings,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> Option<Target> {
-    let user = settings.user.as_ref().map(|v| v.value.clone());
-    let user = user.or_else(|| base.surroundings.user.clone());
-    if user.is_none() {
-        let said = format!("tunnel `{name}` has no `user`, and tunneld's own is not known");
-        problems.report_absent(Diagnostic::at(at, said).with_help("add user = \"tunnel\""));
-    }
-    let value = |v: &Option<Sourced<Vec<_>>>| v.as_ref().map(|v| v.value.clone());
-    let pins = settings.host_key_fingerprint.as_ref();
-    let pins = pins.map(|v| v.value.clone()).unwrap_or_default();
-    if let Some(Sourced { value, span }) = &settings.known_hosts
-        && value.is_empty()
-        && pins.is_empty()
-    {
-        let said = "`known_hosts` names no file, so no host key can be checked";
-        problems.report(Diagnostic {
-            span: span.clone(),
-            ..Diagnostic::new(said).with_help(
-                "name a file, leave the key out to use the usual ones, or pin the host's key \
-                 with `host_key_fingerprint`",
-            )
-        });
-    }
-    let home = base.surroundings.home.as_deref();
-    Some(Target {
-        host: host?.value,
-        port: settings.port.as_ref().map_or(22, |v| v.value),
-        user: user?,
-        identity_file_is_default: settings.identity_file.is_none(),
-        identity_file: value(&settings.identity_file).unwrap_or_else(|| default_keys(home)),
-        known_hosts: value(&settings.known_hosts).unwrap_or_else(|| default_known_hosts(home)),
-        strict_host_key_checking: settings
-            .strict_host_key_checking
-            .as_ref()
-            .map_or(StrictHostKeyChecking::Yes, |v| v.value),
-        host_key_fingerprint: pins,
-    })
-}
-
-fn default_keys(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
-    let names = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
-    let paths = home.iter().flat_map(|home| names.map(|n| home.join(n)));
-    paths.map(unwritten).collect()
-}
-
-fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
-    let ours = home.map(|home| home.join(".ssh/known_hosts"));
-    std::iter::once(PathBuf::from("/etc/tunneld/known_hosts"))
-        .chain(ours)
-        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
-        .map(unwritten)
-        .collect()
-}
-
-fn unwritten(value: PathBuf) -> Sourced<PathBuf> {
-    Sourced { value, span: None }
 }

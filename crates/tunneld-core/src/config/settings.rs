@@ -1,31 +1,21 @@
 //! The keys that `[defaults]` and `[tunnels.NAME]` have in common.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::diagnostic::{Diagnostic, Origin};
-use super::keys::{Place, nearest};
+use super::diagnostic::Diagnostic;
+use super::items::{Base, choice, duration, list, parsed, paths, positive};
+use super::keys::Place;
 use super::raw::{Cursor, Item, Problems};
-use super::render::quoted;
-use super::resolve::Surroundings;
-use super::values::{ValueError, check_duration};
-use super::values::{parse_duration, parse_fingerprint, parse_user};
-use super::{Fingerprint, Reconnect, Sourced, StrictHostKeyChecking};
+use super::values::{parse_fingerprint, parse_user};
+use super::way::Way;
+use super::{Fingerprint, Reconnect, SessionCount, Sourced, StrictHostKeyChecking};
 
-/// How many files or fingerprints a list may have.
-const MAX_LIST: usize = 100;
-
-/// The longest path, in bytes: PATH_MAX of Linux.
-const MAX_PATH_LEN: usize = 4095;
-
-/// What a path of the file is completed with.
-#[derive(Clone, Copy)]
-pub(super) struct Base<'a> {
-    pub(super) origin: &'a Origin,
-    pub(super) surroundings: &'a Surroundings,
-}
+/// The most sessions that a tunnel may have.
+const MAX_SESSIONS: u32 = 16;
 
 /// What one table says; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +30,10 @@ pub(super) struct Settings {
     pub(super) server_alive_interval: Option<Sourced<Duration>>,
     pub(super) server_alive_count_max: Option<Sourced<u32>>,
     pub(super) stall_timeout: Option<Sourced<Duration>>,
+    min_sessions: Option<Sourced<u32>>,
+    max_sessions: Option<Sourced<u32>>,
     pub(super) enabled: Option<Sourced<bool>>,
+    pub(super) way: Way,
     reconnect: ReconnectParts,
 }
 
@@ -57,21 +50,10 @@ impl Settings {
     /// Takes the settings out of a table.
     pub(super) fn take(keys: &mut Cursor<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Self {
         Settings {
-            port: keys.take("port", problems, |item, problems| {
-                u16::try_from(item.number(1, u32::from(u16::MAX), problems)?).ok()
-            }),
-            user: keys.take("user", problems, |item, problems| {
-                parsed(item, "a login name", parse_user, problems)
-            }),
+            port: keys.take("port", problems, port),
+            user: keys.take("user", problems, user),
             identity_file: keys.take("identity_file", problems, |item, problems| {
-                let found = paths(item, base, problems)?;
-                if found.is_empty() {
-                    problems.report(item.wrong("names no file").with_help(
-                        "name a private key, or leave the key out to use those in ~/.ssh",
-                    ));
-                    return None;
-                }
-                Some(found)
+                identity_file(item, base, problems)
             }),
             known_hosts: keys.take("known_hosts", problems, |item, problems| {
                 paths(item, base, problems)
@@ -86,7 +68,10 @@ impl Settings {
                 |item, problems| item.number(0, 1_000, problems),
             ),
             stall_timeout: keys.take("stall_timeout", problems, positive),
+            min_sessions: keys.take("min_sessions", problems, sessions),
+            max_sessions: keys.take("max_sessions", problems, sessions),
             enabled: keys.take("enabled", problems, |item, problems| item.truth(problems)),
+            way: Way::take(keys, base, problems),
             reconnect: keys
                 .take("reconnect", problems, reconnect_parts)
                 .map(|parts| parts.value)
@@ -114,7 +99,10 @@ impl Settings {
                 &defaults.server_alive_count_max,
             ),
             stall_timeout: or(self.stall_timeout, &defaults.stall_timeout),
+            min_sessions: or(self.min_sessions, &defaults.min_sessions),
+            max_sessions: or(self.max_sessions, &defaults.max_sessions),
             enabled: or(self.enabled, &defaults.enabled),
+            way: self.way.or(&defaults.way),
             reconnect: ReconnectParts {
                 initial: or(ours.initial, &theirs.initial),
                 max: or(ours.max, &theirs.max),
@@ -134,17 +122,13 @@ impl Settings {
         let initial = parts.initial.as_ref().map_or(INITIAL, |v| v.value);
         let max = parts.max.as_ref().map_or(MAX, |v| v.value);
         if initial > max {
-            // The one that is written is at fault; of two, the one that is written later.
-            let spans =
-                [&parts.initial, &parts.max].map(|p| p.as_ref().and_then(|v| v.span.clone()));
-            let span = spans.into_iter().flatten().max_by_key(|s| s.start);
             let said = format!(
                 "`reconnect.initial` is longer than `reconnect.max`: {} > {}",
                 humantime::format_duration(initial),
                 humantime::format_duration(max)
             );
             problems.report(Diagnostic {
-                span,
+                span: later(&parts.initial, &parts.max),
                 ..Diagnostic::new(said)
             });
         }
@@ -156,6 +140,30 @@ impl Settings {
             reset_after: parts.reset_after.as_ref().map_or(RESET_AFTER, |v| v.value),
         }
     }
+
+    /// How many sessions, complete.
+    pub(super) fn sessions(&self, problems: &mut Problems) -> SessionCount {
+        let min = self.min_sessions.as_ref().map_or(1, |v| v.value);
+        let max = self.max_sessions.as_ref().map_or(min, |v| v.value);
+        if min > max {
+            let said = format!("`min_sessions` is more than `max_sessions`: {min} > {max}");
+            problems.report(Diagnostic {
+                span: later(&self.min_sessions, &self.max_sessions),
+                ..Diagnostic::new(said)
+            });
+        }
+        SessionCount { min, max }
+    }
+}
+
+/// The place that is at fault where two values do not go together: the one that is written, and of
+/// two the one that is written later.
+pub(super) fn later<T>(
+    one: &Option<Sourced<T>>,
+    other: &Option<Sourced<T>>,
+) -> Option<Range<usize>> {
+    let spans = [one, other].map(|v| v.as_ref().and_then(|v| v.span.clone()));
+    spans.into_iter().flatten().max_by_key(|s| s.start)
 }
 
 fn or<T: Clone>(ours: Option<T>, theirs: &Option<T>) -> Option<T> {
@@ -164,123 +172,56 @@ fn or<T: Clone>(ours: Option<T>, theirs: &Option<T>) -> Option<T> {
 
 fn reconnect_parts(item: Item<'_, '_>, problems: &mut Problems) -> Option<ReconnectParts> {
     let mut keys = Cursor::new(item.table(problems)?, Place::Reconnect);
-    fn part<'t, T>(
-        keys: &mut Cursor<'t, '_>,
-        (key, shown): (&'static str, &'static str),
-        problems: &mut Problems,
-        parse: impl FnOnce(Item<'_, '_>, &mut Problems) -> Option<T>,
-    ) -> Option<Sourced<T>> {
-        let item = keys.item_as(key, shown)?;
-        Some(Sourced {
-            value: parse(item, problems)?,
-            span: Some(item.span()),
-        })
-    }
     let parts = ReconnectParts {
-        initial: part(
-            &mut keys,
-            ("initial", "reconnect.initial"),
-            problems,
-            positive,
-        ),
-        max: part(&mut keys, ("max", "reconnect.max"), problems, positive),
-        multiplier: part(
-            &mut keys,
-            ("multiplier", "reconnect.multiplier"),
+        initial: keys.take_as("initial", "reconnect.initial", problems, positive),
+        max: keys.take_as("max", "reconnect.max", problems, positive),
+        multiplier: keys.take_as(
+            "multiplier",
+            "reconnect.multiplier",
             problems,
             |item, problems| item.real(1.0, 100.0, problems),
         ),
-        jitter: part(
-            &mut keys,
-            ("jitter", "reconnect.jitter"),
-            problems,
-            |item, problems| item.real(0.0, 1.0, problems),
-        ),
-        reset_after: part(
-            &mut keys,
-            ("reset_after", "reconnect.reset_after"),
-            problems,
-            duration,
-        ),
+        jitter: keys.take_as("jitter", "reconnect.jitter", problems, |item, problems| {
+            item.real(0.0, 1.0, problems)
+        }),
+        reset_after: keys.take_as("reset_after", "reconnect.reset_after", problems, duration),
     };
     keys.finish(problems);
     Some(parts)
 }
 
-/// A string that `parse` understands.
-pub(super) fn parsed<T>(
+pub(super) fn port(item: Item<'_, '_>, problems: &mut Problems) -> Option<u16> {
+    u16::try_from(item.number(1, u32::from(u16::MAX), problems)?).ok()
+}
+
+pub(super) fn user(item: Item<'_, '_>, problems: &mut Problems) -> Option<String> {
+    parsed(item, "a login name", parse_user, problems)
+}
+
+pub(super) fn identity_file(
     item: Item<'_, '_>,
-    wanted: &str,
-    parse: impl FnOnce(&str) -> Result<T, ValueError>,
+    base: Base<'_>,
     problems: &mut Problems,
-) -> Option<T> {
-    let text = item.text(wanted, problems)?;
-    parse(text).map_err(|e| problems.report(item.error(e))).ok()
-}
-
-/// A duration; a bare number is seconds, as in ssh_config(5).
-pub(super) fn duration(item: Item<'_, '_>, problems: &mut Problems) -> Option<Duration> {
-    const HELP: &str = r#"write "15s", "500ms" or "1m30s"; a bare number is seconds"#;
-    let found = match item.get() {
-        DeValue::String(text) => parse_duration(text),
-        DeValue::Integer(number) => match i128::from_str_radix(number.as_str(), number.radix()) {
-            Ok(seconds) if seconds < 0 => {
-                problems.report(item.wrong("cannot be negative").with_help(HELP));
-                return None;
-            }
-            Ok(seconds) => check_duration(Duration::from_secs(
-                u64::try_from(seconds).unwrap_or(u64::MAX),
-            )),
-            Err(_) => check_duration(Duration::MAX),
-        },
-        _ => {
-            problems.report(item.wants("a duration").with_help(HELP));
-            return None;
-        }
-    };
-    found.map_err(|e| problems.report(item.error(e))).ok()
-}
-
-/// A duration that is more than nothing.
-pub(super) fn positive(item: Item<'_, '_>, problems: &mut Problems) -> Option<Duration> {
-    let found = duration(item, problems)?;
-    if found.is_zero() {
-        problems.report(item.wrong("has to be more than 0"));
+) -> Option<Vec<Sourced<PathBuf>>> {
+    let found = paths(item, base, problems)?;
+    if found.is_empty() {
+        problems.report(
+            item.wrong("names no file")
+                .with_help("name a private key, or leave the key out to use those in ~/.ssh"),
+        );
         return None;
     }
     Some(found)
 }
 
-/// One of a few words.
-pub(super) fn choice<T: Copy>(
+fn sessions(item: Item<'_, '_>, problems: &mut Problems) -> Option<u32> {
+    item.number(1, MAX_SESSIONS, problems)
+}
+
+pub(super) fn strictness(
     item: Item<'_, '_>,
-    words: &[(&'static str, T)],
     problems: &mut Problems,
-) -> Option<T> {
-    let names: Vec<&'static str> = words.iter().map(|(name, _)| *name).collect();
-    let wanted = one_of(&names);
-    let text = item.text(&wanted, problems)?;
-    let found = words.iter().find(|(name, _)| *name == text);
-    if found.is_none() {
-        let mut wrong = item.wrong(&format!("wants {wanted}, not {}", quoted(text)));
-        if let Some(near) = nearest(&names, text) {
-            wrong = wrong.with_label(format!("did you mean `{near}`?"));
-        }
-        problems.report(wrong);
-    }
-    found.map(|(_, value)| *value)
-}
-
-/// `"a", "b" or "c"`.
-fn one_of(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|n| format!("{n:?}")).collect();
-    match names.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
-        _ => names.concat(),
-    }
-}
-
-fn strictness(item: Item<'_, '_>, problems: &mut Problems) -> Option<StrictHostKeyChecking> {
+) -> Option<StrictHostKeyChecking> {
     let refused = match item.get() {
         DeValue::Boolean(true) => return Some(StrictHostKeyChecking::Yes),
         DeValue::Boolean(false) => Some("false"),
@@ -308,18 +249,10 @@ fn strictness(item: Item<'_, '_>, problems: &mut Problems) -> Option<StrictHostK
     )
 }
 
-/// The items of a list, unless it is too long.
-fn list<'t, 'i>(item: Item<'t, 'i>, problems: &mut Problems) -> Option<Vec<Item<'t, 'i>>> {
-    let items = item.each();
-    if items.len() > MAX_LIST {
-        let said = format!("has {} entries, at most {MAX_LIST} are taken", items.len());
-        problems.report(item.wrong(&said));
-        return None;
-    }
-    Some(items)
-}
-
-fn fingerprints(item: Item<'_, '_>, problems: &mut Problems) -> Option<Vec<Fingerprint>> {
+pub(super) fn fingerprints(
+    item: Item<'_, '_>,
+    problems: &mut Problems,
+) -> Option<Vec<Fingerprint>> {
     let items = list(item, problems)?;
     let mut found = Vec::with_capacity(items.len());
     for item in &items {
@@ -327,67 +260,4 @@ fn fingerprints(item: Item<'_, '_>, problems: &mut Problems) -> Option<Vec<Finge
         found.extend(parsed(*item, wanted, parse_fingerprint, problems));
     }
     (found.len() == items.len()).then_some(found)
-}
-
-fn paths(
-    item: Item<'_, '_>,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<Sourced<PathBuf>>> {
-    let items = list(item, problems)?;
-    let mut found = Vec::with_capacity(items.len());
-    for item in &items {
-        found.extend(path(*item, base, problems).map(|value| Sourced {
-            value,
-            span: Some(item.span()),
-        }));
-    }
-    (found.len() == items.len()).then_some(found)
-}
-
-/// A path: absolute, below the home directory (`~/`), or relative to the file's directory.
-pub(super) fn path(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<PathBuf> {
-    let wanted = match item.key {
-        "control_socket" => "a path",
-        _ => "a path or an array of paths",
-    };
-    let text = item.text(wanted, problems)?;
-    let wrong = if text.is_empty() {
-        Some(item.wrong("is an empty path"))
-    } else if text.len() > MAX_PATH_LEN {
-        Some(item.wrong(&format!("has more than {MAX_PATH_LEN} bytes")))
-    } else {
-        let control = text.chars().find(|c| c.is_control());
-        control.map(|c| item.wrong(&format!("has a control character: {c:?}")))
-    };
-    if let Some(wrong) = wrong {
-        problems.report(wrong);
-        return None;
-    }
-    let Some(below) = text.strip_prefix('~') else {
-        return Some(base.origin.dir.join(text));
-    };
-    let home = base.surroundings.home.as_deref();
-    match (below.strip_prefix('/'), home) {
-        (Some(below), Some(home)) => Some(join(home, below)),
-        (Some(_), None) => {
-            problems.report(
-                item.wrong("is in the home directory, and there is none")
-                    .with_help("write the whole path"),
-            );
-            None
-        }
-        (None, _) => {
-            problems.report(
-                item.wrong("has a `~` that is not followed by `/`")
-                    .with_help("write the whole path, or `./~…` for a file of that name"),
-            );
-            None
-        }
-    }
-}
-
-/// `~//x` is below the home directory too: joining an absolute path would leave it.
-fn join(home: &Path, below: &str) -> PathBuf {
-    home.join(below.trim_start_matches('/'))
 }

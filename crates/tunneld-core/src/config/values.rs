@@ -4,11 +4,11 @@
 //! "`host` is empty".
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use super::Fingerprint;
 use super::render::quoted;
-use super::{Destination, Fingerprint, Listen, ListenHost};
 
 /// The longest duration that is accepted: sums and products of a few of them cannot overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -26,14 +26,14 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         ValueError {
             message: message.into(),
             help: None,
         }
     }
 
-    fn with_help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -114,7 +114,7 @@ pub fn parse_host(text: &str) -> Result<String, ValueError> {
 }
 
 /// What every host has to be, wherever it is written.
-fn check_host(text: &str) -> Result<(), ValueError> {
+pub(super) fn check_host(text: &str) -> Result<(), ValueError> {
     // What a shell acts on is in no host name, and a host ends up in commands that we print.
     const NO_HOST_HAS: &str = "'`\"$\\;&<>|(){}[]@/,*?!#";
     if text.is_empty() {
@@ -212,197 +212,12 @@ pub fn parse_port(text: &str) -> Result<u16, ValueError> {
     }
 }
 
-/// A listening place: `port`, `address:port`, `[v6]:port`, `localhost:port`, `*:port`.
-pub fn parse_listen(text: &str) -> Result<Listen, ValueError> {
-    if let Some(error) = unix_socket(text) {
-        return Err(error);
-    }
-    if !text.contains(':') {
-        return Ok(Listen {
-            host: ListenHost::Localhost,
-            port: parse_port(text)?,
-        });
-    }
-    let (host, port) = host_and_port(text)?;
-    Ok(Listen {
-        host: listen_host(host)?,
-        port: parse_port(port)?,
-    })
-}
-
-/// A destination: `host:port` or `[v6]:port`.
-pub fn parse_destination(text: &str) -> Result<Destination, ValueError> {
-    if let Some(error) = unix_socket(text) {
-        return Err(error);
-    }
-    if !text.contains(':') {
-        let what = match parse_port(text) {
-            Ok(_) => "needs a host before its port",
-            Err(_) => "needs a port after its host",
-        };
-        return Err(ValueError::new(what).with_help(r#"write "host:port""#));
-    }
-    let (host, port) = host_and_port(text)?;
-    destination(host, port)
-}
-
-fn destination(host: &str, port: &str) -> Result<Destination, ValueError> {
-    let said = |e: ValueError| ValueError {
-        message: format!("has a destination that {}", e.message),
-        help: e.help,
-    };
-    check_host(host).map_err(said)?;
-    if host.contains(':') && !is_ipv6(host) {
-        return Err(ValueError::new(format!(
-            "has {} where a host is wanted",
-            quoted(host)
-        )));
-    }
-    Ok(Destination {
-        host: host.to_owned(),
-        port: parse_port(port)?,
-    })
-}
-
-/// Splits `host:port` and `[v6]:port`.
-fn host_and_port(text: &str) -> Result<(&str, &str), ValueError> {
-    let mut fields = fields(text)?;
-    if let (Some(port), Some(host), true) = (fields.pop(), fields.pop(), fields.is_empty()) {
-        return Ok((host, port));
-    }
-    let error = ValueError::new(format!("has too many colons: {}", quoted(text)));
-    Err(match text.rsplit_once(':') {
-        Some((host, port)) if is_ipv6(host) => error.with_help(format!(
-            r#"an IPv6 address is written in brackets: "[{host}]:{port}""#
-        )),
-        _ => error,
-    })
-}
-
-/// A forward as `ssh -L` takes it: `[address:]port:host:hostport`.
-///
-/// An address may stand in brackets. Without an address the forward listens on localhost; an
-/// empty one and `*` mean every address. Slashes may stand for the colons, as OpenSSH took them
-/// before it forwarded unix sockets: old command lines have IPv6 addresses in this form.
-pub fn parse_forward(text: &str) -> Result<(Listen, Destination), ValueError> {
-    const HELP: &str = r#"write "port:host:hostport" or "address:port:host:hostport""#;
-    let text = text.trim_start();
-    let parts = match slashed(text) {
-        Some(parts) => parts,
-        None => {
-            if let Some(error) = unix_socket(text) {
-                return Err(error);
-            }
-            fields(text)?
-        }
-    };
-    match parts[..] {
-        [port, host, host_port] => Ok((
-            Listen {
-                host: ListenHost::Localhost,
-                port: parse_port(port).map_err(|e| e.with_help(HELP))?,
-            },
-            destination(host, host_port)?,
-        )),
-        [address, port, host, host_port] => Ok((
-            Listen {
-                host: listen_host(address)?,
-                port: parse_port(port).map_err(|e| e.with_help(HELP))?,
-            },
-            destination(host, host_port)?,
-        )),
-        _ => {
-            let said = format!("is not a forward that `ssh -L` takes: {}", quoted(text));
-            let colons = text.matches(':').count();
-            let help = if colons > 3 && !text.contains('[') {
-                "an IPv6 address is written in brackets: \"8080:[::1]:80\""
-            } else {
-                HELP
-            };
-            Err(ValueError::new(said).with_help(help))
-        }
-    }
-}
-
-/// The fields between slashes, if the text is a forward in this form and not a path.
-fn slashed(text: &str) -> Option<Vec<&str>> {
-    let parts: Vec<&str> = text.split('/').collect();
-    let port = match parts.len() {
-        3 => parts[0],
-        4 => parts[1],
-        _ => return None,
-    };
-    let is_port = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit());
-    (is_port(port) && is_port(parts[parts.len() - 1])).then_some(parts)
-}
-
-/// The fields between colons; a field in brackets may have colons.
-fn fields(text: &str) -> Result<Vec<&str>, ValueError> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    loop {
-        if let Some(inner) = rest.strip_prefix('[') {
-            let unclosed =
-                || ValueError::new(format!("has a `[` without its `]`: {}", quoted(text)));
-            let (field, after) = inner.split_once(']').ok_or_else(unclosed)?;
-            found.push(field);
-            match after.strip_prefix(':') {
-                Some(next) => rest = next,
-                None if after.is_empty() => return Ok(found),
-                None => {
-                    let said = format!("has no colon after `]`: {}", quoted(text));
-                    return Err(ValueError::new(said));
-                }
-            }
-        } else {
-            let (field, next) = match rest.split_once(':') {
-                Some((field, next)) => (field, Some(next)),
-                None => (rest, None),
-            };
-            found.push(field);
-            match next {
-                Some(next) => rest = next,
-                None => return Ok(found),
-            }
-        }
-        // A forward has four fields, so there is no need to hold more of a long text.
-        if found.len() > 5 {
-            return Ok(found);
-        }
-    }
-}
-
-/// The addresses that a bind address stands for, as ssh reads it.
-fn listen_host(text: &str) -> Result<ListenHost, ValueError> {
-    match text {
-        "" | "*" => Ok(ListenHost::Any),
-        "localhost" => Ok(ListenHost::Localhost),
-        _ => match text.parse::<IpAddr>() {
-            Ok(ip) => Ok(ListenHost::Ip(ip)),
-            Err(_) => Err(ValueError::new(format!(
-                "cannot listen on {}: it is not an address",
-                quoted(text)
-            ))
-            .with_help("give an IP address, `localhost`, or `*` for every address")),
-        },
-    }
-}
-
-fn unix_socket(text: &str) -> Option<ValueError> {
-    text.contains('/').then(|| {
-        ValueError::new(format!(
-            "has a unix socket, which is not supported by this version: {}",
-            quoted(text)
-        ))
-    })
-}
-
 fn bracketed(text: &str) -> Option<&str> {
     text.strip_prefix('[')?.strip_suffix(']')
 }
 
 /// An IPv6 address, with or without a zone.
-fn is_ipv6(text: &str) -> bool {
+pub(super) fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
     !zone.is_empty() && address.parse::<Ipv6Addr>().is_ok()
 }
@@ -410,189 +225,6 @@ fn is_ipv6(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn forward(text: &str) -> String {
-        match parse_forward(text) {
-            Ok((listen, connect)) => format!("{listen} -> {connect}"),
-            Err(e) => match e.help {
-                Some(help) => format!("{} ({help})", e.message),
-                None => e.message,
-            },
-        }
-    }
-
-    /// Each form that `ssh -G -L …` takes means the same here.
-    #[test]
-    fn a_forward_is_what_ssh_takes() {
-        for (text, meaning) in [
-            ("5432:db:5432", "localhost:5432 -> db:5432"),
-            (" 5432:db:5432", "localhost:5432 -> db:5432"),
-            ("05432:db:5432", "localhost:5432 -> db:5432"),
-            ("127.0.0.1:80:db:5432", "127.0.0.1:80 -> db:5432"),
-            ("[127.0.0.1]:80:db:5432", "127.0.0.1:80 -> db:5432"),
-            ("localhost:80:db:5432", "localhost:80 -> db:5432"),
-            ("[localhost]:80:db:5432", "localhost:80 -> db:5432"),
-            ("[::1]:80:db:5432", "[::1]:80 -> db:5432"),
-            ("[::]:80:db:5432", "[::]:80 -> db:5432"),
-            ("80:[::1]:5432", "localhost:80 -> [::1]:5432"),
-            (
-                "80:[fe80::1%eth0]:5432",
-                "localhost:80 -> [fe80::1%eth0]:5432",
-            ),
-            (
-                "[::1]:80:[2001:db8::1]:5432",
-                "[::1]:80 -> [2001:db8::1]:5432",
-            ),
-            ("*:80:db:5432", "*:80 -> db:5432"),
-            (":80:db:5432", "*:80 -> db:5432"),
-            ("[]:80:db:5432", "*:80 -> db:5432"),
-            ("0.0.0.0:80:db:5432", "0.0.0.0:80 -> db:5432"),
-            ("80:10.0.0.1:5432", "localhost:80 -> 10.0.0.1:5432"),
-        ] {
-            assert_eq!(forward(text), meaning, "{text}");
-        }
-    }
-
-    #[test]
-    fn slashes_stand_for_colons_as_in_old_command_lines() {
-        for (text, meaning) in [
-            ("5432/db/5432", "localhost:5432 -> db:5432"),
-            ("127.0.0.1/80/db/5432", "127.0.0.1:80 -> db:5432"),
-            ("::1/80/::1/5432", "[::1]:80 -> [::1]:5432"),
-            ("*/80/db/5432", "*:80 -> db:5432"),
-        ] {
-            assert_eq!(forward(text), meaning, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_ssh_refuses_is_refused_with_its_reason() {
-        let help = r#" (write "port:host:hostport" or "address:port:host:hostport")"#;
-        for (text, said) in [
-            (
-                "",
-                format!("is not a forward that `ssh -L` takes: ``{help}"),
-            ),
-            (
-                "80",
-                format!("is not a forward that `ssh -L` takes: `80`{help}"),
-            ),
-            (
-                "80:db",
-                format!("is not a forward that `ssh -L` takes: `80:db`{help}"),
-            ),
-            (
-                "0:db:80",
-                format!("has port 0, a port is from 1 to 65535{help}"),
-            ),
-            (
-                "65536:db:80",
-                format!("has port `65536`, a port is from 1 to 65535{help}"),
-            ),
-            (
-                "http:db:80",
-                format!("has `http` where a port is wanted{help}"),
-            ),
-            (
-                "+80:db:80",
-                format!("has `+80` where a port is wanted{help}"),
-            ),
-            ("80:db:0", "has port 0, a port is from 1 to 65535".into()),
-            ("80:db:", "has no port".into()),
-            ("80::80", "has a destination that is empty".into()),
-            (
-                "80:-x:80",
-                "has a destination that cannot begin with `-`".into(),
-            ),
-            (
-                "80:a b:80",
-                "has a destination that has a character that no host has: ' '".into(),
-            ),
-            ("80:[a:b]:80", "has `a:b` where a host is wanted".into()),
-            (
-                "[::1:80:db:80",
-                "has a `[` without its `]`: `[::1:80:db:80`".into(),
-            ),
-            (
-                "[::1]80:db:80",
-                "has no colon after `]`: `[::1]80:db:80`".into(),
-            ),
-            (
-                "::1:80:db:80",
-                "is not a forward that `ssh -L` takes: `::1:80:db:80` \
-                 (an IPv6 address is written in brackets: \"8080:[::1]:80\")"
-                    .into(),
-            ),
-            (
-                "gateway:80:db:80",
-                "cannot listen on `gateway`: it is not an address \
-                 (give an IP address, `localhost`, or `*` for every address)"
-                    .into(),
-            ),
-            (
-                "/run/a.sock:db:80",
-                "has a unix socket, which is not supported by this version: `/run/a.sock:db:80`"
-                    .into(),
-            ),
-            (
-                "80:/run/a.sock",
-                "has a unix socket, which is not supported by this version: `80:/run/a.sock`"
-                    .into(),
-            ),
-        ] {
-            assert_eq!(forward(text), said, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_listening_place_is_a_port_with_or_without_an_address() {
-        for (text, meaning) in [
-            ("80", "localhost:80"),
-            ("localhost:80", "localhost:80"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]:80", "[::1]:80"),
-            ("*:80", "*:80"),
-            (":80", "*:80"),
-        ] {
-            assert_eq!(parse_listen(text).unwrap().to_string(), meaning);
-        }
-        let error = parse_listen("::1:80").unwrap_err();
-        assert_eq!(error.message, "has too many colons: `::1:80`");
-        assert_eq!(
-            error.help.unwrap(),
-            r#"an IPv6 address is written in brackets: "[::1]:80""#
-        );
-        for bad in [
-            "",
-            ":",
-            "0",
-            "x",
-            "x:80",
-            "1.2.3.4:",
-            "a:b:c:d:e:f:g:h",
-            "/run/x",
-        ] {
-            assert!(parse_listen(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_destination_has_a_host_and_a_port() {
-        assert_eq!(parse_destination("db:80").unwrap().to_string(), "db:80");
-        assert_eq!(parse_destination("[::1]:80").unwrap().host, "::1");
-        for (bad, said) in [
-            ("80", "needs a host before its port"),
-            ("db", "needs a port after its host"),
-            (":80", "has a destination that is empty"),
-            ("db:0", "has port 0, a port is from 1 to 65535"),
-            (
-                "u@db:80",
-                "has a destination that has a character that no host has: '@'",
-            ),
-        ] {
-            assert_eq!(parse_destination(bad).unwrap_err().message, said, "{bad}");
-        }
-    }
 
     #[test]
     fn a_duration_is_written_as_people_write_it() {

@@ -1,12 +1,26 @@
 //! Forwards: listening places that belong to a tunnel and outlive its sessions.
 //!
-//! A kind of forward is a file here and a line in [`start`]. A forward hears of the current
-//! session through a [`Slot`], of changes in the file through its [`Forward`], and says through it
-//! how it is.
+//! ```text
+//!   local, dynamic:   listen ──▶ near ──▶ client  ──▶ a channel that we open       ──┐
+//!   remote:           remote (the server listens) ──▶ arrival ◀── a channel it opens ├──▶ pump
+//!   dynamic:          handshake: SOCKS or HTTP CONNECT in front of either           ──┘
+//! ```
+//!
+//! A forward hears of the sessions through [`Sessions`], of changes in the file through its
+//! [`Forward`], and says through it how it is.
 
+mod arrival;
+mod client;
 mod counters;
+mod gate;
+mod handshake;
 mod listen;
-mod local;
+mod log;
+mod near;
+mod peer;
+mod probe;
+mod remote;
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +32,22 @@ use tunneld_core::failure::Failure;
 use tunneld_core::name::TunnelName;
 
 pub use counters::{Counters, Counts};
+pub use listen::Passed;
+pub(crate) use peer::Peer;
+pub use sessions::{Entry, Roster, Sessions, Want};
 
-use crate::session::Opener;
-
-/// The session that new connections go to; `None` while there is none.
-pub type Slot = watch::Receiver<Option<Opener>>;
+use gate::Gate;
+use log::ForwardLog;
 
 /// What a forward is given by its tunnel.
 #[derive(Clone)]
 pub struct Context {
     /// For the log.
     pub tunnel: TunnelName,
-    /// The session that new connections go to.
-    pub slot: Slot,
+    /// The sessions that new connections go to.
+    pub sessions: Sessions,
+    /// The sockets that the service manager passed.
+    pub passed: Passed,
     /// `stall_timeout` and `drain_timeout`, as they are now.
     pub limits: watch::Receiver<Limits>,
     /// Told whenever a forward's state has changed.
@@ -46,12 +63,41 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// How a forward is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Whether its listening place is there; `None` before the first try.
+    pub place: Option<Result<(), Failure>>,
+    /// The port that the server chose.
+    pub allocated_port: Option<u16>,
+    /// Whether its probe is answered; `None` before the first answer, or where there is none.
+    pub probe: Option<Result<(), Failure>>,
+    /// Whether it has a probe.
+    pub probed: bool,
+}
+
+impl State {
+    /// Whether it is known how the forward is.
+    pub fn settled(&self) -> bool {
+        match &self.place {
+            None => false,
+            Some(Err(_)) => true,
+            Some(Ok(())) => !self.probed || self.probe.is_some(),
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn failure(&self) -> Option<&Failure> {
+        [&self.place, &self.probe]
+            .into_iter()
+            .find_map(|part| part.as_ref()?.as_ref().err())
+    }
+}
+
 /// The handle to a running forward.
 pub struct Forward {
     spec: watch::Sender<ForwardSpec>,
-    /// What became of the listening place: `None` before the first try, then whether it is in
-    /// place.
-    state: watch::Receiver<Option<Result<(), Failure>>>,
+    state: watch::Receiver<State>,
     counters: Arc<Counters>,
     retry_now: Arc<Notify>,
     accepting: CancellationToken,
@@ -70,9 +116,9 @@ impl Forward {
         self.spec.send_replace(spec);
     }
 
-    /// Whether it is in place; `None` before its first try.
-    pub fn state(&self) -> watch::Receiver<Option<Result<(), Failure>>> {
-        self.state.clone()
+    /// How it is.
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
     }
 
     /// Its connections and bytes.
@@ -80,7 +126,7 @@ impl Forward {
         &self.counters
     }
 
-    /// Tries a listening place now that could not be bound.
+    /// Tries a listening place now that is not there.
     pub fn retry_now(&self) {
         self.retry_now.notify_one();
     }
@@ -103,48 +149,116 @@ pub fn start(
     spec: ForwardSpec,
     context: Context,
 ) -> (Forward, impl Future<Output = ()> + Send + 'static) {
-    let (state_sender, state) = watch::channel(None);
-    let (spec_sender, spec_receiver) = watch::channel(spec.clone());
+    let (state_sender, state) = watch::channel(State::default());
+    let gate = Gate {
+        log: Arc::new(ForwardLog::new(context.tunnel.clone(), spec.name.clone())),
+        counters: Arc::default(),
+    };
+    let remote = matches!(spec.kind, ForwardKind::Remote(_));
+    let (spec_sender, spec) = watch::channel(spec);
     let forward = Forward {
         spec: spec_sender,
         state,
-        counters: Arc::default(),
+        counters: Arc::clone(&gate.counters),
         retry_now: Arc::default(),
         accepting: CancellationToken::new(),
         carrying: CancellationToken::new(),
     };
     let run = Run {
         context,
-        spec: spec_receiver,
-        state: state_sender,
-        counters: Arc::clone(&forward.counters),
+        spec,
+        gate,
+        state: Publisher(Arc::new(state_sender)),
         retry_now: Arc::clone(&forward.retry_now),
         accepting: forward.accepting.clone(),
         carrying: forward.carrying.clone(),
     };
     let task = async move {
-        match &spec.kind {
-            ForwardKind::Local(_) => local::run(run).await,
+        let probing = probe::run(Probing::of(&run));
+        let forwarding = async {
+            match remote {
+                true => remote::run(run).await,
+                false => near::run(run).await,
+            }
+        };
+        tokio::select! {
+            () = forwarding => {}
+            () = probing => {}
         }
     };
     (forward, task)
-}
-
-impl Run {
-    /// Publishes how the listening place is.
-    pub(crate) fn set_state(&self, state: Result<(), Failure>) {
-        self.state.send_replace(Some(state));
-        self.context.news.notify_one();
-    }
 }
 
 /// The inside of a forward's task.
 pub(crate) struct Run {
     pub(crate) context: Context,
     pub(crate) spec: watch::Receiver<ForwardSpec>,
-    pub(crate) state: watch::Sender<Option<Result<(), Failure>>>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) gate: Gate,
+    pub(crate) state: Publisher,
     pub(crate) retry_now: Arc<Notify>,
     pub(crate) accepting: CancellationToken,
     pub(crate) carrying: CancellationToken,
+}
+
+/// What the probe of a forward needs.
+pub(crate) struct Probing {
+    pub(crate) context: Context,
+    pub(crate) spec: watch::Receiver<ForwardSpec>,
+    pub(crate) state: Publisher,
+    pub(crate) accepting: CancellationToken,
+}
+
+impl Probing {
+    fn of(run: &Run) -> Self {
+        Probing {
+            context: run.context.clone(),
+            spec: run.spec.clone(),
+            state: run.state.clone(),
+            accepting: run.accepting.clone(),
+        }
+    }
+}
+
+/// Publishes how a forward is.
+#[derive(Clone)]
+pub(crate) struct Publisher(Arc<watch::Sender<State>>);
+
+impl Publisher {
+    /// Changes the state, and tells whoever looks if it is another one.
+    pub(crate) fn change(&self, news: &Notify, change: impl FnOnce(&mut State)) {
+        let changed = self.0.send_if_modified(|state| {
+            let before = state.clone();
+            change(state);
+            *state != before
+        });
+        if changed {
+            news.notify_one();
+        }
+    }
+
+    /// The state now, and as it changes.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
+    }
+}
+
+impl Run {
+    /// Ends the connections to an old target after `drain_timeout`.
+    pub(crate) fn retire(&self, old: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        let patience = self.context.limits.borrow().drain_timeout;
+        let stopped = self.accepting.clone();
+        async move {
+            tokio::select! {
+                // A forward that stops has a patience of its own.
+                () = stopped.cancelled() => {}
+                () = tokio::time::sleep(patience) => old.cancel(),
+            }
+        }
+    }
+
+    /// Publishes how the listening place is.
+    pub(crate) fn set_place(&self, place: Option<Result<(), Failure>>) {
+        self.state
+            .change(&self.context.news, |state| state.place = place);
+    }
 }

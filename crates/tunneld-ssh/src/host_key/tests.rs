@@ -48,6 +48,7 @@ impl Scene {
             known_hosts: vec![known_hosts],
             strict_host_key_checking: StrictHostKeyChecking::Yes,
             host_key_fingerprint: Vec::new(),
+            via: tunneld_core::config::Via::Direct,
         };
         Scene { dir, target }
     }

@@ -44,6 +44,8 @@ mod tests {
             failure: (failures > 0).then(|| Failure::transient(Stage::Connect, "refused")),
             retry_at_unix_ms: None,
             session: None,
+            sessions_open: 0,
+            relief_sessions: 0,
             forwards: vec![],
             warnings: vec![],
         }

@@ -166,13 +166,13 @@ impl Forwards {
 
     /// The first that is not in place; one that has not tried yet is waited for.
     pub(crate) fn broken(&self) -> Option<Failure> {
-        let states = self.running.iter().map(|f| f.state().borrow().clone());
-        states.flatten().find_map(Result::err)
+        let mut states = self.running.iter().map(Forward::state);
+        states.find_map(|state| state.failure().cloned())
     }
 
-    /// Whether each has tried its listening place.
+    /// Whether it is known of each how it is.
     pub(crate) fn settled(&self) -> bool {
-        self.running.iter().all(|f| f.state().borrow().is_some())
+        self.running.iter().all(|f| f.state().settled())
     }
 
     /// Tries listening places now that could not be bound.

@@ -12,6 +12,8 @@ use tunneld_core::repeats::{Repeats, Say};
 use tunneld_core::status::Phase;
 use tunneld_ssh::Session;
 
+use super::pool::Purpose;
+
 /// One line about a failure, with all that is known of it.
 macro_rules! outage {
     ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr) => {
@@ -37,6 +39,8 @@ pub(super) struct Log {
     /// Since when there has been no session.
     down_since: Instant,
     failures: Repeats,
+    /// Of sessions beside the first.
+    others: Repeats,
 }
 
 impl Log {
@@ -48,6 +52,7 @@ impl Log {
             started: now,
             down_since: now,
             failures: Repeats::default(),
+            others: Repeats::default(),
         }
     }
 
@@ -75,6 +80,62 @@ impl Log {
             host = %self.host,
             "session replaced by a new one"
         );
+    }
+
+    /// One of several sessions has ended.
+    pub(super) fn lost(&self, failure: &Failure, left: usize) {
+        let others = match left {
+            1 => "another one carries".to_owned(),
+            n => format!("{n} others carry"),
+        };
+        let message = format_args!("a session has ended, {others} on ({})", failure.cause);
+        outage!(warn, events::SESSION_LOST, self, failure, 0, message);
+    }
+
+    /// There is a session beside the first.
+    pub(super) fn another(&mut self, session: &Session, purpose: Purpose) {
+        self.others.clear();
+        match purpose {
+            Purpose::Relief => tracing::info!(
+                message_id = events::SESSION_RELIEVED,
+                tunnel = %self.tunnel,
+                host = %self.host,
+                peer = %session.peer(),
+                "a client that does not read holds a session back; \
+                 another session takes new connections"
+            ),
+            Purpose::Spare | Purpose::More => tracing::debug!(
+                tunnel = %self.tunnel,
+                host = %self.host,
+                peer = %session.peer(),
+                "another session established"
+            ),
+        }
+    }
+
+    /// A session beside the first could not be made.
+    pub(super) fn not_another(&mut self, failure: &Failure, purpose: Purpose, delay: Duration) {
+        let text = format!("{}: {}", failure.stage, failure.cause);
+        let what = match purpose {
+            Purpose::Spare => "a spare session (min_sessions)",
+            Purpose::More => "one more session (max_sessions)",
+            Purpose::Relief => "a session to relieve one that is held back",
+        };
+        let (cause, next) = (&failure.cause, seconds(delay));
+        let message = format_args!("{what} cannot be made, next try in {next} ({cause})");
+        match self.others.say(&text, self.started.elapsed()) {
+            Say::Nothing => outage!(debug, "", self, failure, 0, message),
+            Say::First | Say::Summary { .. } => {
+                outage!(
+                    warn,
+                    events::SESSION_NOT_REPLACED,
+                    self,
+                    failure,
+                    0,
+                    message
+                );
+            }
+        }
     }
 
     /// A session could not be made, or has ended: the next attempt comes after `delay`.

@@ -5,11 +5,13 @@
 
 mod forwards;
 mod log;
+mod pool;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -19,8 +21,8 @@ use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::lifecycle::{Action, Event, Lifecycle};
 use tunneld_core::status::Phase;
-use tunneld_ssh::forward::{Context, Limits};
-use tunneld_ssh::{Opener, Session};
+use tunneld_ssh::forward::{Context, Limits, Passed};
+use tunneld_ssh::{Bastions, Session};
 
 use crate::control::{ApiError, TunnelCommand};
 use crate::inject::Inject;
@@ -28,6 +30,7 @@ use crate::pacing::Pacing;
 use crate::wait;
 use forwards::Forwards;
 use log::Log;
+use pool::{Attempt, News, Pool, Purpose};
 pub(crate) use view::{View, unix_ms};
 
 /// What a tunnel is told.
@@ -60,6 +63,10 @@ pub(crate) struct Wanted {
 pub(crate) struct Surroundings {
     /// The budget of attempts to each host.
     pub(crate) pacing: Pacing,
+    /// The sessions with jump hosts, which tunnels share.
+    pub(crate) bastions: Bastions,
+    /// The sockets that the service manager passed.
+    pub(crate) passed: Passed,
     /// Stop in good order, and end.
     pub(crate) shutdown: CancellationToken,
     /// End at once.
@@ -95,14 +102,13 @@ struct Tunnel {
     log: Log,
     /// The phase that was last logged.
     logged: Phase,
-    session: Option<Session>,
+    pool: Pool,
+    /// How many sessions there have been.
     sessions: u64,
-    /// Where the forwards find the session.
-    slot: watch::Sender<Option<Opener>>,
     limits: watch::Sender<Limits>,
     news: Arc<Notify>,
     forwards: Forwards,
-    attempt: Option<AbortOnDropHandle<Result<Session, Failure>>>,
+    attempt: Option<Attempt>,
     retry_at: Option<Instant>,
     /// The session is replaced for what it left behind in memory, not for where it goes: its
     /// connections may take all the time they need.
@@ -117,8 +123,7 @@ enum Wake {
     Command(Option<Command>),
     Wanted(bool),
     Attempt(Result<Result<Session, Failure>, JoinError>),
-    Ended(Failure),
-    Worn,
+    Pool(pool::News),
     Due,
     News,
     ForwardGone,
@@ -145,9 +150,8 @@ impl Tunnel {
             life: Lifecycle::new(&spec.reconnect),
             log: Log::new(&spec),
             logged: Phase::Idle,
-            session: None,
+            pool: Pool::new(spec.sessions, &spec.reconnect),
             sessions: 0,
-            slot: watch::Sender::new(None),
             limits: watch::Sender::new(limits),
             news: Arc::new(Notify::new()),
             forwards: Forwards::default(),
@@ -172,11 +176,7 @@ impl Tunnel {
                 Wake::Wanted(true) => self.apply().await,
                 Wake::Command(Some(command)) => self.command(command).await,
                 Wake::Attempt(result) => self.attempted(result).await,
-                Wake::Ended(failure) => self.ended(failure).await,
-                Wake::Worn => {
-                    self.worn = true;
-                    self.on(Event::Replace).await;
-                }
+                Wake::Pool(news) => self.pool_news(news).await,
                 Wake::Due => {
                     self.retry_at = None;
                     self.on(Event::Due).await;
@@ -192,7 +192,6 @@ impl Tunnel {
     }
 
     async fn wake(&mut self) -> Wake {
-        let session = self.session.as_ref();
         let retry_at = self.retry_at;
         let may_replace = !self.life.is_attempting() && retry_at.is_none();
         tokio::select! {
@@ -200,8 +199,7 @@ impl Tunnel {
             command = self.commands.recv() => Wake::Command(command),
             changed = self.wanted.changed() => Wake::Wanted(changed.is_ok()),
             result = finished(&mut self.attempt), if self.attempt.is_some() => Wake::Attempt(result),
-            failure = ended(session), if session.is_some() => Wake::Ended(failure),
-            () = worn(session), if session.is_some() && may_replace => Wake::Worn,
+            news = self.pool.news(may_replace) => Wake::Pool(news),
             () = wait::until(retry_at), if retry_at.is_some() => Wake::Due,
             () = self.news.notified() => Wake::News,
             () = self.forwards.revival() => Wake::ForwardGone,
@@ -226,7 +224,7 @@ impl Tunnel {
                 self.log.down(&self.life, delay);
             }
             Action::Probe => {
-                if let Some(session) = &self.session {
+                if let Some(session) = self.pool.first() {
                     session.probe();
                 }
             }
@@ -248,11 +246,12 @@ impl Tunnel {
         }
     }
 
-    fn connect(&self) -> AbortOnDropHandle<Result<Session, Failure>> {
-        let (spec, pacing) = (self.spec.clone(), self.surroundings.pacing.clone());
+    fn connect(&self) -> Attempt {
+        let (spec, around) = (self.spec.clone(), self.surroundings.clone());
         AbortOnDropHandle::new(tokio::spawn(async move {
-            let _turn = pacing.turn(&spec.target.host, spec.target.port).await;
-            tunneld_ssh::connect(&spec).await
+            let target = &spec.target;
+            let _turn = around.pacing.turn(&target.host, target.port).await;
+            tunneld_ssh::connect(&spec, &around.bastions).await
         }))
     }
 
@@ -261,10 +260,7 @@ impl Tunnel {
         let failure = match result {
             Ok(Ok(session)) => return self.established(session).await,
             Ok(Err(failure)) => failure,
-            Err(_) => Failure::transient(
-                Stage::Session,
-                "the attempt itself failed: a bug in tunneld",
-            ),
+            Err(_) => attempt_died(),
         };
         self.on(Event::Failed(failure)).await;
     }
@@ -274,23 +270,73 @@ impl Tunnel {
         session.set_keepalive(self.spec.keepalive);
         self.sessions += 1;
         self.log.established(&session, self.life.attempts());
-        self.slot.send_replace(Some(session.opener()));
-        let old = self.session.replace(session);
-        if let Some(old) = old {
+        let old = self.pool.replace(session);
+        if !old.is_empty() {
             self.log.replaced();
-            self.drain(old);
+        }
+        let patience = self.drain_patience();
+        for old in old {
+            self.drain(old, patience);
         }
         // The forwards first, so that `up` is not said before they are in place.
         self.look_at_forwards().await;
         self.on(Event::Connected).await;
+        self.tend_pool();
     }
 
-    /// Lets the connections of a session that is replaced come to their end.
-    fn drain(&mut self, old: Session) {
-        let patience = match std::mem::take(&mut self.worn) {
+    async fn pool_news(&mut self, news: News) {
+        match news {
+            News::Lost {
+                failure,
+                up_for,
+                left: 0,
+            } => self.ended(failure, up_for).await,
+            News::Lost { failure, left, .. } => self.log.lost(&failure, left),
+            News::Worn(0) => {
+                self.worn = true;
+                self.on(Event::Replace).await;
+            }
+            // Its successor is made when it is needed.
+            News::Worn(at) => {
+                if let Some(old) = self.pool.take(at) {
+                    self.drain(old, Duration::MAX);
+                }
+            }
+            News::Made(Ok(mut session), purpose) => {
+                session.set_keepalive(self.spec.keepalive);
+                self.sessions += 1;
+                self.log.another(&session, purpose);
+                self.pool.add(session, purpose == Purpose::Relief);
+            }
+            News::Made(Err(failure), purpose) => {
+                let delay = self.pool.failed();
+                self.log.not_another(&failure, purpose, delay);
+            }
+            News::Look => {}
+        }
+        self.tend_pool();
+    }
+
+    /// Makes the sessions that are needed beside the first, and lets go of those that are not.
+    fn tend_pool(&mut self) {
+        for unused in self.pool.unused() {
+            self.drain(unused, Duration::ZERO);
+        }
+        if let Some(purpose) = self.pool.needs() {
+            let attempt = self.connect();
+            self.pool.making(attempt, purpose);
+        }
+    }
+
+    fn drain_patience(&mut self) -> Duration {
+        match std::mem::take(&mut self.worn) {
             true => Duration::MAX,
             false => self.limits.borrow().drain_timeout,
-        };
+        }
+    }
+
+    /// Lets the connections of a session that is not used any more come to their end.
+    fn drain(&mut self, old: Session, patience: Duration) {
         self.draining.spawn(async move {
             tokio::select! {
                 () = old.drained() => {}
@@ -301,13 +347,8 @@ impl Tunnel {
         });
     }
 
-    async fn ended(&mut self, failure: Failure) {
-        let up_for = self
-            .session
-            .take()
-            .map(|session| session.since().elapsed())
-            .unwrap_or_default();
-        self.slot.send_replace(None);
+    async fn ended(&mut self, failure: Failure, up_for: Duration) {
+        self.pool.clear();
         self.worn = false;
         self.on(Event::Ended { failure, up_for }).await;
     }
@@ -362,10 +403,9 @@ impl Tunnel {
             let latest = Instant::now() + self.spec.reconnect.max;
             self.retry_at = self.retry_at.map(|at| at.min(latest));
         }
-        if self.spec.keepalive != old.keepalive
-            && let Some(session) = &mut self.session
-        {
-            session.set_keepalive(self.spec.keepalive);
+        let now = (self.spec.sessions, self.spec.reconnect, self.spec.keepalive);
+        if now != (old.sessions, old.reconnect, old.keepalive) {
+            self.pool.configure(now.0, &now.1, now.2);
         }
         self.reading = reading;
         let running = self.life.phase() != Phase::Stopped;
@@ -384,6 +424,7 @@ impl Tunnel {
             (false, true) => self.on(Event::Start).await,
             (false, false) => {}
         }
+        self.tend_pool();
     }
 
     async fn look_at_forwards(&mut self) {
@@ -394,7 +435,8 @@ impl Tunnel {
     fn context(&self) -> Context {
         Context {
             tunnel: self.spec.name.clone(),
-            slot: self.slot.subscribe(),
+            sessions: self.pool.sessions(),
+            passed: self.surroundings.passed.clone(),
             limits: self.limits.subscribe(),
             news: Arc::clone(&self.news),
         }
@@ -409,13 +451,11 @@ impl Tunnel {
         let patience = self.limits.borrow().drain_timeout;
         let abort = self.surroundings.abort.clone();
         self.forwards.stop(patience, &abort).await;
-        self.slot.send_replace(None);
         self.draining.abort_all();
-        if let Some(session) = self.session.take() {
-            tokio::select! {
-                () = session.close() => {}
-                () = abort.cancelled() => {}
-            }
+        let goodbyes = join_all(self.pool.clear().into_iter().map(Session::close));
+        tokio::select! {
+            _ = goodbyes => {}
+            () = abort.cancelled() => {}
         }
     }
 
@@ -429,25 +469,14 @@ impl Tunnel {
     }
 }
 
-async fn finished(
-    attempt: &mut Option<AbortOnDropHandle<Result<Session, Failure>>>,
-) -> Result<Result<Session, Failure>, JoinError> {
+async fn finished(attempt: &mut Option<Attempt>) -> Result<Result<Session, Failure>, JoinError> {
     match attempt {
         Some(attempt) => attempt.await,
         None => std::future::pending().await,
     }
 }
 
-async fn ended(session: Option<&Session>) -> Failure {
-    match session {
-        Some(session) => session.ended().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn worn(session: Option<&Session>) {
-    match session {
-        Some(session) => session.worn().await,
-        None => std::future::pending().await,
-    }
+fn attempt_died() -> Failure {
+    let cause = "the attempt itself failed: a bug in tunneld";
+    Failure::transient(Stage::Session, cause)
 }

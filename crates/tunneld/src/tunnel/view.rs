@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
-use tunneld_core::config::{ForwardKind, host_port};
+use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
@@ -35,6 +35,8 @@ impl View {
                 failure: None,
                 retry_at_unix_ms: None,
                 session: None,
+                sessions_open: 0,
+                relief_sessions: 0,
                 forwards: Vec::new(),
                 warnings: Vec::new(),
             },
@@ -54,6 +56,8 @@ impl View {
             failure: Some(failure),
             retry_at_unix_ms: Some(wall_clock(retry_at)),
             session: None,
+            sessions_open: 0,
+            relief_sessions: 0,
             forwards: Vec::new(),
             ..view.status
         };
@@ -68,7 +72,9 @@ impl View {
             true => before.since_unix_ms,
             false => unix_ms(SystemTime::now()),
         };
-        let opener = tunnel.session.as_ref().map(tunneld_ssh::Session::opener);
+        let session = tunnel.pool.first();
+        let missing = session.map_or(0, |_| tunnel.pool.missing());
+        let opener = session.map(tunneld_ssh::Session::opener);
         View {
             status: TunnelStatus {
                 name: spec.name.clone(),
@@ -79,9 +85,11 @@ impl View {
                 sessions: tunnel.sessions,
                 failure: tunnel.life.failure().cloned(),
                 retry_at_unix_ms: tunnel.retry_at.map(wall_clock),
-                session: tunnel.session.as_ref().map(session_status),
+                session: session.map(session_status),
+                sessions_open: count(tunnel.pool.len()),
+                relief_sessions: count(tunnel.pool.reliefs()),
                 forwards: tunnel.forwards.iter().map(forward_status).collect(),
-                warnings: warnings(spec),
+                warnings: warnings(spec, missing),
             },
             counters: tunnel
                 .forwards
@@ -130,8 +138,18 @@ fn destination(spec: &tunneld_core::config::TunnelSpec) -> String {
     format!("{}@{}", target.user, host_port(&target.host, target.port))
 }
 
-fn warnings(spec: &tunneld_core::config::TunnelSpec) -> Vec<String> {
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<String> {
     let mut warnings = Vec::new();
+    if missing > 0 {
+        let min = spec.sessions.min;
+        warnings.push(format!(
+            "{missing} of {min} sessions missing (min_sessions)"
+        ));
+    }
     if spec.keepalive.interval.is_zero() {
         warnings.push(
             "keepalive is off (server_alive_interval = 0): a dead server may go unnoticed"
@@ -158,20 +176,14 @@ fn session_status(session: &tunneld_ssh::Session) -> SessionStatus {
 
 fn forward_status(forward: &Forward) -> ForwardStatus {
     let spec = forward.spec();
-    let (kind, listen, connect) = match &spec.kind {
-        ForwardKind::Local(local) => (
-            "local",
-            local.listen.value.to_string(),
-            local.connect.to_string(),
-        ),
-    };
-    let state = forward.state().borrow().clone();
+    let state = forward.state();
     ForwardStatus {
+        kind: spec.kind_name().to_owned(),
+        listen: spec.listen_text(),
+        allocated_port: state.allocated_port,
+        connect: spec.goal().to_string(),
         name: spec.name,
-        kind: kind.to_owned(),
-        listen,
-        connect,
-        failure: state.and_then(Result::err),
+        failure: state.failure().cloned(),
         connections: ConnectionCounts::default(),
         bytes_sent: 0,
         bytes_received: 0,

@@ -5,21 +5,16 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{
-    ForwardKind, ListenHost, LocalForward, ReadyWhen, Sourced, StrictHostKeyChecking, TunnelSpec,
-    WhileDown, effective, load_bytes,
+    ForwardKind, ForwardSpec, Listen, ListenHost, LocalForward, ReadyWhen, SessionCount, Sourced,
+    StrictHostKeyChecking, TcpListen, TunnelSpec, Via, WhileDown, effective, load_bytes,
 };
 
-fn tunnel(text: &str) -> TunnelSpec {
-    let config = loaded(text);
-    assert_eq!(config.tunnels.len(), 1);
-    config.tunnels.into_values().next().unwrap()
-}
-
 fn locals(spec: &TunnelSpec) -> Vec<(String, LocalForward)> {
-    let local = |f: &crate::config::ForwardSpec| match &f.kind {
-        ForwardKind::Local(local) => (f.name.to_string(), local.clone()),
+    let local = |f: &ForwardSpec| match &f.kind {
+        ForwardKind::Local(local) => Some((f.name.to_string(), local.clone())),
+        ForwardKind::Remote(_) => None,
     };
-    spec.forwards.iter().map(local).collect()
+    spec.forwards.iter().filter_map(local).collect()
 }
 
 fn shown(paths: &[Sourced<PathBuf>]) -> Vec<&str> {
@@ -76,10 +71,19 @@ fn what_is_left_out_is_the_default_of_ssh_or_the_documented_one() {
     assert_eq!(spec.reconnect.reset_after, Duration::from_secs(30));
     let (name, local) = locals(&spec).remove(0);
     assert_eq!(name, "local-5432");
-    assert_eq!(local.listen.value.host, ListenHost::Localhost);
+    let listen = TcpListen {
+        host: ListenHost::Localhost,
+        port: 5432,
+    };
+    assert_eq!(local.listen.value, Listen::Tcp(listen));
     assert_eq!(local.while_down, WhileDown::Wait);
     assert_eq!(local.wait_timeout, Duration::from_secs(10));
-    assert_eq!(local.max_connections, 4096);
+    let forward = &spec.forwards[0];
+    assert_eq!(forward.max_connections, 4096);
+    assert_eq!(forward.idle_timeout, None);
+    assert!(forward.allow.is_empty() && forward.probe.is_none());
+    assert_eq!(spec.target.via, Via::Direct);
+    assert_eq!(spec.sessions, SessionCount { min: 1, max: 1 });
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn everything_that_is_written_arrives() {
     assert_eq!(local.connect.to_string(), "[2001:db8::2]:5433");
     assert_eq!(local.while_down, WhileDown::Refuse);
     assert_eq!(local.wait_timeout, Duration::from_secs(3));
-    assert_eq!(local.max_connections, 1);
+    assert_eq!(spec.forwards[0].max_connections, 1);
 }
 
 #[test]
@@ -295,9 +299,14 @@ user = "svc"
 known_hosts = ["/etc/tunneld/known_hosts", "/home/svc/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"]
 strict_host_key_checking = "yes"
 host_key_fingerprint = []
+proxy_jump = "none"
+proxy = "none"
+proxy_command = "none"
 connect_timeout = "15s"
 server_alive_interval = "15s"
 server_alive_count_max = 3
+min_sessions = 1
+max_sessions = 1
 stall_timeout = "30s"
 reconnect = { initial = "1s", max = "1m", multiplier = 2.0, jitter = 0.5, reset_after = "30s" }
 
@@ -308,6 +317,9 @@ connect = "localhost:5432"
 while_down = "wait"
 wait_timeout = "10s"
 max_connections = 4096
+idle_timeout = "0s"
+allow = []
+probe = false
 "#
     );
 }

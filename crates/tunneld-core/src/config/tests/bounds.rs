@@ -55,6 +55,32 @@ fn there_are_limits_to_every_list() {
         )),
         "`local_forward` has 1001 forwards, a tunnel has at most 1000"
     );
+    let half = many(501, "'0'");
+    assert_eq!(
+        first(&format!(
+            "[tunnels.a]\nhost = 'a'\nremote_forward = [{half}]\ndynamic_forward = [{half}]"
+        )),
+        "`dynamic_forward` makes it 1002 forwards, a tunnel has at most 1000"
+    );
+    let networks = many(101, "'10.0.0.1'");
+    assert_eq!(
+        first(&format!(
+            "[tunnels.a]\nhost = 'a'\nremote_forward = {{ listen = 1, allow = [{networks}] }}"
+        )),
+        "`allow` has 101 entries, at most 100 are taken"
+    );
+    let words = many(101, "'x'");
+    assert_eq!(
+        first(&format!("[defaults]\nproxy_command = [{words}]")),
+        "`proxy_command` has 101 entries, at most 100 are taken"
+    );
+    assert_eq!(
+        first(&format!(
+            "[defaults]\nproxy_jump = '{}'",
+            ",".repeat(99_999)
+        )),
+        "`proxy_jump` has 100000 jump hosts, at most 8 are taken"
+    );
     for key in ["identity_file", "known_hosts", "host_key_fingerprint"] {
         let list = many(101, "'x'");
         assert_eq!(
@@ -89,6 +115,21 @@ fn a_thousand_tunnels_that_all_listen_on_one_port_are_compared_by_address() {
     }
     assert_eq!(loaded(&text).tunnels.len(), 1_000);
     text += "[tunnels.every]\nhost = 'a'\nlocal_forward = '*:80:a:80'\n";
+    assert_eq!(load(&text).unwrap_err().len(), 1);
+}
+
+#[test]
+fn a_thousand_tunnels_that_all_listen_at_one_server_are_compared_by_target() {
+    let mut text = String::new();
+    for n in 0..1_000 {
+        writeln!(
+            text,
+            "[tunnels.t{n}]\nhost = 'gw'\nuser = 'u{n}'\nremote_forward = '80:a:80'"
+        )
+        .unwrap();
+    }
+    assert_eq!(loaded(&text).tunnels.len(), 1_000);
+    text += "[tunnels.again]\nhost = 'gw'\nuser = 'u7'\nremote_forward = '80:a:80'\n";
     assert_eq!(load(&text).unwrap_err().len(), 1);
 }
 

@@ -2,10 +2,14 @@
 
 mod accepted;
 mod bounds;
+mod forward_problems;
+mod forwards;
 mod problems;
 mod properties;
+mod way_problems;
+mod ways;
 
-use super::{Config, Diagnostics, Origin, Surroundings};
+use super::{Config, Diagnostics, Origin, Surroundings, TunnelSpec};
 
 fn origin() -> Origin {
     Origin::for_tests()
@@ -22,6 +26,14 @@ fn load(text: &str) -> Result<Config, Diagnostics> {
 #[track_caller]
 fn loaded(text: &str) -> Config {
     load(text).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The only tunnel of a file.
+#[track_caller]
+fn tunnel(text: &str) -> TunnelSpec {
+    let config = loaded(text);
+    assert_eq!(config.tunnels.len(), 1);
+    config.tunnels.into_values().next().unwrap()
 }
 
 /// The problems of `text` are exactly these.

@@ -100,8 +100,9 @@ fn a_key_of_a_later_version_is_not_supported() {
 metrics_listen = "127.0.0.1:9478"
 [tunnels.db]
 host = "db"
-remote_forward = "8080:localhost:80"
-proxy_jump = "b"
+local_forward = "8080:localhost:80"
+address_family = "inet"
+certificate_file = "x"
 "#,
         r#"error: `include` is not supported by this version
  --> /etc/tunneld/tunneld.toml:1:1
@@ -115,39 +116,17 @@ error: `metrics_listen` is not supported by this version
 3 | metrics_listen = "127.0.0.1:9478"
   | ^^^^^^^^^^^^^^
 
-error: `remote_forward` is not supported by this version
- --> /etc/tunneld/tunneld.toml:6:1
-  |
-6 | remote_forward = "8080:localhost:80"
-  | ^^^^^^^^^^^^^^
-
-error: `proxy_jump` is not supported by this version
+error: `address_family` is not supported by this version
  --> /etc/tunneld/tunneld.toml:7:1
   |
-7 | proxy_jump = "b"
-  | ^^^^^^^^^^
-"#,
-    );
-}
+7 | address_family = "inet"
+  | ^^^^^^^^^^^^^^
 
-#[test]
-fn a_key_of_a_forward_of_a_later_version_is_not_supported() {
-    assert_problems(
-        r#"[tunnels.db]
-host = "db"
-local_forward = { listen = 80, connect = "db:80", probe = {}, allow = [] }
-"#,
-        r#"error: `probe` is not supported by this version
- --> /etc/tunneld/tunneld.toml:3:51
+error: `certificate_file` is not supported by this version
+ --> /etc/tunneld/tunneld.toml:8:1
   |
-3 | local_forward = { listen = 80, connect = "db:80", probe = {}, allow = [] }
-  |                                                   ^^^^^
-
-error: `allow` is not supported by this version
- --> /etc/tunneld/tunneld.toml:3:63
-  |
-3 | local_forward = { listen = 80, connect = "db:80", probe = {}, allow = [] }
-  |                                                               ^^^^^
+8 | certificate_file = "x"
+  | ^^^^^^^^^^^^^^^^
 "#,
     );
 }
@@ -648,12 +627,12 @@ fn a_wrong_forward_says_how_to_write_one() {
     assert_problems(
         r#"[tunnels.db]
 host = "db"
-local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
+local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
 "#,
         r#"error: `local_forward` is not a forward that `ssh -L` takes: `5432`
  --> /etc/tunneld/tunneld.toml:3:18
   |
-3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
+3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
   |                  ^^^^^^
   |
   = help: write "port:host:hostport" or "address:port:host:hostport"
@@ -661,7 +640,7 @@ local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
 error: `local_forward` has port 0, a port is from 1 to 65535
  --> /etc/tunneld/tunneld.toml:3:26
   |
-3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
+3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
   |                          ^^^^^^^^^
   |
   = help: write "port:host:hostport" or "address:port:host:hostport"
@@ -669,22 +648,16 @@ error: `local_forward` has port 0, a port is from 1 to 65535
 error: `local_forward` cannot listen on `gateway`: it is not an address
  --> /etc/tunneld/tunneld.toml:3:37
   |
-3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
+3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
   |                                     ^^^^^^^^^^^^^^^^^^
   |
   = help: give an IP address, `localhost`, or `*` for every address
 
-error: `local_forward` has a unix socket, which is not supported by this version: `/run/a.sock:db:80`
+error: `local_forward` wants strings as `ssh -L` takes them, or tables, not a number
  --> /etc/tunneld/tunneld.toml:3:57
   |
-3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
-  |                                                         ^^^^^^^^^^^^^^^^^^^
-
-error: `local_forward` wants strings as `ssh -L` takes them, or tables, not a number
- --> /etc/tunneld/tunneld.toml:3:78
-  |
-3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", "/run/a.sock:db:80", 80]
-  |                                                                              ^^
+3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
+  |                                                         ^^
 "#,
     );
 }
@@ -740,7 +713,7 @@ error: `listen` wants a number from 1 to 65535, not `0`
 3 | local_forward = [{ listen = "::1:80" }, { connect = "db" }, { name = "a b", listen = 0, connect = 3 }]
   |                                                                                      ^
 
-error: `connect` wants "host:port" or "[v6]:port", not a number
+error: `connect` wants "host:port", "[v6]:port" or "/path", not a number
  --> /etc/tunneld/tunneld.toml:3:99
   |
 3 | local_forward = [{ listen = "::1:80" }, { connect = "db" }, { name = "a b", listen = 0, connect = 3 }]

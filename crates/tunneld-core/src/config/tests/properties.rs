@@ -28,10 +28,23 @@ fn piece() -> impl Strategy<Value = String> {
         "while_down",
         "wait_timeout",
         "max_connections",
+        "idle_timeout",
+        "allow",
+        "socket_mode",
+        "socket_owner",
+        "probe",
+        "probe.expect",
+        "probe.path",
+        "min_sessions",
+        "max_sessions",
+        "proxy_jump",
+        "proxy",
+        "proxy_command",
+        "remote_forward",
+        "dynamic_forward",
         "control_socket",
         "ready_when",
         "include",
-        "remote_forward",
         "password",
         "hsot",
         "\"a b\"",
@@ -67,6 +80,21 @@ fn piece() -> impl Strategy<Value = String> {
         "[[[]]]",
         "\"~/x\"",
         "[1, [2], {}]",
+        "\"/run/a.sock\"",
+        "\"/run/a.sock:/run/b.sock\"",
+        "\"fd:web\"",
+        "\"0\"",
+        "\"0660\"",
+        "\"web:web\"",
+        "\"10.0.0.0/8\"",
+        "\"none\"",
+        "\"me@b:22,c\"",
+        "[\"b\", { host = \"c\" }]",
+        "\"socks5://p:1\"",
+        "[\"nc\", \"%h\"]",
+        "{ expect = 200 }",
+        "{ expect = \"SSH-\", path = 3 }",
+        "{ listen = 0 }",
         "\"\\u0000\"",
     ]);
     let headers = prop::sample::select(vec![
@@ -77,6 +105,9 @@ fn piece() -> impl Strategy<Value = String> {
         "[tunnels.b]",
         "[tunnels.a.reconnect]",
         "[[tunnels.a.local_forward]]",
+        "[[tunnels.a.remote_forward]]",
+        "[[tunnels.b.dynamic_forward]]",
+        "[[tunnels.a.proxy_jump]]",
         "[tunnels.\"a b\"]",
         "[tunnels.é]",
         "[",
@@ -101,23 +132,133 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece(), 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A forward that is valid alone; its port makes it valid among others.
-fn forward(port: u16) -> impl Strategy<Value = String> {
-    let listen = prop::sample::select(vec!["", "*:", "127.0.0.1:", "[::1]:", "localhost:", ":"]);
-    let connect = prop::sample::select(vec!["db:5432", "[2001:db8::1]:80", "10.0.0.1:1"]);
-    let more = prop::sample::select(vec![
-        "",
-        ", while_down = \"refuse\"",
-        ", wait_timeout = \"1m 1ms\"",
+/// Keys that go with every forward to one place.
+fn limits() -> impl Strategy<Value = String> {
+    some_of(vec![
         ", max_connections = 7",
-    ]);
-    (listen, connect, more, any::<bool>()).prop_map(move |(listen, connect, more, table)| {
-        if table {
-            format!("{{ listen = \"{listen}{port}\", connect = \"{connect}\"{more} }}")
+        ", idle_timeout = \"1m 1ms\"",
+        ", name = \"NAME\"",
+    ])
+}
+
+/// A probe that is valid whatever is probed.
+fn probe() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "",
+        ", probe = true",
+        ", probe = { interval = \"1s\" }",
+        ", probe = { timeout = \"1ns\", expect = \"SSH-2.0-\\\"ä\" }",
+        ", probe = { expect = 404, path = \"/x?y='z'\" }",
+    ])
+}
+
+fn allow() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "",
+        ", allow = []",
+        ", allow = [\"10.0.0.0/8\", \"::1\", \"0.0.0.0/0\"]",
+    ])
+}
+
+/// Any of these, one after the other.
+fn some_of(parts: Vec<&'static str>) -> impl Strategy<Value = String> {
+    let all = parts.len();
+    prop::sample::subsequence(parts, 0..=all).prop_map(|some| some.concat())
+}
+
+/// Where something of this machine listens; a `true` beside it has an address. The number makes it
+/// unlike any other.
+fn listen_here(port: u16) -> impl Strategy<Value = (String, bool)> {
+    let tcp = prop::sample::select(vec!["", "*:", "127.0.0.1:", "[::1]:", "localhost:", ":"]);
+    prop_oneof![
+        4 => tcp.prop_map(move |address| (format!("{address}{port}"), true)),
+        1 => Just((format!("/run/a b:c/%{port}.sock"), false)),
+        1 => Just((format!("fd:web {port}"), true)),
+    ]
+}
+
+fn connect() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "db:5432",
+        "[2001:db8::1]:80",
+        "10.0.0.1:1",
+        "/run/x.sock",
+    ])
+}
+
+/// What only a listener of this machine has.
+fn listener_keys(has_address: bool) -> BoxedStrategy<String> {
+    let always = vec![", while_down = \"refuse\"", ", wait_timeout = \"1m 1ms\""];
+    match has_address {
+        true => (some_of(always), allow())
+            .prop_map(|(keys, allow)| keys + allow)
+            .boxed(),
+        false => some_of(
+            [
+                always,
+                vec![", socket_mode = \"0666\"", ", socket_owner = \"a:b\""],
+            ]
+            .concat(),
+        )
+        .boxed(),
+    }
+}
+
+/// Whether a place can stand in a string as it is.
+fn is_plain(place: &str) -> bool {
+    !place.contains([' ', '%']) && !place.starts_with("fd:")
+}
+
+/// A forward that is valid alone; its port makes it valid among others.
+fn local(port: u16) -> impl Strategy<Value = String> {
+    let parts = listen_here(port).prop_flat_map(|(listen, has_address)| {
+        let keys = (listener_keys(has_address), limits(), probe());
+        (Just(listen), connect(), keys, any::<bool>())
+    });
+    parts.prop_map(|(listen, connect, (keys, limits, probe), table)| {
+        if table || !is_plain(&listen) {
+            let all = format!("{keys}{limits}{probe}");
+            format!("{{ listen = \"{listen}\", connect = \"{connect}\"{all} }}")
         } else {
-            format!("\"{listen}{port}:{connect}\"")
+            format!("\"{listen}:{connect}\"")
         }
     })
+}
+
+fn dynamic(port: u16) -> impl Strategy<Value = String> {
+    let parts = listen_here(port).prop_flat_map(|(listen, has_address)| {
+        let keys = (listener_keys(has_address), limits());
+        (Just(listen), keys, any::<bool>())
+    });
+    parts.prop_map(|(listen, (keys, limits), table)| {
+        if table || !is_plain(&listen) {
+            format!("{{ listen = \"{listen}\"{keys}{limits} }}")
+        } else {
+            format!("\"{listen}\"")
+        }
+    })
+}
+
+fn remote(port: u16) -> impl Strategy<Value = String> {
+    let tcp = prop::sample::select(vec!["", "*:", "0.0.0.0:", "[::]:", "gw.example.com:", ":"]);
+    let listen = prop_oneof![
+        4 => (tcp.clone(), Just(port)).prop_map(|(bind, port)| (format!("{bind}{port}"), true)),
+        1 => tcp.prop_map(|bind| (format!("{bind}0"), true)),
+        1 => Just((format!("/run/{port}.sock"), false)),
+    ];
+    let goal = (prop::option::of(connect()), probe(), limits(), allow());
+    (listen, goal, any::<bool>()).prop_map(
+        |((listen, has_address), (connect, probe, limits, allow), table)| {
+            if !table {
+                let connect = connect.map(|c| format!(":{c}")).unwrap_or_default();
+                return format!("\"{listen}{connect}\"");
+            }
+            let goal = connect.map(|c| format!(", connect = \"{c}\"{probe}"));
+            let allow = if has_address { allow } else { "" };
+            let goal = goal.unwrap_or_default();
+            format!("{{ listen = \"{listen}\"{goal}{limits}{allow} }}")
+        },
+    )
 }
 
 /// Keys of `[defaults]` and `[tunnels.NAME]` with values that are valid in every combination.
@@ -139,9 +280,11 @@ fn settings() -> impl Strategy<Value = String> {
             "reconnect.jitter = 1e-9",
             "reconnect.initial = \"1ns\"",
             "reconnect.max = \"1d 1ns\"",
+            "min_sessions = 2",
+            "max_sessions = 16",
             "enabled = false",
         ],
-        0..=15,
+        0..=17,
     )
     .prop_map(|keys| {
         keys.into_iter()
@@ -149,15 +292,58 @@ fn settings() -> impl Strategy<Value = String> {
     })
 }
 
+/// Keys of the way to a host, valid in every combination with those of another table.
+fn way() -> impl Strategy<Value = String> {
+    let jump = prop::sample::select(vec![
+        "",
+        "proxy_jump = \"none\"\n",
+        "proxy_jump = []\n",
+        "proxy_jump = \"b\"\n",
+        "proxy_jump = \"ops@b:2222,ssh://[::1]:22/\"\n",
+        "proxy_jump = [\"a\", { host = \"::1\", port = 1, identity_file = \"~/j\", \
+         known_hosts = \"/j\", strict_host_key_checking = \"accept-new\" }]\n",
+    ]);
+    let first = prop::sample::select(vec![
+        "",
+        "proxy = \"none\"\n",
+        "proxy = \"socks5h://[::1]:1080/\"\n",
+        "proxy = \"http://p:3128\"\n",
+        "proxy_command = \"none\"\n",
+        "proxy_command = \"nc '%h' \\\"%p\\\" # %%\"\n",
+        "proxy_command = [\"none\", \"\", \"a\\tb %r\"]\n",
+        "proxy = \"none\"\nproxy_command = \"nc\"\n",
+    ]);
+    (jump, first).prop_map(|(jump, first)| format!("{jump}{first}"))
+}
+
 fn valid_file() -> impl Strategy<Value = String> {
-    let forwards = |base: u16| (forward(base), forward(base + 1), forward(base + 2));
     let tunnel = |name: &'static str, base: u16| {
-        (settings(), forwards(base)).prop_map(move |(settings, (a, b, c))| {
-            format!("[tunnels.{name}]\nhost = \"h\"\n{settings}local_forward = [{a}, {b}, {c}]\n")
+        let forwards = (
+            local(base),
+            local(base + 1),
+            remote(base + 2),
+            remote(base + 3),
+            dynamic(base + 4),
+            dynamic(base + 5),
+        );
+        (settings(), way(), forwards).prop_map(move |(settings, way, (a, b, c, d, e, f))| {
+            // Each forward that wants a name has one of its own.
+            let forwards = format!(
+                "remote_forward = [{c}, {d}]\nlocal_forward = [{a}, {b}]\n\
+                 dynamic_forward = [{e}, {f}]\n"
+            );
+            let parts: Vec<&str> = forwards.split("NAME").collect();
+            let named = parts.iter().enumerate();
+            let named = named.map(|(n, part)| match n + 1 == parts.len() {
+                true => (*part).to_owned(),
+                false => format!("{part}name-{n}"),
+            });
+            let forwards = named.collect::<String>();
+            format!("[tunnels.{name}]\nhost = \"h\"\n{settings}{way}{forwards}")
         })
     };
-    (settings(), tunnel("db", 100), tunnel("'a.b'", 200))
-        .prop_map(|(defaults, a, b)| format!("[defaults]\n{defaults}{a}{b}"))
+    (settings(), way(), tunnel("db", 100), tunnel("'a.b'", 200))
+        .prop_map(|(defaults, way, a, b)| format!("[defaults]\n{defaults}{way}{a}{b}"))
 }
 
 proptest! {

@@ -1,0 +1,174 @@
+//! Where a session goes: the SSH server, as whom, which of its keys is right, and the way to it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Sourced, host_port};
+
+/// The identity of a session: a session made for one `Target` is never used for another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Host name or address, as written.
+    pub host: String,
+    /// TCP port of the SSH server.
+    pub port: u16,
+    /// Login name at the server.
+    pub user: String,
+    /// Private keys, tried in this order.
+    pub identity_file: Vec<Sourced<PathBuf>>,
+    /// Whether `identity_file` was written in the file. Default keys that do not exist are passed
+    /// over in silence; keys that were asked for are not.
+    pub identity_file_is_default: bool,
+    /// Files of known host keys, looked up in this order.
+    pub known_hosts: Vec<Sourced<PathBuf>>,
+    /// What to do with a host that is in none of them.
+    pub strict_host_key_checking: StrictHostKeyChecking,
+    /// Pins: if there are any, the host's key must be one of them, and known_hosts is not asked.
+    pub host_key_fingerprint: Vec<Fingerprint>,
+    /// How the host is reached.
+    pub via: Via,
+}
+
+impl Target {
+    /// The jump hosts on the way, the first one first.
+    pub fn hops(&self) -> Vec<&Target> {
+        let mut hops = Vec::new();
+        let mut via = &self.via;
+        while let Via::Jump(hop) = via {
+            hops.push(hop.as_ref());
+            via = &hop.via;
+        }
+        hops.reverse();
+        hops
+    }
+
+    /// How the first of the hosts on the way is reached; never [`Via::Jump`].
+    pub fn first_via(&self) -> &Via {
+        let mut via = &self.via;
+        while let Via::Jump(hop) = via {
+            via = &hop.via;
+        }
+        via
+    }
+}
+
+impl fmt::Display for Target {
+    /// `user@host:port`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.user, host_port(&self.host, self.port))
+    }
+}
+
+/// How the SSH server of a [`Target`] is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// By a TCP connection of our own.
+    Direct,
+    /// Over another SSH server (`proxy_jump`), which is reached in its own way.
+    Jump(Arc<Target>),
+    /// Through a proxy.
+    Proxy(Proxy),
+    /// Over the standard input and output of a program (`proxy_command`).
+    Command(ProxyCommand),
+}
+
+/// A proxy that asks for no password: secrets are never in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// What it speaks.
+    pub kind: ProxyKind,
+    /// Its host name or address.
+    pub host: String,
+    /// Its TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}://{}",
+            self.kind.as_str(),
+            host_port(&self.host, self.port)
+        )
+    }
+}
+
+/// What a proxy speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// SOCKS 5 (RFC 1928); the proxy resolves the name.
+    Socks5,
+    /// HTTP CONNECT (RFC 9110 section 9.3.6).
+    Http,
+}
+
+impl ProxyKind {
+    /// The scheme of its URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProxyKind::Socks5 => "socks5",
+            ProxyKind::Http => "http",
+        }
+    }
+}
+
+/// `proxy_command`: its tokens are those of ssh_config(5) that are known without a lookup: `%h` the
+/// host, `%n` the host, `%p` the port, `%r` the user, `%%` a percent sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyCommand {
+    /// A string: `exec`uted by `/bin/sh`, as ssh does.
+    Shell(String),
+    /// An array: a program and its arguments, without a shell.
+    Argv(Vec<String>),
+}
+
+impl fmt::Display for ProxyCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyCommand::Shell(line) => f.write_str(line),
+            ProxyCommand::Argv(words) => f.write_str(&words.join(" ")),
+        }
+    }
+}
+
+/// `strict_host_key_checking`, as in ssh_config(5). There is no `no`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrictHostKeyChecking {
+    /// An unknown host is refused.
+    Yes,
+    /// An unknown host's key is written to the first known_hosts file; a changed key is refused.
+    AcceptNew,
+}
+
+impl StrictHostKeyChecking {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StrictHostKeyChecking::Yes => "yes",
+            StrictHostKeyChecking::AcceptNew => "accept-new",
+        }
+    }
+}
+
+/// The SHA-256 digest of a public key, written `SHA256:` and 43 base64 characters, as
+/// `ssh-keygen -l` prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub(crate) String);
+
+impl Fingerprint {
+    /// The fingerprint as `SHA256:…`, without padding.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

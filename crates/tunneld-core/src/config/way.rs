@@ -1,0 +1,200 @@
+//! The way to a host: `proxy_jump`, `proxy` and `proxy_command`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use toml::de::DeValue;
+
+use super::diagnostic::Diagnostic;
+use super::items::{Base, MAX_LIST, list, parsed};
+use super::keys::Place;
+use super::raw::{Cursor, Item, Problems};
+use super::settings;
+use super::values::parse_host;
+use super::way_forms::{is_none, parse_command, parse_hop, parse_proxy, parse_word};
+use super::{Fingerprint, ProxyCommand, Sourced, StrictHostKeyChecking, Via};
+
+/// How many jump hosts there may be on the way to a host.
+const MAX_HOPS: usize = 8;
+
+/// What one table says about the way; `None` where it says nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Way {
+    /// The jump hosts, the first one first.
+    pub(super) hops: Option<Vec<Hop>>,
+    /// How the first host on the way is reached: `proxy` and `proxy_command` together.
+    pub(super) first: Option<Via>,
+}
+
+/// A jump host, with what is written about it and nothing else.
+#[derive(Debug, Clone)]
+pub(super) struct Hop {
+    pub(super) at: Range<usize>,
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    pub(super) user: Option<String>,
+    pub(super) identity_file: Option<Vec<Sourced<PathBuf>>>,
+    pub(super) known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
+    pub(super) strict_host_key_checking: Option<StrictHostKeyChecking>,
+    pub(super) host_key_fingerprint: Vec<Fingerprint>,
+}
+
+impl Way {
+    /// Takes the keys out of a table.
+    pub(super) fn take(keys: &mut Cursor<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Self {
+        let hops = keys.take("proxy_jump", problems, |item, problems| {
+            hops(item, base, problems)
+        });
+        let proxy = keys.take("proxy", problems, |item, problems| {
+            let found = parsed(item, "\"socks5://host:port\"", parse_proxy, problems)?;
+            Some(found.map(Via::Proxy))
+        });
+        let command = keys.take("proxy_command", problems, |item, problems| {
+            Some(command(item, problems)?.map(Via::Command))
+        });
+        if let (Some(proxy), Some(command)) = (&proxy, &command)
+            && proxy.value.is_some()
+            && command.value.is_some()
+        {
+            problems.report(both(&proxy.span, &command.span));
+        }
+        let said = proxy.is_some() || command.is_some();
+        let via = [proxy, command].into_iter().flatten();
+        let via = via.filter_map(|written| written.value).next();
+        Way {
+            hops: hops.map(|hops| hops.value),
+            first: said.then(|| via.unwrap_or(Via::Direct)),
+        }
+    }
+
+    /// This way, and where it says nothing that of `defaults`.
+    pub(super) fn or(self, defaults: &Way) -> Self {
+        Way {
+            hops: self.hops.or_else(|| defaults.hops.clone()),
+            first: self.first.or_else(|| defaults.first.clone()),
+        }
+    }
+}
+
+/// There is one way to make a connection. The key that is written later is at fault.
+fn both(proxy: &Option<Range<usize>>, command: &Option<Range<usize>>) -> Diagnostic {
+    let mut spans: Vec<_> = [proxy, command].into_iter().flatten().cloned().collect();
+    spans.sort_by_key(|span| span.start);
+    let item = Diagnostic {
+        span: spans.last().cloned(),
+        ..Diagnostic::new("`proxy` and `proxy_command` exclude each other")
+    };
+    match spans.into_iter().next() {
+        Some(first) => item.with_related(first, "the other one"),
+        None => item,
+    }
+}
+
+fn hops(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<Vec<Hop>> {
+    let items = item.each();
+    if let [only] = items.as_slice()
+        && let DeValue::String(text) = only.get()
+        && is_none(text)
+    {
+        return Some(Vec::new());
+    }
+    let count = |item: &Item<'_, '_>| match item.get() {
+        DeValue::String(text) => text.matches(',').count() + 1,
+        _ => 1,
+    };
+    let total: usize = items.iter().map(count).sum();
+    if total > MAX_HOPS {
+        let said = format!("has {total} jump hosts, at most {MAX_HOPS} are taken");
+        problems.report(item.wrong(&said));
+        return None;
+    }
+    let mut found = Vec::with_capacity(total);
+    for item in &items {
+        match item.get() {
+            DeValue::Table(_) => found.extend(hop_table(*item, base, problems)),
+            DeValue::String(text) => {
+                let hops = text.split(',').map(|text| hop(*item, text, problems));
+                found.extend(hops.flatten());
+            }
+            _ => problems.report(item.wants("strings like \"user@host:port\", or tables")),
+        }
+    }
+    (found.len() == total).then_some(found)
+}
+
+fn hop(item: Item<'_, '_>, text: &str, problems: &mut Problems) -> Option<Hop> {
+    let parsed = parse_hop(text);
+    let written = parsed.map_err(|e| problems.report(item.error(e))).ok()?;
+    Some(Hop {
+        at: item.span(),
+        host: written.host,
+        port: written.port,
+        user: written.user,
+        identity_file: None,
+        known_hosts: None,
+        strict_host_key_checking: None,
+        host_key_fingerprint: Vec::new(),
+    })
+}
+
+fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<Hop> {
+    let mut keys = Cursor::new(item.table(problems)?, Place::Hop);
+    let has_host = keys.has("host");
+    let host = keys.take("host", problems, |item, problems| {
+        parsed(item, "a host name or an address", parse_host, problems)
+    });
+    let port = keys.take("port", problems, settings::port);
+    let user = keys.take("user", problems, settings::user);
+    let identity_file = keys.take("identity_file", problems, |item, problems| {
+        settings::identity_file(item, base, problems)
+    });
+    let known_hosts = keys.take("known_hosts", problems, |item, problems| {
+        super::items::paths(item, base, problems)
+    });
+    let strictness = settings::strictness;
+    let strictness = keys.take("strict_host_key_checking", problems, strictness);
+    let pins = keys.take("host_key_fingerprint", problems, settings::fingerprints);
+    let meant = keys.finish(problems);
+    if !has_host && !meant.contains(&"host") {
+        let said = "this jump host has no `host`";
+        problems.report_absent(
+            Diagnostic::at(item.span(), said)
+                .with_help(r#"write { host = "bastion.example.com" }"#),
+        );
+    }
+    Some(Hop {
+        at: item.span(),
+        host: host?.value,
+        port: port.map(|v| v.value),
+        user: user.map(|v| v.value),
+        identity_file: identity_file.map(|v| v.value),
+        known_hosts,
+        strict_host_key_checking: strictness.map(|v| v.value),
+        host_key_fingerprint: pins.map(|v| v.value).unwrap_or_default(),
+    })
+}
+
+/// A string, or an array of a program and its arguments; `None` in the middle: no command.
+fn command(item: Item<'_, '_>, problems: &mut Problems) -> Option<Option<ProxyCommand>> {
+    const WANTED: &str = "a command, or an array of a program and its arguments";
+    let DeValue::Array(_) = item.get() else {
+        let found = parsed(item, WANTED, parse_command, problems)?;
+        return Some(found.map(ProxyCommand::Shell));
+    };
+    let items = list(item, problems)?;
+    let mut words = Vec::with_capacity(items.len().min(MAX_LIST));
+    for item in &items {
+        words.extend(parsed(*item, WANTED, parse_word, problems));
+    }
+    if words.len() < items.len() {
+        return None;
+    }
+    if words.first().is_none_or(String::is_empty) {
+        problems.report(
+            item.wrong("names no program")
+                .with_help("write the program first, and then its arguments"),
+        );
+        return None;
+    }
+    Some(Some(ProxyCommand::Argv(words)))
+}

@@ -1,0 +1,128 @@
+//! One connection of a remote forward: the server has it, and we connect it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::{ChannelOpenHandle, Msg};
+use russh::{Channel, ChannelOpenFailure};
+use tokio_util::sync::CancellationToken;
+use tunneld_core::config::{Destination, ForwardSpec, Goal};
+use tunneld_core::socks::Outcome;
+
+use super::gate::{Gate, connect_here, limits};
+use super::handshake::{self, Asked};
+use super::{Context, Peer};
+use crate::opener::Opener;
+use crate::pump::{self, Cargo, End};
+use crate::wire::Wire;
+
+/// How long a place on this side may take to answer.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// One connection.
+pub(crate) struct Arrival {
+    pub(crate) spec: Arc<ForwardSpec>,
+    pub(crate) session: Opener,
+    pub(crate) gate: Gate,
+    pub(crate) context: Context,
+    pub(crate) abort: CancellationToken,
+    pub(crate) peer: Peer,
+}
+
+impl Arrival {
+    pub(crate) async fn run(self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        match self.spec.goal() {
+            Goal::To(to) => self.fixed(channel, reply, to).await,
+            Goal::Asked => self.asked(channel, reply).await,
+        }
+    }
+
+    /// The client is connected only once its target is.
+    async fn fixed(&self, channel: Channel<Msg>, reply: ChannelOpenHandle, to: &Destination) {
+        match self.connect(to).await {
+            Ok(socket) => {
+                reply.accept().await;
+                let cargo = self.cargo(socket, channel);
+                self.carry(cargo, to).await;
+            }
+            Err(reason) => {
+                reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                self.gate.refuse(&self.peer, &reason);
+            }
+        }
+    }
+
+    /// The client says where to, and is told what became of it, in its own protocol.
+    async fn asked(&self, channel: Channel<Msg>, reply: ChannelOpenHandle) {
+        reply.accept().await;
+        let (mut read, write) = channel.split();
+        let asked = tokio::select! {
+            asked = handshake::on_channel(&mut read, &write) => asked,
+            () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
+        };
+        let Asked { request, early } = match asked {
+            Ok(asked) => asked,
+            Err(reason) => {
+                self.gate.refuse(&self.peer, &reason);
+                return self.session.close_halves(read, write);
+            }
+        };
+        let to = &request.destination;
+        let connected = self.connect(to).await;
+        let outcome = match &connected {
+            Ok(_) => Outcome::Connected,
+            Err(reason) => handshake::outcome_of_reason(&reason.to_lowercase()),
+        };
+        let told = handshake::tell_channel(&write, &request.reply(outcome)).await;
+        let socket = match connected {
+            Ok(socket) if told => socket,
+            refused => {
+                let gone = || "the client went before it was connected".to_owned();
+                self.gate
+                    .refuse(&self.peer, &refused.err().unwrap_or_else(gone));
+                return self.session.close_halves(read, write);
+            }
+        };
+        let cargo = Cargo {
+            socket,
+            read,
+            write,
+            early_up: Bytes::new(),
+            early_down: early,
+            session: &self.session,
+            counters: &self.gate.counters,
+            limits: limits(&self.spec, &self.context.limits.borrow()),
+            abort: self.abort.clone(),
+        };
+        self.carry(cargo, to).await;
+    }
+
+    fn cargo(&self, socket: Wire, channel: Channel<Msg>) -> Cargo<'_> {
+        let limits = limits(&self.spec, &self.context.limits.borrow());
+        let counters = &self.gate.counters;
+        let abort = self.abort.clone();
+        Cargo::new(socket, channel, &self.session, counters, limits, abort)
+    }
+
+    async fn carry(&self, cargo: Cargo<'_>, to: &Destination) {
+        self.gate.log.opened(&self.peer, &to.to_string());
+        let end = pump::carry(cargo).await;
+        if end == End::Stalled {
+            let after = self.context.limits.borrow().stall_timeout;
+            self.gate.log.stalled(&self.peer, after);
+        }
+        self.gate.log.closed(&self.peer, end);
+    }
+
+    async fn connect(&self, to: &Destination) -> Result<Wire, String> {
+        tokio::select! {
+            connected = connect_here(to) => connected,
+            () = tokio::time::sleep(CONNECT_PATIENCE) => {
+                let seconds = CONNECT_PATIENCE.as_secs();
+                Err(format!("cannot connect to {to}: timed out after {seconds}s"))
+            }
+            () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
+        }
+    }
+}

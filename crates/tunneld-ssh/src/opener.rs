@@ -1,0 +1,362 @@
+//! Opening channels on a session, and asking its server to listen.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use russh::client::Msg;
+use russh::{Channel, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tunneld_core::config::{Destination, RemoteListen};
+
+use crate::asked::{Place, Registration, Taker};
+use crate::forward::Peer;
+use crate::keepalive::Ping;
+use crate::link::Link;
+use crate::pump::{self, End};
+use crate::session::{Inner, ended};
+
+/// How long a server may take to open a channel. It connects to the target meanwhile, and gives up
+/// on a target that is switched off after about two minutes by itself.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server may take to answer a request that needs nobody else.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is left behind in russh by connections that did not end the usual way: a few KiB for each
+/// channel that we closed first, some hundred bytes for each one that was refused. A session with
+/// this much of it is replaced by a fresh one, so that memory does not grow with time.
+const WORN: u32 = 2000;
+
+/// Opens channels on a session. Cheap to clone; outliving the session does no harm.
+#[derive(Clone)]
+pub struct Opener(Arc<Inner>);
+
+/// Why a channel could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// The server refused, and said why.
+    Refused {
+        /// Whether its configuration forbids it.
+        prohibited: bool,
+        /// The server's words, or ours for its code.
+        reason: String,
+    },
+    /// The server did not answer in time.
+    Timeout,
+    /// The session ended.
+    SessionEnded,
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenError::Refused { reason, .. } => f.write_str(reason),
+            OpenError::Timeout => write!(
+                f,
+                "the server did not answer in {}s",
+                OPEN_TIMEOUT.as_secs()
+            ),
+            OpenError::SessionEnded => f.write_str("the session ended"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Ping for Opener {
+    async fn ping(&self) -> bool {
+        // The reply comes, or the session drops the channel it would come through.
+        self.0.handle.send_ping().await.is_ok() && !self.0.handle.is_closed()
+    }
+}
+
+impl Opener {
+    pub(crate) fn new(session: Arc<Inner>) -> Self {
+        Opener(session)
+    }
+
+    /// Whether both are of one session.
+    pub fn is_same(&self, other: &Opener) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether the session still lives.
+    pub fn is_live(&self) -> bool {
+        self.0.shared.ended().borrow().is_none()
+    }
+
+    /// The round trip of the last keepalive request that was answered.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.0.round_trip.get()
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0.link
+    }
+
+    /// How often keys were exchanged, by either side's wish.
+    pub(crate) fn key_exchanges(&self) -> u32 {
+        self.0.shared.key_exchanges()
+    }
+
+    pub(crate) fn cipher(&self) -> Option<&str> {
+        self.0.shared.facts.get().map(|f| f.cipher.as_str())
+    }
+
+    /// Asks for new keys (RFC 4253 section 9).
+    pub(crate) async fn rekey(&self) {
+        // A session that is gone needs no new keys.
+        let _ = self.0.handle.rekey_soon().await;
+    }
+
+    /// Marks the session as in use until the token is dropped.
+    pub(crate) fn usage(&self) -> TaskTrackerToken {
+        self.0.users.token()
+    }
+
+    /// Runs a task that finishes with a channel: part of the session's use.
+    pub(crate) fn finish(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.users.spawn(task);
+    }
+
+    /// Counts a channel whose traces russh keeps.
+    pub(crate) fn note_debris(&self) {
+        if self.0.debris.fetch_add(1, Ordering::Relaxed) + 1 == WORN {
+            self.0.worn.notify_one();
+        }
+    }
+
+    /// How many connections use the session, or are about to.
+    pub fn load(&self) -> usize {
+        self.0.users.len()
+    }
+
+    /// Whether a client that does not read holds the session back.
+    pub fn is_clogged(&self) -> bool {
+        self.0.link.is_paused()
+    }
+
+    /// Closes a channel that nobody needs.
+    pub(crate) fn close_unused(&self, channel: Channel<Msg>) {
+        let (read, write) = channel.split();
+        self.close_halves(read, write);
+    }
+
+    /// Closes a channel that nobody needs any more: part of the session's use.
+    pub(crate) fn close_halves(&self, read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) {
+        self.finish(pump::close(read, write, End::ClientGone, self.clone()));
+    }
+
+    /// Opens a channel to `to` at the server's side: `direct-tcpip` (RFC 4254 section 7.2), or
+    /// `direct-streamlocal@openssh.com` (PROTOCOL section 2.4 of OpenSSH) for a unix socket.
+    pub(crate) async fn open(
+        &self,
+        to: &Destination,
+        from: &Peer,
+    ) -> Result<Channel<Msg>, OpenError> {
+        let (this, to, from) = (self.clone(), to.clone(), from.originator());
+        self.open_with(async move {
+            let handle = &this.0.handle;
+            match to {
+                Destination::Tcp { host, port } => {
+                    let (ip, from_port) = from;
+                    let port = u32::from(port);
+                    let open = handle.channel_open_direct_tcpip(host, port, ip, from_port);
+                    open.await
+                }
+                Destination::Unix(path) => handle.channel_open_direct_streamlocal(path).await,
+            }
+        })
+        .await
+    }
+
+    /// A request that is given up leaves a channel behind that nobody closes, so it runs in a task
+    /// of its own, which is the session's: whoever asked may go, the channel is closed then.
+    async fn open_with(
+        &self,
+        open: impl Future<Output = Result<Channel<Msg>, russh::Error>> + Send + 'static,
+    ) -> Result<Channel<Msg>, OpenError> {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let this = self.clone();
+        self.finish(async move {
+            let opened = this.opened(open.await).await;
+            if let Err(Ok(unwanted)) = send.send(opened) {
+                this.close_unused(unwanted);
+            }
+        });
+        let ended = ended(self.0.shared.ended());
+        tokio::select! {
+            opened = receive => opened.unwrap_or(Err(OpenError::SessionEnded)),
+            _ = ended => Err(OpenError::SessionEnded),
+            () = tokio::time::sleep(OPEN_TIMEOUT) => Err(OpenError::Timeout),
+        }
+    }
+
+    async fn opened(
+        &self,
+        result: Result<Channel<Msg>, russh::Error>,
+    ) -> Result<Channel<Msg>, OpenError> {
+        match result {
+            Ok(channel) => Ok(channel),
+            Err(russh::Error::ChannelOpenFailure(code)) => {
+                self.note_debris();
+                let text = self.0.shared.refusal_text(&code).await;
+                Err(OpenError::Refused {
+                    prohibited: code == ChannelOpenFailure::AdministrativelyProhibited,
+                    reason: refusal(&code, text.as_deref()),
+                })
+            }
+            Err(_) => Err(OpenError::SessionEnded),
+        }
+    }
+}
+
+/// Why a server does not listen for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListenError {
+    /// It said no, which is all that the protocol lets it say.
+    Refused,
+    /// It did not answer in time.
+    Timeout,
+    /// The session ended.
+    SessionEnded,
+}
+
+/// A place where the server listens for us. Dropping it turns its connections down; only
+/// [`cancel`](Listening::cancel) ends the listening.
+pub(crate) struct Listening {
+    session: Opener,
+    place: RemoteListen,
+    port: u16,
+    _registration: Registration,
+}
+
+impl Opener {
+    /// Asks the server to listen: `tcpip-forward` (RFC 4254 section 7.1), or
+    /// `streamlocal-forward@openssh.com` (PROTOCOL section 2.4 of OpenSSH).
+    pub(crate) async fn listen(
+        &self,
+        place: &RemoteListen,
+        taker: Taker,
+    ) -> Result<Listening, ListenError> {
+        let registered = match place {
+            RemoteListen::Tcp { bind, port } => Place::Tcp {
+                bind: bind.clone(),
+                port: Some(*port).filter(|port| *port != 0),
+            },
+            RemoteListen::Unix(path) => Place::Unix(path.clone()),
+        };
+        let registration = self.0.shared.asked.add(registered, taker);
+        let handle = &self.0.handle;
+        let asked = self.answered(async {
+            match place {
+                RemoteListen::Tcp { bind, port } => {
+                    handle.tcpip_forward(bind, u32::from(*port)).await
+                }
+                RemoteListen::Unix(path) => handle.streamlocal_forward(path).await.map(|()| 0),
+            }
+        });
+        // russh tells the port only where the server chose it.
+        let chosen = u16::try_from(asked.await?).unwrap_or(0);
+        let port = match place {
+            RemoteListen::Tcp { port: 0, .. } => chosen,
+            RemoteListen::Tcp { port, .. } => *port,
+            RemoteListen::Unix(_) => 0,
+        };
+        if chosen != 0 {
+            registration.set_port(chosen);
+        }
+        Ok(Listening {
+            session: self.clone(),
+            place: place.clone(),
+            port,
+            _registration: registration,
+        })
+    }
+
+    async fn answered<T>(
+        &self,
+        request: impl Future<Output = Result<T, russh::Error>>,
+    ) -> Result<T, ListenError> {
+        let ended = ended(self.0.shared.ended());
+        tokio::select! {
+            answer = request => answer.map_err(|e| match e {
+                russh::Error::RequestDenied => ListenError::Refused,
+                _ => ListenError::SessionEnded,
+            }),
+            _ = ended => Err(ListenError::SessionEnded),
+            () = tokio::time::sleep(REQUEST_TIMEOUT) => Err(ListenError::Timeout),
+        }
+    }
+}
+
+impl Listening {
+    /// The session it is asked on.
+    pub(crate) fn session(&self) -> &Opener {
+        &self.session
+    }
+
+    /// The TCP port; 0 for a unix socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Asks the server to stop listening, so that the next to ask finds the place free.
+    pub(crate) async fn cancel(self) {
+        let handle = &self.session.0.handle;
+        let cancelled = self.session.answered(async {
+            match &self.place {
+                RemoteListen::Tcp { bind, .. } => {
+                    let port = u32::from(self.port);
+                    handle.cancel_tcpip_forward(bind, port).await
+                }
+                RemoteListen::Unix(path) => handle.cancel_streamlocal_forward(path).await,
+            }
+        });
+        // A server that does not answer frees the place when the session ends.
+        let _ = cancelled.await;
+    }
+}
+
+/// The server's refusal in words. OpenSSH's text for a target that it could not reach is the
+/// operating system's reason; for what its configuration forbids it is `open failed`.
+fn refusal(code: &ChannelOpenFailure, text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    let text = text.trim();
+    let what = match code {
+        ChannelOpenFailure::AdministrativelyProhibited => "administratively prohibited",
+        ChannelOpenFailure::ConnectFailed => "connect failed",
+        ChannelOpenFailure::UnknownChannelType => "the server does not know this kind of forward",
+        ChannelOpenFailure::ResourceShortage => "the server is short of resources",
+        ChannelOpenFailure::Other { .. } => "refused for an unknown reason",
+    };
+    match text.to_lowercase() {
+        text if text.is_empty() || text == "open failed" || text == what => what.to_owned(),
+        text => format!("{what}: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_own_words() {
+        use ChannelOpenFailure::{AdministrativelyProhibited, ConnectFailed};
+        let cases = [
+            (
+                ConnectFailed,
+                Some("Connection refused"),
+                "connect failed: connection refused",
+            ),
+            (ConnectFailed, None, "connect failed"),
+            (
+                AdministrativelyProhibited,
+                Some("open failed"),
+                "administratively prohibited",
+            ),
+        ];
+        for (code, text, expected) in cases {
+            assert_eq!(refusal(&code, text), expected);
+        }
+    }
+}
