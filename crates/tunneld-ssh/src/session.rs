@@ -34,7 +34,7 @@ pub struct Session {
     watcher: JoinHandle<()>,
     rekeyer: JoinHandle<()>,
     /// What the connection rests on: it goes when the session goes.
-    _under: Under,
+    under: Under,
 }
 
 pub(crate) struct Inner {
@@ -70,12 +70,16 @@ impl Session {
             worn: Notify::new(),
         });
         Session {
-            watcher: tokio::spawn(watch_over(Arc::clone(&inner), keepalive)),
+            watcher: tokio::spawn(watch_over(
+                Arc::clone(&inner),
+                keepalive,
+                under.second_opinion(),
+            )),
             rekeyer: tokio::spawn(rekey::watch(Opener::new(Arc::clone(&inner)))),
             since: Instant::now(),
             keepalive,
             inner,
-            _under: under,
+            under,
         }
     }
 
@@ -88,7 +92,11 @@ impl Session {
         self.watcher.abort();
         // Only the second line: without it keepalive still works.
         let _ = self.inner.link.set_user_timeout(keepalive);
-        self.watcher = tokio::spawn(watch_over(Arc::clone(&self.inner), keepalive));
+        self.watcher = tokio::spawn(watch_over(
+            Arc::clone(&self.inner),
+            keepalive,
+            self.under.second_opinion(),
+        ));
     }
 
     /// For opening channels.
@@ -164,7 +172,7 @@ pub(crate) async fn ended(mut ended: watch::Receiver<Option<Failure>>) -> Failur
     failure.unwrap_or_else(|| Failure::transient(Stage::Session, "the session ended"))
 }
 
-async fn watch_over(inner: Arc<Inner>, settings: Keepalive) {
+async fn watch_over(inner: Arc<Inner>, settings: Keepalive, second_opinion: Duration) {
     let failure = keepalive::watch(
         Arc::clone(&inner.link),
         Opener::new(Arc::clone(&inner)),
@@ -173,6 +181,8 @@ async fn watch_over(inner: Arc<Inner>, settings: Keepalive) {
         Arc::clone(&inner.probe_now),
     )
     .await;
+    // What the session rests on may be what is dead, and then says so itself.
+    let _ = tokio::time::timeout(second_opinion, ended(inner.shared.ended())).await;
     inner.shared.end(failure);
     inner.link.kill();
 }

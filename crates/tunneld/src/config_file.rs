@@ -1,12 +1,13 @@
 //! Reading the configuration file, and checking the files that it names.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use tunneld_core::config::{self, Config, Diagnostic, Diagnostics, Origin, Sourced, Surroundings};
-use tunneld_core::config::{MAX_FILE_LEN, TunnelSpec};
+use tunneld_core::config::{MAX_FILE_LEN, Target, TunnelSpec};
 use tunneld_ssh::error::os_reason;
 use tunneld_ssh::identity;
 use tunneld_ssh::known_hosts::KnownHosts;
@@ -122,16 +123,18 @@ impl Loaded {
     pub(crate) fn check_files(&self, wanted: impl Fn(&TunnelSpec) -> bool) -> Diagnostics {
         let mut items = Vec::new();
         for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
-            check_tunnel(spec, &mut items);
+            for target in spec.target.hops().into_iter().chain([&spec.target]) {
+                check_target(spec, target, &mut items);
+            }
         }
-        // A file that `[defaults]` names is one problem, however many tunnels use it.
-        items.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        // A file that `[defaults]` names, or a tunnel for its jump hosts too, is one problem.
+        let mut seen = HashSet::new();
+        items.retain(|item| seen.insert((item.span.clone(), item.message.clone())));
         Diagnostics::new(self.origin.clone(), self.text.clone(), items)
     }
 }
 
-fn check_tunnel(spec: &TunnelSpec, items: &mut Vec<Diagnostic>) {
-    let target = &spec.target;
+fn check_target(spec: &TunnelSpec, target: &Target, items: &mut Vec<Diagnostic>) {
     let mut usable = 0;
     for file in &target.identity_file {
         match identity::inspect(&file.value) {

@@ -22,6 +22,8 @@ use crate::tunnel::Surroundings;
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
+/// How long the sessions with jump hosts may take to end, once the tunnels have.
+const GOODBYES: Duration = Duration::from_secs(3);
 /// How long tasks have to end once they were told to end at once.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -81,9 +83,10 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         Passed::default()
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+    let bastions = Bastions::default();
     let surroundings = Surroundings {
         pacing: Pacing::default(),
-        bastions: Bastions::default(),
+        bastions: bastions.clone(),
         passed,
         shutdown: shutdown.clone(),
         abort: abort.clone(),
@@ -104,6 +107,10 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
         stop(&mut requests, &control, supervisor, &shutdown, &abort).await;
+    }
+    if !abort.is_cancelled() {
+        // A jump host that does not take its goodbye has had its time.
+        let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
     served.cancel();
     // Both end by themselves; one that failed has nothing more to say.

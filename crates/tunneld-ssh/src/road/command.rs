@@ -39,7 +39,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
 ) -> Result<(Wire, Under), Failure> {
     shared.set_stage(Stage::Connect);
-    let argv = argv(command, target);
+    let argv = argv(command, target)?;
     let (program, stderr, ours, held) = spawn(&argv).map_err(|e| not_started(&argv, &e))?;
     let (under, upkeep) = Under::kept_up(shared);
     let log = Log {
@@ -63,14 +63,26 @@ fn spawn(argv: &[String]) -> io::Result<(Program, Option<ChildStderr>, UnixStrea
     Ok((program, stderr, ours, held))
 }
 
-fn argv(command: &ProxyCommand, target: &Target) -> Vec<String> {
+fn argv(command: &ProxyCommand, target: &Target) -> Result<Vec<String>, Failure> {
     match command {
-        ProxyCommand::Argv(argv) => argv.iter().map(|arg| expand(arg, target)).collect(),
+        ProxyCommand::Argv(argv) => Ok(argv.iter().map(|arg| expand(arg, target)).collect()),
+        // A name of the file must not become a command; hosts are checked when they are read.
+        ProxyCommand::Shell(line) if line.contains("%r") && !target.user.chars().all(is_plain) => {
+            let user = &target.user;
+            let cause = format!("proxy command: the user `{user}` has characters for the shell");
+            Err(Failure::blocked(Stage::Connect, cause)
+                .with_hint("write `proxy_command` as an array: that needs no shell"))
+        }
         ProxyCommand::Shell(line) => {
             let line = format!("exec {}", expand(line, target));
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), line]
+            Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), line])
         }
     }
+}
+
+/// Means nothing to a shell.
+fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || "_-.@+%/=:,".contains(c)
 }
 
 /// Puts in what the tokens stand for: `%h` and `%n` the host, `%p` the port, `%r` the user, `%%` a

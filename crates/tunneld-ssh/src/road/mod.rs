@@ -14,6 +14,7 @@ mod socks;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tunneld_core::config::{Keepalive, Target, Via, host_port};
@@ -26,6 +27,9 @@ use crate::dial;
 use crate::error::os_reason;
 use crate::shared::Shared;
 use crate::wire::Wire;
+
+/// How long after a session has heard nothing for too long what it rests on may be found dead.
+const SECOND_OPINION: Duration = Duration::from_millis(250);
 
 /// A connected way to an SSH server.
 pub(crate) struct Road {
@@ -65,6 +69,15 @@ impl Under {
         match broken {
             Some(reason) if failure.class == Class::Transient => reason,
             _ => failure,
+        }
+    }
+
+    /// How long a session that hears nothing waits for another reason. With a jump host all that
+    /// goes over it falls silent in the same moment, and the jump host is to be named.
+    pub(crate) fn second_opinion(&self) -> Duration {
+        match self.breakage {
+            Some(_) => SECOND_OPINION,
+            None => Duration::ZERO,
         }
     }
 }

@@ -22,9 +22,9 @@ use crate::wait;
 /// How many sessions of a tunnel may be there for relief: each holds what a client does not read.
 const RELIEFS: usize = 4;
 /// How long a session that is not needed may be unused before it is closed.
-const UNUSED: Duration = Duration::from_secs(60);
+const UNUSED: Duration = Duration::from_secs(15);
 /// How often unused sessions are looked for, while there are any that could go.
-const LOOK: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// An attempt to make a session.
 pub(super) type Attempt = AbortOnDropHandle<Result<Session, Failure>>;

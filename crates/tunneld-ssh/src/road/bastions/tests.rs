@@ -95,13 +95,13 @@ async fn a_failed_attempt_is_not_remembered() {
 async fn an_attempt_has_the_longest_patience_of_those_who_wait() {
     let (listener, jump) = server().await;
     let bastions = Bastions::default();
-    let long = bastions.take(&jump, KEEPALIVE, Duration::from_millis(200));
-    let longer = bastions.take(&jump, KEEPALIVE, Duration::from_millis(300));
+    let long = bastions.take(&jump, KEEPALIVE, Duration::from_millis(500));
+    let longer = bastions.take(&jump, KEEPALIVE, Duration::from_secs(1));
     let socket = accept(&listener).await;
     let failure = long.ready().await.err().unwrap();
     assert_eq!(
         failure.cause,
-        "server accepted but did not speak SSH within 0.3s"
+        "server accepted but did not speak SSH within 1s"
     );
     assert_eq!(longer.ready().await.err().unwrap(), failure);
     is_closed(socket).await;

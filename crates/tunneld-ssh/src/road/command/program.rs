@@ -10,8 +10,13 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use crate::forward::Passed;
+
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
+const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// A running program. Dropped, it is killed, with all that it has started and that has stayed in
 /// its group.
@@ -32,7 +37,12 @@ impl Program {
         let (program, args) = argv.split_first().ok_or(io::ErrorKind::NotFound)?;
         // Before the program: its end must not be missed.
         let children = signal(SignalKind::child())?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        // What the service manager tells us is not for others.
+        for name in Passed::VARIABLES.into_iter().chain(MANAGER_VARIABLES) {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(args)
             .stdin(Stdio::from(OwnedFd::from(socket.try_clone()?)))
             .stdout(Stdio::from(OwnedFd::from(socket)))
