@@ -3,9 +3,8 @@
 //!
 //! russh asks for the four bytes of a packet's length and then for the packet: the wrapper reads
 //! ahead, so that both come out of one system call. sshd keeps Nagle's algorithm on for forwarded
-//! connections, and waits for an acknowledgement that Linux delays by 40 ms: when a small read is
-//! not followed by something that we send, which would carry it, the wrapper has it sent soon
-//! (TCP_QUICKACK, tcp(7)).
+//! connections, and waits for an acknowledgement that Linux delays by 40 ms: after a small read the
+//! wrapper asks for it at once (TCP_QUICKACK, tcp(7)).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
@@ -22,10 +21,9 @@ use tunneld_core::config::Keepalive;
 
 use crate::wire::Wire;
 
-/// Reads of fewer bytes than this are acknowledged soon.
+/// Reads of fewer bytes than this are answered with an acknowledgement at once: to wait for an answer
+/// of ours that would carry it takes a timer, which costs more.
 const SMALL_READ: usize = 4096;
-/// How soon: an answer of ours comes sooner where there is one.
-const ACKNOWLEDGE: Duration = Duration::from_millis(1);
 /// Read-ahead of a session that is quiet.
 const QUIET_BUFFER: usize = 4 << 10;
 /// Read-ahead of a session that moves bulk data.
@@ -88,8 +86,6 @@ impl Link {
             end: 0,
             busy: Instant::now(),
             sip: None,
-            unacknowledged: None,
-            acknowledge: None,
         };
         (stream, link)
     }
@@ -193,6 +189,9 @@ impl Link {
         self.heard
             .store(u64::try_from(heard).unwrap_or(u64::MAX), Ordering::Release);
         self.received.fetch_add(n as u64, Ordering::Relaxed);
+        if n < SMALL_READ {
+            self.socket.acknowledge_now();
+        }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -261,10 +260,6 @@ pub(crate) struct LinkStream {
     busy: Instant,
     /// When a session that is held back may read again.
     sip: Option<Pin<Box<Sleep>>>,
-    /// How many bytes we had sent when a small read came.
-    unacknowledged: Option<u64>,
-    /// When it is acknowledged, if we send nothing.
-    acknowledge: Option<Pin<Box<Sleep>>>,
 }
 
 impl LinkStream {
@@ -310,25 +305,6 @@ impl LinkStream {
         sip.as_mut().poll(cx)
     }
 
-    /// With nothing to read: what was read last is acknowledged in a moment, unless something that
-    /// we send has done it.
-    fn poll_acknowledge(&mut self, cx: &mut Context<'_>) {
-        let Some(sent) = self.unacknowledged else {
-            return;
-        };
-        let timer = self
-            .acknowledge
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(ACKNOWLEDGE)));
-        if timer.as_mut().poll(cx).is_pending() {
-            return;
-        }
-        if self.link.sent() == sent {
-            self.link.socket.acknowledge_now();
-        }
-        self.unacknowledged = None;
-        self.acknowledge = None;
-    }
-
     /// One system call into the caller's buffer and what is left into the read-ahead.
     fn read_some(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let direct = buf.initialize_unfilled();
@@ -370,19 +346,13 @@ impl AsyncRead for LinkStream {
             this.resize_ahead(0);
         }
         loop {
-            if let Poll::Ready(ready) = this.link.socket.poll_read_ready(cx) {
-                ready?;
-            } else {
-                this.poll_acknowledge(cx);
-                return Poll::Pending;
-            }
+            ready!(this.link.socket.poll_read_ready(cx))?;
             match this.read_some(buf) {
                 Ok(n) => {
                     this.sip = None;
                     if n > 0 {
                         this.link.note_read(n);
                     }
-                    this.unacknowledged = (n < SMALL_READ).then(|| this.link.sent());
                     this.resize_ahead(n);
                     return Poll::Ready(Ok(()));
                 }
