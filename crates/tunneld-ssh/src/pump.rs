@@ -6,27 +6,24 @@
 //! connection and the session's own timers wait with it. Only when a backlog is full is the
 //! session held back, at its socket.
 
+mod down;
 mod idle;
+mod up;
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use futures_util::FutureExt;
+use bytes::Bytes;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::forward::Counters;
-use crate::link::{Counted, Link};
 use crate::opener::Opener;
 use crate::wire::Wire;
+use down::Down;
 use idle::Activity;
+use up::{UpError, upload};
 
 /// A client's backlog with this much in it holds the session back.
 const FULL: usize = 4 << 20;
@@ -34,15 +31,6 @@ const FULL: usize = 4 << 20;
 /// own stands still, and what is on its way then, a window for each of its connections, must not
 /// hold back the others that go through here.
 const FULL_SESSION: usize = 64 << 20;
-/// A client that takes less than this in `stall_timeout` stands still: a byte now and then must not
-/// hold a session back for ever.
-const PROGRESS: usize = 64 << 10;
-/// Reads from a client begin with this much room, and grow while they fill it.
-const SMALL_READ: usize = 4 << 10;
-/// Reads from a client have at most this much room: four packets.
-const LARGE_READ: usize = 128 << 10;
-/// How many pieces go into one write.
-const PIECES: usize = 64;
 /// How long a server may take to close a channel that both sides have finished with.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -249,267 +237,6 @@ async fn server_closes(read: &mut ChannelReadHalf, write: &ChannelWriteHalf<Msg>
                 Err(_) => return true,
             },
             () = &mut patience => return false,
-        }
-    }
-}
-
-enum UpError {
-    Client,
-    Session,
-}
-
-/// Client to server, until the client's end of file has been passed on.
-async fn upload(
-    socket: &Wire,
-    write: &ChannelWriteHalf<Msg>,
-    early: Bytes,
-    counters: &Counters,
-    activity: &Activity,
-) -> Result<(), UpError> {
-    if !early.is_empty() {
-        let n = early.len();
-        let sent = write.data_bytes(early).await;
-        sent.map_err(|_| UpError::Session)?;
-        counters.add_sent(n);
-    }
-    let mut room = SMALL_READ;
-    loop {
-        // An idle connection holds no buffer.
-        socket.readable().await.map_err(|_| UpError::Client)?;
-        let mut buf = Vec::with_capacity(room);
-        let read = socket.read_ready(buf.capacity(), |socket| {
-            rustix::io::read(socket, rustix::buffer::spare_capacity(&mut buf))
-        });
-        match read {
-            Ok(0) => return write.eof().await.map_err(|_| UpError::Session),
-            Ok(n) => {
-                room = match n {
-                    n if n == room => (room * 2).min(LARGE_READ),
-                    n if n < room / 4 => (room / 2).max(SMALL_READ),
-                    _ => room,
-                };
-                activity.note();
-                let sent = write.data_bytes(Bytes::from(buf)).await;
-                sent.map_err(|_| UpError::Session)?;
-                counters.add_sent(n);
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(UpError::Client),
-        }
-    }
-}
-
-/// Server to client.
-struct Down<'a> {
-    socket: &'a Wire,
-    read: &'a mut ChannelReadHalf,
-    link: &'a Arc<Link>,
-    counters: &'a Counters,
-    limits: &'a Limits,
-    activity: &'a Activity,
-    backlog: VecDeque<Bytes>,
-    waiting: usize,
-    /// The server's end of file has arrived.
-    eof: bool,
-    /// The server has closed the channel.
-    closed: bool,
-    /// The end of file was passed on to the client.
-    finished: Arc<Notify>,
-    shut: bool,
-    /// Holds the session's socket back while the backlog is full.
-    clogged: Option<Counted>,
-    /// When the client had last taken something worth speaking of.
-    moved: Instant,
-    /// What it has taken since.
-    taken: usize,
-}
-
-impl Drop for Down<'_> {
-    fn drop(&mut self) {
-        self.less_backlog(self.waiting);
-    }
-}
-
-impl<'a> Down<'a> {
-    fn new(
-        socket: &'a Wire,
-        read: &'a mut ChannelReadHalf,
-        link: &'a Arc<Link>,
-        counters: &'a Counters,
-        limits: &'a Limits,
-        activity: &'a Activity,
-    ) -> Self {
-        Down {
-            socket,
-            read,
-            link,
-            counters,
-            limits,
-            activity,
-            backlog: VecDeque::new(),
-            waiting: 0,
-            eof: false,
-            closed: false,
-            finished: Arc::new(Notify::new()),
-            shut: false,
-            clogged: None,
-            moved: Instant::now(),
-            taken: 0,
-        }
-    }
-
-    /// What a session keeps that goes through this one is not part of this one's own backlog.
-    fn more_backlog(&self, n: usize) {
-        if self.limits.stall_timeout.is_some() {
-            self.link.more_backlog(n);
-        }
-    }
-
-    fn less_backlog(&self, n: usize) {
-        if self.limits.stall_timeout.is_some() {
-            self.link.less_backlog(n);
-        }
-    }
-
-    fn begin_with(&mut self, early: Bytes) {
-        if !early.is_empty() {
-            self.queue(early);
-        }
-    }
-
-    fn queue(&mut self, data: Bytes) {
-        self.waiting += data.len();
-        self.more_backlog(data.len());
-        self.backlog.push_back(data);
-    }
-
-    async fn run(&mut self) -> End {
-        loop {
-            if let Some(end) = self.settle() {
-                return end;
-            }
-            let waiting = !self.backlog.is_empty();
-            let stall_timeout = self.limits.stall_timeout;
-            let stalls_at = self.moved + stall_timeout.unwrap_or_default();
-            tokio::select! {
-                message = self.read.wait(), if !self.closed => {
-                    if let Some(end) = self.take(message) {
-                        return end;
-                    }
-                }
-                ready = self.socket.writable(), if waiting => {
-                    if ready.is_err() {
-                        return End::ClientGone;
-                    }
-                }
-                () = tokio::time::sleep_until(stalls_at), if waiting && stall_timeout.is_some() => {
-                    if self.clogged.is_some() || self.link.is_overfull() {
-                        return End::Stalled;
-                    }
-                    self.moved = Instant::now();
-                }
-            }
-            if self.flush().is_err() {
-                return End::ClientGone;
-            }
-        }
-    }
-
-    /// Takes a message, and what else has come with it.
-    fn take(&mut self, first: Option<ChannelMsg>) -> Option<End> {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Some(ChannelMsg::Data { data }) => {
-                    if self.backlog.is_empty() {
-                        self.moved = Instant::now();
-                        self.taken = 0;
-                    }
-                    self.activity.note();
-                    self.queue(data);
-                }
-                Some(ChannelMsg::Eof) => self.eof = true,
-                Some(ChannelMsg::Close) => {
-                    self.closed = true;
-                    return None;
-                }
-                // An end of file has the promise that all has arrived; without it, it has not.
-                None if self.eof => {
-                    self.closed = true;
-                    return None;
-                }
-                None => return Some(End::SessionEnded),
-                Some(_) => {}
-            }
-            if self.backlog.len() >= PIECES {
-                break;
-            }
-            next = self.read.wait().now_or_never();
-        }
-        None
-    }
-
-    /// What the state allows: passing on the end of file, ending, holding the session back.
-    fn settle(&mut self) -> Option<End> {
-        if self.waiting >= self.limits.full {
-            let link = self.link;
-            self.clogged.get_or_insert_with(|| link.pause());
-        } else if self.waiting <= self.limits.full / 4 {
-            self.clogged = None;
-        }
-        if !self.backlog.is_empty() {
-            return None;
-        }
-        if self.eof && !self.shut {
-            self.shut = true;
-            self.socket.shutdown(Shutdown::Write);
-            self.finished.notify_one();
-        }
-        match (self.closed, self.eof) {
-            (true, true) => Some(End::Finished),
-            (true, false) => Some(End::ServerClosed),
-            (false, _) => None,
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.backlog.is_empty() {
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(&self.backlog) {
-                *slice = IoSlice::new(piece);
-                count += 1;
-            }
-            let wrote = match slices.get(..count) {
-                Some(slices) => self.socket.try_write_vectored(slices),
-                None => return Ok(()),
-            };
-            match wrote {
-                Ok(n) => self.wrote(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-
-    fn wrote(&mut self, mut n: usize) {
-        self.waiting -= n;
-        self.less_backlog(n);
-        self.activity.note();
-        self.counters.add_received(n);
-        self.taken += n;
-        if self.taken >= PROGRESS {
-            self.taken = 0;
-            self.moved = Instant::now();
-        }
-        while let Some(piece) = self.backlog.front_mut() {
-            if n < piece.len() {
-                piece.advance(n);
-                return;
-            }
-            n -= piece.len();
-            self.backlog.pop_front();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The forwards of one tunnel: started, changed, stopped, and started again when they die.
 
 use std::collections::{HashMap, HashSet};
+use std::mem::discriminant;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -19,6 +20,12 @@ const CUT_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a forward whose task has died stays down: one that dies over and over must not take a
 /// processor.
 const REST: Duration = Duration::from_secs(1);
+
+/// Whether a forward can go on as what the file says now: a local one cannot become a remote one.
+fn becomes(running: &ForwardSpec, wanted: &ForwardSpec) -> bool {
+    let same_side = discriminant(&running.kind) == discriminant(&wanted.kind);
+    running.name == wanted.name && same_side
+}
 
 /// The running forwards, in the order of the file.
 #[derive(Default)]
@@ -39,13 +46,25 @@ impl Forwards {
     /// Makes the running forwards those of `spec`: what is new is started, what is gone is stopped
     /// with `drain_timeout` for its connections, what has changed is told.
     pub(crate) fn apply(&mut self, spec: &TunnelSpec, context: &Context) {
-        let mut old = std::mem::take(&mut self.running);
+        let (mut kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|f| {
+                spec.forwards
+                    .iter()
+                    .any(|wanted| becomes(&f.spec(), wanted))
+            });
+        // Before anything is started: a forward of another kind may have the name of one that goes.
+        for forward in gone {
+            let name = forward.spec().name;
+            let tasks = self.names.extract_if(|_, running| *running == name);
+            self.retired.extend(tasks.map(|(id, _)| id));
+            self.retire(forward, context.limits.borrow().drain_timeout);
+        }
         let mut running = Vec::new();
         for wanted in &spec.forwards {
-            let same = |f: &Forward| f.spec().name == wanted.name;
-            match old.iter().position(same) {
+            match kept.iter().position(|f| f.spec().name == wanted.name) {
                 Some(at) => {
-                    let forward = old.swap_remove(at);
+                    let forward = kept.swap_remove(at);
                     if forward.spec() != *wanted {
                         forward.set_spec(wanted.clone());
                     }
@@ -55,12 +74,6 @@ impl Forwards {
             }
         }
         self.running = running;
-        for forward in old {
-            let name = forward.spec().name;
-            let tasks = self.names.extract_if(|_, running| *running == name);
-            self.retired.extend(tasks.map(|(id, _)| id));
-            self.retire(forward, context.limits.borrow().drain_timeout);
-        }
     }
 
     fn start(&mut self, spec: &ForwardSpec, context: &Context) -> Forward {

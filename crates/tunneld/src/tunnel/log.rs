@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tunneld_core::config::{TunnelSpec, host_port};
 use tunneld_core::events;
-use tunneld_core::failure::{Class, Failure};
+use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::lifecycle::Lifecycle;
 use tunneld_core::name::TunnelName;
 use tunneld_core::repeats::{Repeats, Say};
@@ -247,11 +247,12 @@ impl Log {
             }
             Phase::Degraded => {
                 let cause = life.failure().map(|f| f.cause.as_str());
+                let stage = life.failure().map_or(Stage::Forward, |f| f.stage);
                 tracing::warn!(
                     message_id = events::TUNNEL_DEGRADED,
                     tunnel = %self.tunnel,
                     host = %self.host,
-                    stage = "forward",
+                    stage = %stage,
                     cause = cause.unwrap_or_default(),
                     "tunnel degraded ({})",
                     cause.unwrap_or("a forward is not in place")

@@ -6,6 +6,7 @@
 mod forwards;
 mod log;
 mod pool;
+mod sessions;
 mod view;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::pacing::Pacing;
 use crate::wait;
 use forwards::Forwards;
 use log::Log;
-use pool::{Attempt, News, Pool, Purpose};
+use pool::{Attempt, Pool};
 pub(crate) use view::{View, unix_ms};
 
 /// What a tunnel is told.
@@ -263,94 +264,6 @@ impl Tunnel {
             Err(_) => attempt_died(),
         };
         self.on(Event::Failed(failure)).await;
-    }
-
-    async fn established(&mut self, mut session: Session) {
-        // The file may say something else since the attempt began.
-        session.set_keepalive(self.spec.keepalive);
-        self.sessions += 1;
-        self.log.established(&session, self.life.attempts());
-        let old = self.pool.replace(session);
-        if !old.is_empty() {
-            self.log.replaced();
-        }
-        let patience = self.drain_patience();
-        for old in old {
-            self.drain(old, patience);
-        }
-        // The forwards first, so that `up` is not said before they are in place.
-        self.look_at_forwards().await;
-        self.on(Event::Connected).await;
-        self.tend_pool();
-    }
-
-    async fn pool_news(&mut self, news: News) {
-        match news {
-            News::Lost {
-                failure,
-                up_for,
-                left: 0,
-            } => self.ended(failure, up_for).await,
-            News::Lost { failure, left, .. } => self.log.lost(&failure, left),
-            News::Worn(0) => {
-                self.worn = true;
-                self.on(Event::Replace).await;
-            }
-            // Its successor is made when it is needed.
-            News::Worn(at) => {
-                if let Some(old) = self.pool.take(at) {
-                    self.drain(old, Duration::MAX);
-                }
-            }
-            News::Made(Ok(mut session), purpose) => {
-                session.set_keepalive(self.spec.keepalive);
-                self.sessions += 1;
-                self.log.another(&session, purpose);
-                self.pool.add(session, purpose == Purpose::Relief);
-            }
-            News::Made(Err(failure), purpose) => {
-                let delay = self.pool.failed();
-                self.log.not_another(&failure, purpose, delay);
-            }
-            News::Look => {}
-        }
-        self.tend_pool();
-    }
-
-    /// Makes the sessions that are needed beside the first, and lets go of those that are not.
-    fn tend_pool(&mut self) {
-        for unused in self.pool.unused() {
-            self.drain(unused, Duration::ZERO);
-        }
-        if let Some(purpose) = self.pool.needs() {
-            let attempt = self.connect();
-            self.pool.making(attempt, purpose);
-        }
-    }
-
-    fn drain_patience(&mut self) -> Duration {
-        match std::mem::take(&mut self.worn) {
-            true => Duration::MAX,
-            false => self.limits.borrow().drain_timeout,
-        }
-    }
-
-    /// Lets the connections of a session that is not used any more come to their end.
-    fn drain(&mut self, old: Session, patience: Duration) {
-        self.draining.spawn(async move {
-            tokio::select! {
-                () = old.drained() => {}
-                _ = old.ended() => {}
-                () = tokio::time::sleep(patience) => {}
-            }
-            old.close().await;
-        });
-    }
-
-    async fn ended(&mut self, failure: Failure, up_for: Duration) {
-        self.pool.clear();
-        self.worn = false;
-        self.on(Event::Ended { failure, up_for }).await;
     }
 
     async fn command(&mut self, command: Command) {
