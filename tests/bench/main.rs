@@ -10,6 +10,8 @@
 mod ends;
 mod memory;
 mod process;
+mod reconnect;
+mod roads;
 mod table;
 mod tunnels;
 mod work;
@@ -25,7 +27,7 @@ usage: cargo bench -p tunneld --bench side_by_side -- [OPTION]…
   --rounds N   rounds of each row (5)
   --mib N      size of a bulk transfer (1024)
   --tunnels N  idle tunnels in the memory rows (100)
-  --only WORD  only this part: gcm, chacha, defaults or memory
+  --only WORD  only this part: gcm, chacha, defaults, roads, reconnect or memory
 The program is the one that cargo has just built, or the one that TUNNELD_BIN names.";
 
 const AES: &str = "aes128-gcm@openssh.com";
@@ -95,11 +97,22 @@ fn main() -> ExitCode {
         eprintln!("the defaults of both: {name}");
         bulk(&name, &options, &pair, &mut table);
     }
+    let mut sessions = Table::between("one session", "max_sessions = 4");
+    if options.wants("roads") {
+        roads::jump(&options, &mut table);
+        roads::sessions(&options, &mut sessions);
+    }
+    let mut reconnects = Table::between("autossh -M 0", "tunneld");
+    if options.wants("reconnect") {
+        reconnect::rows(&options, &mut reconnects);
+    }
     // Last, so that no other process of either program shares its pages with those measured.
     if options.wants("memory") {
         memory::rows(&options, &mut table);
     }
-    table.print();
+    for table in [table, sessions, reconnects] {
+        table.print();
+    }
     ExitCode::SUCCESS
 }
 

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use tunneld_lab::process::descendants;
+use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::free_addr;
 
 use crate::process::pss_mib;
@@ -22,6 +23,7 @@ pub(crate) fn rows(options: &Options, table: &mut Table) {
         for count in [1, options.tunnels] {
             idle_tunnels(options, count, table);
         }
+        thousand(options, table);
     }
     idle_connections(options, table);
 }
@@ -36,22 +38,42 @@ fn idle_tunnels(options: &Options, count: usize, table: &mut Table) {
         listen.into_iter().for_each(wait_until_carried);
         pss_mib(daemon.pid())
     };
-    let clients: Vec<Client> = (0..count)
-        .map(|_| Client::autossh(&sshd, target.addr()))
-        .collect();
-    let mut ssh = 0.0;
-    for client in &clients {
-        wait_until_carried(client.side().addr());
-    }
-    for client in &clients {
-        let pid = client.side().pid();
-        ssh += pss_mib(pid) + descendants(pid).into_iter().map(pss_mib).sum::<f64>();
-    }
+    let ssh = pairs_mib(&sshd, target.addr(), count);
     let name = match count {
         1 => "memory (PSS) of 1 idle tunnel, MiB; ssh with autossh".to_owned(),
         n => format!("memory (PSS) of {n} idle tunnels, MiB; {n} × ssh with autossh"),
     };
     table.lower(&name, &[Round { ssh, tunneld }], |mib| *mib);
+}
+
+/// A thousand tunnels in one tunneld, against ten times a hundred pairs of autossh and ssh: so many
+/// processes of ssh are not started.
+fn thousand(options: &Options, table: &mut Table) {
+    const TUNNELS: usize = 1000;
+    const PAIRS: usize = 100;
+    let sshd = start_sshd(None);
+    let target = ends::start_target();
+    let listen: Vec<SocketAddr> = (0..TUNNELS).map(|_| free_addr()).collect();
+    let tunneld = {
+        let daemon = start_tunneld(&options.program, &sshd, target.addr(), &listen);
+        listen.into_iter().for_each(wait_until_carried);
+        pss_mib(daemon.pid())
+    };
+    let ssh = pairs_mib(&sshd, target.addr(), PAIRS) * (TUNNELS / PAIRS) as f64;
+    let name =
+        format!("memory (PSS) of {TUNNELS} idle tunnels, MiB; 10 × {PAIRS} × ssh with autossh");
+    table.lower(&name, &[Round { ssh, tunneld }], |mib| *mib);
+}
+
+/// What `count` pairs of autossh and ssh take.
+fn pairs_mib(sshd: &Sshd, target: SocketAddr, count: usize) -> f64 {
+    let clients: Vec<Client> = (0..count).map(|_| Client::autossh(sshd, target)).collect();
+    for client in &clients {
+        wait_until_carried(client.side().addr());
+    }
+    let pids = clients.iter().map(|client| client.side().pid());
+    pids.map(|pid| pss_mib(pid) + descendants(pid).into_iter().map(pss_mib).sum::<f64>())
+        .sum()
 }
 
 fn idle_connections(options: &Options, table: &mut Table) {

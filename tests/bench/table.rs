@@ -1,16 +1,32 @@
 //! Medians, ratios, and the table of them.
 
-/// What a round measured: through ssh, and through tunneld.
+/// What a round measured: through ssh, and through tunneld (or what else a table compares).
 pub(crate) struct Round<T> {
     pub(crate) ssh: T,
     pub(crate) tunneld: T,
 }
 
 /// The rows so far, printed as Markdown at the end.
-#[derive(Default)]
-pub(crate) struct Table(Vec<[String; 4]>);
+pub(crate) struct Table {
+    columns: [&'static str; 2],
+    rows: Vec<[String; 4]>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table::between("ssh", "tunneld")
+    }
+}
 
 impl Table {
+    /// A table of two that are compared: the ratio is the second's by the first's.
+    pub(crate) fn between(first: &'static str, second: &'static str) -> Self {
+        Table {
+            columns: [first, second],
+            rows: Vec::new(),
+        }
+    }
+
     /// A row of which more is better.
     pub(crate) fn higher<T>(&mut self, name: &str, rounds: &[Round<T>], of: impl Fn(&T) -> f64) {
         self.row(&format!("{name} ↑"), rounds, of);
@@ -33,13 +49,17 @@ impl Table {
         }
         let cells = [name.to_owned(), number(ssh), number(tunneld), ratio];
         eprintln!("  {}: {} | {} | {}", cells[0], cells[1], cells[2], cells[3]);
-        self.0.push(cells);
+        self.rows.push(cells);
     }
 
     /// Prints the table to stdout.
     pub(crate) fn print(&self) {
-        println!("| | ssh | tunneld | ratio (least–most) |\n|---|---|---|---|");
-        for row in &self.0 {
+        if self.rows.is_empty() {
+            return;
+        }
+        let [first, second] = self.columns;
+        println!("\n| | {first} | {second} | ratio (least–most) |\n|---|---|---|---|");
+        for row in &self.rows {
             println!("| {} |", row.join(" | "));
         }
     }

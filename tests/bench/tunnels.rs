@@ -121,8 +121,19 @@ pub(crate) fn start_tunneld(
     target: SocketAddr,
     listen: &[SocketAddr],
 ) -> Daemon {
+    start_tunneld_with(program, sshd, target, listen, "")
+}
+
+/// The same, with more lines for `[defaults]`.
+pub(crate) fn start_tunneld_with(
+    program: &Path,
+    sshd: &Sshd,
+    target: SocketAddr,
+    listen: &[SocketAddr],
+    more: &str,
+) -> Daemon {
     let mut config = format!(
-        "[defaults]\nport = {}\nuser = {:?}\nidentity_file = {:?}\nknown_hosts = {:?}\n",
+        "[defaults]\nport = {}\nuser = {:?}\nidentity_file = {:?}\nknown_hosts = {:?}\n{more}\n",
         sshd.port(),
         sshd.user(),
         sshd.client_key(),
@@ -158,6 +169,19 @@ impl Client {
         if let Some(ciphers) = ciphers {
             command.args(["-c", ciphers]);
         }
+        Self::start(command, target)
+    }
+
+    /// `ssh -N -L` over a jump host, which is the same server.
+    pub(crate) fn ssh_over_itself(sshd: &Sshd, target: SocketAddr) -> Client {
+        let quoted = |command: &Command| {
+            let args = command.get_args().map(|arg| arg.to_string_lossy());
+            args.map(|arg| format!("'{arg}'")).collect::<Vec<_>>()
+        };
+        let hop = quoted(&sshd.ssh_command()).join(" ");
+        let mut command = sshd.ssh_command();
+        // As -J, which would not take the keys and hosts of this server.
+        command.args(["-o", &format!("ProxyCommand=ssh -W %h:%p {hop}")]);
         Self::start(command, target)
     }
 
