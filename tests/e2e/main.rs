@@ -5,6 +5,7 @@
 
 mod check;
 mod check_files;
+mod check_forwards;
 mod commands;
 mod control_socket;
 mod examples;
@@ -21,4 +22,5 @@ mod reload_refused;
 mod reload_sessions;
 mod signals;
 mod status;
+mod status_kinds;
 mod support;

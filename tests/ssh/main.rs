@@ -1,25 +1,61 @@
 //! What a tunnel survives. The real binary, a real sshd, a real network to cut.
 //!
-//! Needs root (namespaces, a private /etc/hosts), openssh-server, iproute2 and util-linux, and a
-//! hard limit of at least 8,192 open files. What is missing fails the test that needs it.
+//! Needs root (namespaces, a private /etc/hosts), openssh-server, iproute2, util-linux, systemd (for
+//! systemd-socket-activate), and a hard limit of at least 8,192 open files. What is missing fails
+//! the test that needs it.
 
 // Helpers are not tests to clippy, and their failure is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod asking;
 mod auth;
 mod backoff;
+mod bastion;
+mod bastion_ends;
+mod commands;
 mod connections;
+mod dynamic;
+mod dynamic_answers;
+mod dynamic_garbage;
+mod every_kind;
 mod faults;
+mod files;
+mod gateway;
 mod host_keys;
+mod idle;
 mod isolation;
+mod jump;
+mod jump_data;
 mod keepalive;
 mod keys;
+mod kinds;
+mod limited;
+mod limits;
 mod load;
+mod many;
+mod neighbours;
 mod network;
 mod outage;
+mod passed;
+mod places;
 mod ports;
+mod probes;
+mod program;
+mod program_ends;
+mod proxies;
 mod readers;
 mod refusals;
 mod rekey;
+mod relay;
+mod remote;
+mod remote_held;
+mod remote_refused;
+mod remote_reload;
+mod sessions;
+mod socket_files;
 mod support;
+mod table;
+mod two;
+mod unix;
+mod ways;

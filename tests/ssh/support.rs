@@ -1,7 +1,5 @@
-//! What every file here needs: a tunnel's table, a daemon that has it, and clients.
+//! What every file here needs: a daemon, a server, a target behind it, and clients.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,6 +16,8 @@ use tunneld_lab::server::{LabOptions, LabServer};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, connect, free_addr, is_reset, try_connect};
 
+pub(crate) use crate::table::{Table, text};
+
 /// How long anything may take before the test gives it up.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -30,103 +30,6 @@ pub(crate) const QUICK: &str =
 
 /// A delay that no test waits for: what connects does so for another reason.
 pub(crate) const NEVER: &str = r#"{ initial = "1h", max = "1h", jitter = 0.0 }"#;
-
-/// The table of one tunnel.
-#[derive(Clone)]
-pub(crate) struct Table {
-    name: String,
-    keys: BTreeMap<&'static str, String>,
-    forwards: Vec<String>,
-}
-
-impl Table {
-    /// A tunnel `t` to this address, with quick delays.
-    pub(crate) fn new(addr: SocketAddr, user: &str, key: &Path, known_hosts: &Path) -> Self {
-        let table = Table {
-            name: "t".to_owned(),
-            keys: BTreeMap::new(),
-            forwards: Vec::new(),
-        };
-        table
-            .set("host", text(addr.ip()))
-            .set("port", addr.port())
-            .set("user", text(user))
-            .set("identity_file", text(key.display()))
-            .set("known_hosts", text(known_hosts.display()))
-            .set("reconnect", QUICK)
-    }
-
-    /// A tunnel `t` to this server, as its own key and known_hosts allow.
-    pub(crate) fn to(sshd: &Sshd) -> Self {
-        let known_hosts = sshd.known_hosts();
-        Self::new(sshd.addr(), sshd.user(), sshd.client_key(), &known_hosts)
-    }
-
-    pub(crate) fn named(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.name);
-        self
-    }
-
-    /// Sets a key; `value` as TOML has it.
-    pub(crate) fn set(mut self, key: &'static str, value: impl Display) -> Self {
-        self.keys.insert(key, value.to_string());
-        self
-    }
-
-    /// `server_alive_interval` and `server_alive_count_max`.
-    pub(crate) fn alive(self, interval: &str, count_max: u32) -> Self {
-        self.set("server_alive_interval", text(interval))
-            .set("server_alive_count_max", count_max)
-    }
-
-    pub(crate) fn forward(self, listen: SocketAddr, connect: impl Display) -> Self {
-        self.forward_with(listen, connect, "")
-    }
-
-    /// A forward with more keys: `max_connections = 2`.
-    pub(crate) fn forward_with(
-        mut self,
-        listen: SocketAddr,
-        connect: impl Display,
-        more: &str,
-    ) -> Self {
-        let more = if more.is_empty() {
-            String::new()
-        } else {
-            format!(", {more}")
-        };
-        self.forwards.push(format!(
-            "{{ listen = \"{listen}\", connect = \"{connect}\"{more} }}"
-        ));
-        self
-    }
-
-    pub(crate) fn toml(&self) -> String {
-        let mut toml = format!("[tunnels.{}]\n", self.name);
-        for (key, value) in &self.keys {
-            toml.push_str(&format!("{key} = {value}\n"));
-        }
-        toml.push_str(&format!("local_forward = [{}]\n", self.forwards.join(", ")));
-        toml
-    }
-
-    /// A daemon with this tunnel alone.
-    pub(crate) fn start(&self) -> Daemon {
-        daemon().config(&self.toml()).start()
-    }
-
-    /// As [`Table::start`], once the tunnel is up.
-    pub(crate) fn up(&self) -> Daemon {
-        let daemon = self.start();
-        up(&daemon, &self.name);
-        daemon
-    }
-}
-
-/// A TOML string.
-pub(crate) fn text(value: impl Display) -> String {
-    format!("\"{value}\"")
-}
 
 /// The daemon that is tested, with everything in its log.
 pub(crate) fn daemon() -> DaemonBuilder {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod lab;
+mod sockets;
 
 use lab::{LISTEN, Lab};
 use serde_json::Value;
@@ -23,6 +24,10 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     the_journal_is_found_by_tunnel(&lab);
     a_killed_daemon_is_started_again(&lab);
     a_daemon_that_hangs_is_started_again(&lab);
+    sockets::a_client_of_a_systemd_socket_is_served_whenever_it_comes(&lab);
+    sockets::the_file_of_a_systemd_socket_is_left_alone(&lab);
+    sockets::a_name_without_a_unit_is_told(&lab);
+    sockets::remove(&lab);
     a_stop_is_clean(&lab);
     a_bad_file_does_not_loop(&lab);
     a_dead_server_does_not_hang_the_start(&lab);

@@ -74,6 +74,9 @@ impl fmt::Display for Class {
     }
 }
 
+/// How the cause of a failure at a jump host begins.
+const JUMP_HOST: &str = "jump host ";
+
 /// One failure of a tunnel or of one of its forwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -108,10 +111,13 @@ impl Failure {
         }
     }
 
-    /// The same failure as one of a jump host on the way, and not of the tunnel's own server.
+    /// The same failure as one of a jump host on the way, and not of the tunnel's own server. One
+    /// of a jump host before that one stays what it is: it is named by the host that it is of.
     #[must_use]
     pub fn at_hop(mut self, hop: &str) -> Self {
-        self.cause = format!("jump host {hop}: {}", self.cause);
+        if !self.cause.starts_with(JUMP_HOST) {
+            self.cause = format!("{JUMP_HOST}{hop}: {}", self.cause);
+        }
         self
     }
 
@@ -136,12 +142,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_on_the_way_names_the_host() {
+    fn a_failure_on_the_way_names_the_host_that_it_is_of_and_no_other() {
         let failure = Failure::transient(Stage::Connect, "connection refused").with_hint("x");
         let expected = Failure {
             cause: "jump host bastion:22: connection refused".to_owned(),
             ..failure.clone()
         };
-        assert_eq!(failure.at_hop("bastion:22"), expected);
+        let failure = failure.at_hop("bastion:22");
+        assert_eq!(failure, expected);
+        assert_eq!(failure.at_hop("behind:22"), expected);
     }
 }

@@ -8,6 +8,7 @@
 //! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
+//! - [`unix`]: the same over unix sockets
 //! - [`pattern`]: deterministic bytes, and a way to compare long streams
 //! - [`notify`]: the receiving end of sd_notify
 //! - [`journal`]: a private systemd-journald
@@ -36,4 +37,5 @@ mod service;
 pub mod sshd;
 pub mod target;
 pub mod topology;
+pub mod unix;
 pub mod web;

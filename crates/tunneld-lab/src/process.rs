@@ -180,6 +180,17 @@ pub fn signal(pid: u32, signal: Signal) -> bool {
     pid.is_some_and(|pid| kill_process(pid, signal).is_ok())
 }
 
+/// The processes that `parent` has started and not yet reaped, the ended ones too.
+pub fn children(parent: u32) -> Vec<u32> {
+    let is_child = |pid: &u32| self::parent(*pid) == Some(parent);
+    descendants(parent).into_iter().filter(is_child).collect()
+}
+
+/// Whether a process has ended; one that nobody has reaped yet has.
+pub fn has_ended(pid: u32) -> bool {
+    stat(pid, 0).is_none_or(|state| state == "Z")
+}
+
 /// The processes whose parents lead up to `root`, without `root` itself.
 pub fn descendants(root: u32) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
@@ -236,6 +247,12 @@ pub fn kill_tree(root: u32) {
     for pid in freeze_tree(root) {
         signal(pid, Signal::KILL);
     }
+}
+
+/// How many file descriptors a process has open.
+pub fn open_files(pid: u32) -> usize {
+    let dir = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    dir.map_or(0, Iterator::count)
 }
 
 /// Waits for a child to end.

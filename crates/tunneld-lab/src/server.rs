@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
-use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session};
+use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg};
+use russh::server::{PublicKeyOffer, Session};
 use russh::server::{VerifiedPublicKey, run_stream};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -24,7 +25,7 @@ use crate::fault::{self, Fault, Refusal};
 use crate::keys::KeyFiles;
 use crate::pump::pump;
 use crate::sshd::known_hosts_line;
-use crate::target::free_addr;
+use crate::target::{TIMEOUT, free_addr};
 
 /// What a [`LabServer`] shall be like.
 #[derive(Debug, Clone, Default)]
@@ -75,10 +76,17 @@ struct State {
     host_key: Mutex<PrivateKey>,
     fault: Mutex<Option<Fault>>,
     open: Mutex<HashMap<u64, StdStream>>,
+    client: Mutex<Option<LoggedIn>>,
     accepted: AtomicU64,
     authenticated: AtomicU64,
     auth_requests: AtomicU64,
     channels: AtomicU64,
+}
+
+/// A client that has logged in, to be spoken to from outside.
+struct LoggedIn {
+    session: Handle,
+    runtime: tokio::runtime::Handle,
 }
 
 impl State {
@@ -107,6 +115,7 @@ impl LabServer {
             host_key: Mutex::new(new_host_key()),
             fault: Mutex::new(options.fault),
             open: Mutex::default(),
+            client: Mutex::default(),
             accepted: AtomicU64::new(0),
             authenticated: AtomicU64::new(0),
             auth_requests: AtomicU64::new(0),
@@ -186,6 +195,26 @@ impl LabServer {
             .spawn(move || serve(listener, state, stopped))
             .expect("cannot start a thread");
         self.running = Some(Running { stop, thread });
+    }
+
+    /// Hands a connection to the client that logged in last, as if it had asked for this place
+    /// (`forwarded-tcpip`); why it does not take it.
+    ///
+    /// # Panics
+    /// When no client has logged in, or it does not answer.
+    pub fn hand_over(&self, address: &str, port: u16) -> Result<(), String> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let address = address.to_owned();
+        {
+            let client = self.state.client.lock().unwrap();
+            let client = client.as_ref().expect("no client has logged in");
+            let session = client.session.clone();
+            client.runtime.spawn(async move {
+                let open = session.channel_open_forwarded_tcpip(address, port.into(), "::1", 9);
+                let _ = answer.send(open.await.map(drop).map_err(|e| e.to_string()));
+            });
+        }
+        answered.recv_timeout(TIMEOUT).expect("no answer")
     }
 
     /// Connections accepted since the start.
@@ -375,7 +404,11 @@ impl Handler for Client {
         Ok(self.judge(key.public_key))
     }
 
-    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {
+        *self.state.client.lock().unwrap() = Some(LoggedIn {
+            session: session.handle(),
+            runtime: tokio::runtime::Handle::current(),
+        });
         self.state.authenticated.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::keys::{KeyFiles, KeyType, cached, ssh_keygen};
-use crate::process::{LineLog, Signal, descendants, freeze_tree, kill_tree};
+use crate::process::{LineLog, Signal, children, descendants, freeze_tree, kill_tree};
 use crate::process::{prefixed, run, signal};
 use crate::target::{free_ip, free_port};
 
@@ -292,6 +292,12 @@ impl Sshd {
         fs::write(path, format!("{old}{public_line}\n")).unwrap();
     }
 
+    /// Gives the key that may log in these options, and no other key may.
+    pub fn set_key_options(&self, options: &str) {
+        let line = format!("{options} {}\n", self.client_key.public_line());
+        fs::write(self.authorized_keys(), line).unwrap();
+    }
+
     /// Lets no key log in.
     pub fn authorize_nobody(&self) {
         fs::write(self.authorized_keys(), "").unwrap();
@@ -388,9 +394,26 @@ impl Sshd {
         }
     }
 
+    /// The process of each connection that it has, in the order in which they came.
+    pub fn sessions(&self) -> Vec<u32> {
+        let child = self.child.as_ref();
+        let mut sessions = child.map(|child| children(child.id())).unwrap_or_default();
+        sessions.sort_unstable();
+        sessions
+    }
+
     /// [`Sshd::kill9`], and the same server again: same address, same keys.
     pub fn restart(&mut self) {
         self.kill9();
+        self.start_again();
+    }
+
+    /// As [`Sshd::restart`], with these lines of sshd_config(5) before all that it had.
+    pub fn restart_with(&mut self, lines: &str) {
+        self.kill9();
+        let path = self.path("sshd_config");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{lines}\n{old}")).unwrap();
         self.start_again();
     }
 

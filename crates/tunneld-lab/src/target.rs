@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -35,6 +35,21 @@ pub fn free_ip() -> Ipv4Addr {
 pub fn free_port(ip: IpAddr) -> u16 {
     let listener = TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("cannot use {ip}: {e}"));
     listener.local_addr().unwrap().port()
+}
+
+/// A port that nobody listens on at any address of this machine, outside of the range that the
+/// kernel takes outgoing ports from: for a listener on 127.0.0.1 or on every address.
+pub fn free_low_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // The same neighbours as in `free_ip`, in a range of 20000 ports.
+    let start = std::process::id().wrapping_mul(1021);
+    let free = |port: &u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok();
+    let candidates = std::iter::repeat_with(|| {
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(10_000 + start.wrapping_add(nth) % 20_000).unwrap()
+    });
+    let found = candidates.take(20_000).find(free);
+    found.expect("every port of this machine is in use")
 }
 
 /// A loopback address and port that nobody listens on.
@@ -75,7 +90,11 @@ pub fn read_all(stream: &mut TcpStream, timeout: Duration) -> io::Result<Vec<u8>
 
 /// Sends `bytes`, closes this side only, and reads what comes back until the other side closes.
 pub fn half_close_exchange(addr: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = try_connect(addr)?;
+    half_close_on(try_connect(addr)?, bytes)
+}
+
+/// As [`half_close_exchange`], on a connection that is there.
+pub fn half_close_on(mut stream: TcpStream, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut writer = stream.try_clone()?;
     std::thread::scope(|scope| {
         let sent = scope.spawn(move || {
@@ -258,15 +277,18 @@ impl EchoServer {
 
     /// On `addr`.
     pub fn start_on(addr: SocketAddr) -> Self {
-        EchoServer(TcpServer::start(addr, |mut stream| {
-            let mut buffer = vec![0; 64 << 10];
-            while let Ok(n @ 1..) = stream.read(&mut buffer) {
-                if stream.write_all(&buffer[..n]).is_err() {
-                    return;
-                }
+        EchoServer(TcpServer::start(addr, Self::serve))
+    }
+
+    /// What it does with a connection.
+    pub fn serve(mut stream: TcpStream) {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(&buffer[..n]).is_err() {
+                return;
             }
-            let _ = stream.shutdown(Shutdown::Write);
-        }))
+        }
+        let _ = stream.shutdown(Shutdown::Write);
     }
 }
 

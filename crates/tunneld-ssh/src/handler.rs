@@ -9,6 +9,7 @@ use std::sync::Arc;
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tunneld_core::config::Target;
 use tunneld_core::events;
@@ -31,6 +32,7 @@ pub(crate) struct Handler {
     shared: Arc<Shared>,
     since: Instant,
     unasked: Repeats,
+    overrun: Repeats,
 }
 
 impl Drop for Handler {
@@ -50,6 +52,7 @@ impl Handler {
             shared,
             since: Instant::now(),
             unasked: Repeats::default(),
+            overrun: Repeats::default(),
         }
     }
 
@@ -88,9 +91,26 @@ impl Handler {
             reply,
         };
         // A forward that is that far behind must not make the session wait.
-        if let Err(unwanted) = taker.try_send(incoming) {
-            let reply = unwanted.into_inner().reply;
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        let unwanted = match taker.try_send(incoming) {
+            Ok(()) => return,
+            // It was removed just now.
+            Err(TrySendError::Closed(unwanted)) => unwanted,
+            Err(TrySendError::Full(unwanted)) => {
+                self.overrun(what);
+                unwanted
+            }
+        };
+        let reply = unwanted.reply;
+        reply.reject(ChannelOpenFailure::ResourceShortage).await;
+    }
+
+    fn overrun(&mut self, what: &'static str) {
+        if self.overrun.say(what, self.since.elapsed()) != Say::Nothing {
+            tracing::warn!(
+                message_id = events::CONNECTION_REFUSED,
+                host = %self.target.host,
+                "connection refused: too many {what} channels at once"
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use russh::client::Msg;
 use russh::{Channel, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::Notify;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::{Destination, RemoteListen};
 
@@ -14,6 +15,7 @@ use crate::forward::Peer;
 use crate::keepalive::Ping;
 use crate::link::Link;
 use crate::pump::{self, End};
+use crate::road::Footing;
 use crate::session::{Inner, ended};
 
 /// How long a server may take to open a channel. It connects to the target meanwhile, and gives up
@@ -91,6 +93,16 @@ impl Opener {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.0.link
+    }
+
+    /// Asks the server for a sign of life when it is notified.
+    pub(crate) fn probe_now(&self) -> &Arc<Notify> {
+        &self.0.probe_now
+    }
+
+    /// What the session rests on.
+    pub(crate) fn footing(&self) -> &Arc<Footing> {
+        &self.0.footing
     }
 
     /// How often keys were exchanged, by either side's wish.
@@ -228,6 +240,7 @@ pub(crate) struct Listening {
     place: RemoteListen,
     port: u16,
     _registration: Registration,
+    _in_use: TaskTrackerToken,
 }
 
 impl Opener {
@@ -246,6 +259,7 @@ impl Opener {
             RemoteListen::Unix(path) => Place::Unix(path.clone()),
         };
         let registration = self.0.shared.asked.add(registered, taker);
+        let in_use = self.0.listening.token();
         let handle = &self.0.handle;
         let asked = self.answered(async {
             match place {
@@ -270,6 +284,7 @@ impl Opener {
             place: place.clone(),
             port,
             _registration: registration,
+            _in_use: in_use,
         })
     }
 
@@ -301,7 +316,7 @@ impl Listening {
     }
 
     /// Asks the server to stop listening, so that the next to ask finds the place free.
-    pub(crate) async fn cancel(self) {
+    pub(crate) async fn cancel(&self) {
         let handle = &self.session.0.handle;
         let cancelled = self.session.answered(async {
             match &self.place {

@@ -18,7 +18,7 @@ use crate::keepalive::{self, RoundTrip};
 use crate::link::Link;
 use crate::opener::Opener;
 use crate::rekey;
-use crate::road::Under;
+use crate::road::{Footing, Under};
 use crate::shared::{Facts, Shared};
 
 /// How long a goodbye may take.
@@ -34,7 +34,7 @@ pub struct Session {
     watcher: JoinHandle<()>,
     rekeyer: JoinHandle<()>,
     /// What the connection rests on: it goes when the session goes.
-    under: Under,
+    _under: Under,
 }
 
 pub(crate) struct Inner {
@@ -44,8 +44,12 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) round_trip: Arc<RoundTrip>,
     pub(crate) probe_now: Arc<Notify>,
+    pub(crate) footing: Arc<Footing>,
     /// Everything that uses the session: it is drained when this is empty.
     pub(crate) users: TaskTracker,
+    /// The places that its server was asked to listen on. No load like the users, but whoever takes
+    /// over finds them free only once the server was asked to let go of them.
+    pub(crate) listening: TaskTracker,
     pub(crate) debris: AtomicU32,
     pub(crate) worn: Notify,
 }
@@ -65,21 +69,19 @@ impl Session {
             shared,
             round_trip: Arc::default(),
             probe_now: Arc::new(Notify::new()),
+            footing: under.footing(),
             users: TaskTracker::new(),
+            listening: TaskTracker::new(),
             debris: AtomicU32::new(0),
             worn: Notify::new(),
         });
         Session {
-            watcher: tokio::spawn(watch_over(
-                Arc::clone(&inner),
-                keepalive,
-                under.second_opinion(),
-            )),
+            watcher: tokio::spawn(watch_over(Arc::clone(&inner), keepalive)),
             rekeyer: tokio::spawn(rekey::watch(Opener::new(Arc::clone(&inner)))),
             since: Instant::now(),
             keepalive,
             inner,
-            under,
+            _under: under,
         }
     }
 
@@ -92,11 +94,7 @@ impl Session {
         self.watcher.abort();
         // Only the second line: without it keepalive still works.
         let _ = self.inner.link.set_user_timeout(keepalive);
-        self.watcher = tokio::spawn(watch_over(
-            Arc::clone(&self.inner),
-            keepalive,
-            self.under.second_opinion(),
-        ));
+        self.watcher = tokio::spawn(watch_over(Arc::clone(&self.inner), keepalive));
     }
 
     /// For opening channels.
@@ -134,10 +132,12 @@ impl Session {
         self.inner.worn.notified().await;
     }
 
-    /// Returns when no connection uses the session any more.
+    /// Returns when no connection uses the session any more, and its server does not listen for us.
     pub async fn drained(&self) {
-        self.inner.users.close();
-        self.inner.users.wait().await;
+        for part in [&self.inner.listening, &self.inner.users] {
+            part.close();
+            part.wait().await;
+        }
     }
 
     /// Says goodbye (RFC 4253 section 11.1) and ends the session.
@@ -172,7 +172,7 @@ pub(crate) async fn ended(mut ended: watch::Receiver<Option<Failure>>) -> Failur
     failure.unwrap_or_else(|| Failure::transient(Stage::Session, "the session ended"))
 }
 
-async fn watch_over(inner: Arc<Inner>, settings: Keepalive, second_opinion: Duration) {
+async fn watch_over(inner: Arc<Inner>, settings: Keepalive) {
     let failure = keepalive::watch(
         Arc::clone(&inner.link),
         Opener::new(Arc::clone(&inner)),
@@ -181,8 +181,8 @@ async fn watch_over(inner: Arc<Inner>, settings: Keepalive, second_opinion: Dura
         Arc::clone(&inner.probe_now),
     )
     .await;
-    // What the session rests on may be what is dead, and then says so itself.
-    let _ = tokio::time::timeout(second_opinion, ended(inner.shared.ended())).await;
-    inner.shared.end(failure);
+    let over = inner.shared.ended();
+    let reason = inner.footing.judge(failure, settings.interval, over).await;
+    inner.shared.end(reason);
     inner.link.kill();
 }

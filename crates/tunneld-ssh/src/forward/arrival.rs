@@ -42,13 +42,15 @@ impl Arrival {
     async fn fixed(&self, channel: Channel<Msg>, reply: ChannelOpenHandle, to: &Destination) {
         match self.connect(to).await {
             Ok(socket) => {
+                self.gate.note_connected();
                 reply.accept().await;
                 let cargo = self.cargo(socket, channel);
                 self.carry(cargo, to).await;
             }
             Err(reason) => {
-                reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                // Known here before the server makes it known over there.
                 self.gate.refuse(&self.peer, &reason);
+                reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
     }

@@ -52,7 +52,8 @@ impl Client {
         socket.set_nodelay();
         match &self.spec.local.connect {
             Goal::To(to) => self.fixed(socket, to).await,
-            Goal::Asked => self.asked(socket).await,
+            // It needs more room than the other, which is the usual one.
+            Goal::Asked => Box::pin(self.asked(socket)).await,
         }
     }
 

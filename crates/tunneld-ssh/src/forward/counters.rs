@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Counters of one forward, since it was started.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Whether the clients are at the server's side.
+    remote: bool,
     open: AtomicU64,
     total: AtomicU64,
     refused: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
     last_refusal: Mutex<Option<String>>,
 }
 
@@ -33,15 +35,28 @@ pub struct Counts {
 }
 
 impl Counters {
+    /// For a forward whose clients are at the server's side, or at ours.
+    pub(crate) fn new(remote: bool) -> Self {
+        Counters {
+            remote,
+            ..Counters::default()
+        }
+    }
+
     /// The counters now.
     pub fn snapshot(&self) -> Counts {
+        let (up, down) = (self.up.load(Relaxed), self.down.load(Relaxed));
+        let (sent, received) = match self.remote {
+            false => (up, down),
+            true => (down, up),
+        };
         Counts {
             open: self.open.load(Relaxed),
             total: self.total.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            sent: self.sent.load(Relaxed),
-            received: self.received.load(Relaxed),
-            last_refusal: self.refusal().clone(),
+            refused: self.refused(),
+            sent,
+            received,
+            last_refusal: self.last_refusal(),
         }
     }
 
@@ -50,12 +65,14 @@ impl Counters {
         self.open.load(Relaxed)
     }
 
-    pub(crate) fn add_sent(&self, n: usize) {
-        self.sent.fetch_add(n as u64, Relaxed);
+    /// Bytes went from our side to the server's.
+    pub(crate) fn add_up(&self, n: usize) {
+        self.up.fetch_add(n as u64, Relaxed);
     }
 
-    pub(crate) fn add_received(&self, n: usize) {
-        self.received.fetch_add(n as u64, Relaxed);
+    /// Bytes came from the server's side to ours.
+    pub(crate) fn add_down(&self, n: usize) {
+        self.down.fetch_add(n as u64, Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -67,9 +84,19 @@ impl Counters {
         self.open.fetch_sub(1, Relaxed);
     }
 
+    /// How many connections were refused.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    /// Why the last refused connection was refused.
+    pub(crate) fn last_refusal(&self) -> Option<String> {
+        self.refusal().clone()
+    }
+
     pub(crate) fn note_refusal(&self, reason: &str) {
-        self.refused.fetch_add(1, Relaxed);
         *self.refusal() = Some(reason.to_owned());
+        self.refused.fetch_add(1, Relaxed);
     }
 
     /// The text is replaced in one step, so a panic elsewhere cannot leave it half changed.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tunneld_core::config::{Destination, ForwardSpec};
 
 use super::log::ForwardLog;
@@ -16,6 +17,8 @@ use crate::wire::Wire;
 pub(crate) struct Gate {
     pub(crate) log: Arc<ForwardLog>,
     pub(crate) counters: Arc<Counters>,
+    /// How many connections have come to their target on this side.
+    connected: Arc<watch::Sender<u64>>,
 }
 
 /// Counts a connection as open while it lives.
@@ -28,6 +31,24 @@ impl Drop for Admitted {
 }
 
 impl Gate {
+    pub(crate) fn new(log: ForwardLog, counters: Counters) -> Self {
+        Gate {
+            log: Arc::new(log),
+            counters: Arc::new(counters),
+            connected: Arc::default(),
+        }
+    }
+
+    /// A connection has come to its target on this side.
+    pub(crate) fn note_connected(&self) {
+        self.connected.send_modify(|n| *n += 1);
+    }
+
+    /// Changes with each connection that comes to its target on this side.
+    pub(crate) fn connected(&self) -> watch::Receiver<u64> {
+        self.connected.subscribe()
+    }
+
     /// Lets a connection in, or says why not.
     pub(crate) fn admit(&self, spec: &ForwardSpec, peer: &Peer) -> Result<Admitted, String> {
         let limit = spec.max_connections;

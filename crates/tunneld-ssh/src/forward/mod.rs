@@ -22,6 +22,7 @@ mod probe;
 mod remote;
 mod sessions;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,12 +150,13 @@ pub fn start(
     spec: ForwardSpec,
     context: Context,
 ) -> (Forward, impl Future<Output = ()> + Send + 'static) {
-    let (state_sender, state) = watch::channel(State::default());
-    let gate = Gate {
-        log: Arc::new(ForwardLog::new(context.tunnel.clone(), spec.name.clone())),
-        counters: Arc::default(),
-    };
+    let (state_sender, state) = watch::channel(State {
+        probed: spec.probe.is_some(),
+        ..State::default()
+    });
     let remote = matches!(spec.kind, ForwardKind::Remote(_));
+    let log = ForwardLog::new(context.tunnel.clone(), spec.name.clone());
+    let gate = Gate::new(log, Counters::new(remote));
     let (spec_sender, spec) = watch::channel(spec);
     let forward = Forward {
         spec: spec_sender,
@@ -175,11 +177,10 @@ pub fn start(
     };
     let task = async move {
         let probing = probe::run(Probing::of(&run));
-        let forwarding = async {
-            match remote {
-                true => remote::run(run).await,
-                false => near::run(run).await,
-            }
+        // Each as large as it is: the task of a forward would be as large as the largest kind.
+        let forwarding: Pin<Box<dyn Future<Output = ()> + Send>> = match remote {
+            true => Box::pin(remote::run(run)),
+            false => Box::pin(near::run(run)),
         };
         tokio::select! {
             () = forwarding => {}
@@ -204,6 +205,7 @@ pub(crate) struct Run {
 pub(crate) struct Probing {
     pub(crate) context: Context,
     pub(crate) spec: watch::Receiver<ForwardSpec>,
+    pub(crate) gate: Gate,
     pub(crate) state: Publisher,
     pub(crate) accepting: CancellationToken,
 }
@@ -213,6 +215,7 @@ impl Probing {
         Probing {
             context: run.context.clone(),
             spec: run.spec.clone(),
+            gate: run.gate.clone(),
             state: run.state.clone(),
             accepting: run.accepting.clone(),
         }

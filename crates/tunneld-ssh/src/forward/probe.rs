@@ -2,14 +2,15 @@
 //!
 //! A probe takes the way that a client takes, from the session on: a channel to the target of a
 //! local forward; for a remote one a channel to the place where the server listens, which comes
-//! back to us and goes on to the target.
+//! back to us and goes on to the target. There the server takes a connection before anybody knows
+//! of the target: it is awaited until one has come back and found it.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf};
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tunneld_core::config::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Probe, RemoteListen, host_port,
@@ -17,6 +18,7 @@ use tunneld_core::config::{
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::clip;
 
+use super::gate::Gate;
 use super::remote::reachable;
 use super::sessions::Choice;
 use super::{Peer, Probing, Sessions, State};
@@ -28,8 +30,24 @@ const MAX_LINE: usize = 4096;
 /// How soon a probe that failed is tried again, if its interval is longer.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Probes a forward for as long as its task lives.
+/// Probes a forward for as long as its task lives, whenever the file wants it.
 pub(crate) async fn run(mut probing: Probing) {
+    loop {
+        if probing
+            .spec
+            .wait_for(|spec| spec.probe.is_some())
+            .await
+            .is_err()
+        {
+            return std::future::pending().await;
+        }
+        // Most forwards have no probe, and need no room for one.
+        Box::pin(watch(&mut probing)).await;
+    }
+}
+
+/// Probes a forward until the file wants no probe any more.
+async fn watch(probing: &mut Probing) {
     let mut state = probing.state.subscribe();
     let mut sessions = probing.context.sessions.clone();
     let mut last: Option<(Opener, Instant)> = None;
@@ -46,6 +64,9 @@ pub(crate) async fn run(mut probing: Probing) {
                 state.probe = None;
             }
         });
+        if spec.probe.is_none() {
+            return;
+        }
         let due = match (&task, &session) {
             (Some((probe, _)), Some(session)) if in_place => {
                 let failed = matches!(state.borrow().probe, Some(Err(_)));
@@ -63,7 +84,7 @@ pub(crate) async fn run(mut probing: Probing) {
             () = sessions.changed() => {}
             () = at(due) => {
                 if let (Some((probe, to)), Some(session)) = (task, session) {
-                    let result = check(&probe, &to, &sessions).await;
+                    let result = probing.check(&probe, &to, &sessions).await;
                     probing.publish(|state| state.probe = Some(result));
                     last = Some((session, Instant::now()));
                 }
@@ -73,7 +94,7 @@ pub(crate) async fn run(mut probing: Probing) {
 }
 
 /// Returns once the listening place is another one.
-async fn differs(state: &mut watch::Receiver<State>, in_place: bool, allocated: Option<u16>) {
+async fn differs(state: &mut Receiver<State>, in_place: bool, allocated: Option<u16>) {
     let differs = |state: &State| {
         matches!(state.place, Some(Ok(()))) != in_place || state.allocated_port != allocated
     };
@@ -125,36 +146,89 @@ fn destination(spec: &ForwardSpec, allocated: Option<u16>) -> Option<Destination
     }
 }
 
-async fn check(probe: &Probe, to: &Destination, sessions: &Sessions) -> Result<(), Failure> {
-    let started = Instant::now();
-    let done = tokio::time::timeout(probe.timeout, answer(probe, to, sessions)).await;
-    let done = done.unwrap_or_else(|_| {
-        let seconds = probe.timeout.as_secs_f64();
-        Err(format!("no answer in {seconds}s"))
-    });
-    tracing::debug!(to = %to, took = ?started.elapsed(), error = done.as_ref().err(), "probe");
-    done.map_err(|reason| {
-        Failure::transient(Stage::Probe, format!("probe of {to} failed: {reason}"))
-    })
+impl Probing {
+    async fn check(
+        &self,
+        probe: &Probe,
+        to: &Destination,
+        sessions: &Sessions,
+    ) -> Result<(), Failure> {
+        let started = Instant::now();
+        let done = tokio::time::timeout(probe.timeout, self.answer(probe, to, sessions)).await;
+        let done = done.unwrap_or_else(|_| {
+            let seconds = probe.timeout.as_secs_f64();
+            Err(format!("no answer in {seconds}s"))
+        });
+        tracing::debug!(to = %to, took = ?started.elapsed(), error = done.as_ref().err(), "probe");
+        done.map_err(|reason| {
+            Failure::transient(Stage::Probe, format!("probe of {to} failed: {reason}"))
+        })
+    }
+
+    async fn answer(
+        &self,
+        probe: &Probe,
+        to: &Destination,
+        sessions: &Sessions,
+    ) -> Result<(), String> {
+        let (Choice::Session(session) | Choice::Clogged(session)) = sessions.look() else {
+            return Err(OpenError::SessionEnded.to_string());
+        };
+        let remote = matches!(self.spec.borrow().kind, ForwardKind::Remote(_));
+        let mut back = remote.then(|| Back::new(&self.gate));
+        let _usage = session.usage();
+        let opened = session.open(to, &Peer::Here).await;
+        let channel = opened.map_err(|e| e.to_string())?;
+        // Whatever becomes of it, the channel is closed.
+        let mut open = Open {
+            channel: Some(channel.split()),
+            session: &session,
+        };
+        let answered = match (&probe.expect, &mut back) {
+            (Some(expect), _) => open.converse(expect, to).await,
+            (None, Some(back)) => open.arrives(back).await,
+            (None, None) => Ok(()),
+        };
+        answered.map_err(|no| match no {
+            No::Silence => back.and_then(|back| back.refusal()).unwrap_or_else(|| {
+                let said = "it closed the connection without a word";
+                said.to_owned()
+            }),
+            No::Other(reason) => reason,
+        })
+    }
 }
 
-async fn answer(probe: &Probe, to: &Destination, sessions: &Sessions) -> Result<(), String> {
-    let (Choice::Session(session) | Choice::Clogged(session)) = sessions.look() else {
-        return Err(OpenError::SessionEnded.to_string());
-    };
-    let _usage = session.usage();
-    let opened = session.open(to, &Peer::Here).await;
-    let channel = opened.map_err(|e| e.to_string())?;
-    let Some(expect) = &probe.expect else {
-        session.close_unused(channel);
-        return Ok(());
-    };
-    // Whatever becomes of it, the channel is closed.
-    let mut open = Open {
-        channel: Some(channel.split()),
-        session: &session,
-    };
-    open.converse(expect, to).await
+/// The second half of a remote forward's way, which ends on this side.
+struct Back<'a> {
+    gate: &'a Gate,
+    connected: Receiver<u64>,
+    refused: u64,
+}
+
+impl<'a> Back<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        Back {
+            gate,
+            connected: gate.connected(),
+            refused: gate.counters.refused(),
+        }
+    }
+
+    /// Why a connection was refused since, if one was.
+    fn refusal(&self) -> Option<String> {
+        let counters = &self.gate.counters;
+        (counters.refused() > self.refused)
+            .then(|| counters.last_refusal())
+            .flatten()
+    }
+}
+
+/// Why there was no answer.
+enum No {
+    /// The other side closed the connection, and had said nothing.
+    Silence,
+    Other(String),
 }
 
 type Halves = (ChannelReadHalf, russh::ChannelWriteHalf<Msg>);
@@ -173,7 +247,19 @@ impl Drop for Open<'_> {
 }
 
 impl Open<'_> {
-    async fn converse(&mut self, expect: &Expect, to: &Destination) -> Result<(), String> {
+    /// Returns once a connection has come back and found the target.
+    async fn arrives(&mut self, back: &mut Back<'_>) -> Result<(), No> {
+        let Some((read, _)) = &mut self.channel else {
+            return Ok(());
+        };
+        tokio::select! {
+            biased;
+            _ = back.connected.changed() => Ok(()),
+            line = first_line(read) => line.map(drop),
+        }
+    }
+
+    async fn converse(&mut self, expect: &Expect, to: &Destination) -> Result<(), No> {
         let Some((read, write)) = &mut self.channel else {
             return Ok(());
         };
@@ -182,21 +268,25 @@ impl Open<'_> {
                 let line = first_line(read).await?;
                 match line.starts_with(begins.as_bytes()) {
                     true => Ok(()),
-                    false => Err(format!("it said {}, not {begins:?}", shown(&line))),
+                    false => no(format!("it said {}, not {begins:?}", shown(&line))),
                 }
             }
             Expect::Http { status, path } => {
                 let sent = write.data_bytes(Bytes::from(request(to, path))).await;
-                sent.map_err(|_| "the session ended".to_owned())?;
+                sent.map_err(|_| No::Other(OpenError::SessionEnded.to_string()))?;
                 let line = first_line(read).await?;
                 match http_status(&line) {
                     Some(found) if found == *status => Ok(()),
-                    Some(found) => Err(format!("HTTP status {found}, not {status}")),
-                    None => Err(format!("it said {}, which is not HTTP", shown(&line))),
+                    Some(found) => no(format!("HTTP status {found}, not {status}")),
+                    None => no(format!("it said {}, which is not HTTP", shown(&line))),
                 }
             }
         }
     }
+}
+
+fn no(reason: String) -> Result<(), No> {
+    Err(No::Other(reason))
 }
 
 /// HTTP/1.0: the server closes the connection behind its answer (RFC 1945).
@@ -225,7 +315,7 @@ fn http_status(line: &[u8]) -> Option<u16> {
 }
 
 /// What comes up to the first line feed, the end, or [`MAX_LINE`].
-async fn first_line(read: &mut ChannelReadHalf) -> Result<Vec<u8>, String> {
+async fn first_line(read: &mut ChannelReadHalf) -> Result<Vec<u8>, No> {
     let mut line = Vec::new();
     loop {
         match read.wait().await {
@@ -240,7 +330,7 @@ async fn first_line(read: &mut ChannelReadHalf) -> Result<Vec<u8>, String> {
                 }
             }
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None if line.is_empty() => {
-                return Err("it closed the connection without a word".to_owned());
+                return Err(No::Silence);
             }
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => return Ok(line),
             Some(_) => {}

@@ -21,8 +21,9 @@ use crate::opener::{ListenError, Listening, Opener};
 
 /// How soon a place that the server refused is asked for again; doubles up to the second number.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How many connections may wait to be taken in.
-const BACKLOG: usize = 128;
+/// How many connections may wait to be taken in: a process that was held up is handed all at once
+/// that have come meanwhile, and none of them shall be lost that `max_connections` has room for.
+const BACKLOG: usize = 4096;
 /// How long a server may take to stop listening.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may take to find out whether something listens at a place.
@@ -189,12 +190,20 @@ impl Remote {
             state.place = None;
             state.allocated_port = None;
         });
-        if let Some(listening) = self.listening.take()
-            && listening.session().is_live()
-        {
+        let Some(listening) = self.listening.take() else {
+            return;
+        };
+        let live = listening.session().is_live();
+        if live {
             self.had_it = false;
             // A server that does not answer frees the place when the session ends.
             let _ = tokio::time::timeout(CANCEL_PATIENCE, listening.cancel()).await;
+        }
+        // What the server had accepted by then came before its answer, over this session.
+        while let Ok(incoming) = self.incoming.try_recv() {
+            if live {
+                self.take_in(incoming, listening.session());
+            }
         }
     }
 
@@ -215,10 +224,13 @@ impl Remote {
     }
 
     fn arrived(&mut self, incoming: Incoming) {
-        let Some(listening) = &self.listening else {
-            // Dropped, it is turned down.
-            return;
-        };
+        // Dropped, it is turned down.
+        if let Some(session) = self.listening.as_ref().map(|l| l.session().clone()) {
+            self.take_in(incoming, &session);
+        }
+    }
+
+    fn take_in(&mut self, incoming: Incoming, session: &Opener) {
         let Incoming {
             channel,
             peer,
@@ -230,7 +242,7 @@ impl Remote {
         };
         let arrival = Arrival {
             spec: Arc::clone(&self.spec.whole),
-            session: listening.session().clone(),
+            session: session.clone(),
             gate: self.run.gate.clone(),
             context: self.run.context.clone(),
             abort: self.generation.clone(),
@@ -277,39 +289,40 @@ pub(crate) fn reachable(bind: &str) -> &str {
     }
 }
 
-/// Why the server does not listen, as far as it can be known.
+/// Why the server does not listen, as far as it can be known: whether something listens there, and
+/// whether it was us on an earlier session.
 fn refused(place: &RemoteListen, held: Option<bool>, had_it: bool) -> Failure {
-    const FREES: &str = "if a session that has died holds it, ClientAliveInterval and \
-         ClientAliveCountMax in the server's sshd_config free it sooner";
-    let held = match held {
-        Some(held) => held,
-        // It was ours, and nobody has forbidden anything since.
-        None => had_it,
+    let (what, frees, rules) = match place {
+        RemoteListen::Tcp { .. } => (
+            "remote port held",
+            "if a session that has died holds it, ClientAliveInterval and ClientAliveCountMax in \
+             the server's sshd_config free it sooner",
+            "see AllowTcpForwarding, PermitListen and GatewayPorts in its sshd_config, and \
+             permitlisten in authorized_keys; ports below 1024 are root's",
+        ),
+        RemoteListen::Unix(_) => (
+            "remote socket held",
+            "StreamLocalBindUnlink yes in the server's sshd_config replaces a socket that an \
+             earlier session has left",
+            "see AllowStreamLocalForwarding in its sshd_config; a socket that an earlier session \
+             has left is replaced with StreamLocalBindUnlink yes",
+        ),
     };
-    match (place, held) {
-        (RemoteListen::Tcp { .. }, true) => {
-            let cause = format!("remote port held: something listens on {place} at the server");
-            Failure::transient(Stage::Forward, cause).with_hint(FREES)
+    let (cause, hint) = match (held, had_it) {
+        (Some(true), _) => {
+            let cause = format!("{what}: something listens on {place} at the server");
+            (cause, frees.to_owned())
         }
-        (RemoteListen::Unix(_), true) => {
-            let cause = format!("remote socket held: something listens on {place} at the server");
-            let hint = "StreamLocalBindUnlink yes in the server's sshd_config replaces a socket \
-                 that an earlier session has left";
-            Failure::transient(Stage::Forward, cause).with_hint(hint)
+        // Our earlier session may still have it; the server may as well have other rules now.
+        (None, true) => {
+            let cause =
+                format!("{what}, or not allowed any more: the server refuses to listen on {place}");
+            (cause, format!("{frees}; else {rules}"))
         }
-        (RemoteListen::Tcp { .. }, false) => {
+        (Some(false), _) | (None, false) => {
             let cause = format!("the server refuses to listen on {place}");
-            Failure::transient(Stage::Forward, cause).with_hint(
-                "see AllowTcpForwarding, PermitListen and GatewayPorts in its sshd_config, and \
-                 permitlisten in authorized_keys; ports below 1024 are root's",
-            )
+            (cause, rules.to_owned())
         }
-        (RemoteListen::Unix(_), false) => {
-            let cause = format!("the server refuses to listen on {place}");
-            Failure::transient(Stage::Forward, cause).with_hint(
-                "see AllowStreamLocalForwarding in its sshd_config; a socket that an earlier \
-                 session has left is replaced with StreamLocalBindUnlink yes",
-            )
-        }
-    }
+    };
+    Failure::transient(Stage::Forward, cause).with_hint(hint)
 }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tunneld_core::config::{ProxyCommand, Target};
 use tunneld_core::failure::{Failure, Stage};
 
-use super::{Under, Upkeep, failure_of, system_failure};
+use super::{Footing, Under, Upkeep, failure_of, system_failure};
 use crate::shared::Shared;
 use crate::wire::Wire;
 use complaints::Complaints;
@@ -41,7 +41,7 @@ pub(super) fn start(
     shared.set_stage(Stage::Connect);
     let argv = argv(command, target)?;
     let (program, stderr, ours, held) = spawn(&argv).map_err(|e| not_started(&argv, &e))?;
-    let (under, upkeep) = Under::kept_up(shared);
+    let (under, upkeep) = Under::kept_up(shared, Footing::Program);
     let log = Log {
         host: target.host.clone(),
         complaints: Complaints::new(stderr),

@@ -15,7 +15,7 @@ use tunneld_core::config::{Destination, Target, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use super::bastions::Bastion;
-use super::{Under, Upkeep, system_failure};
+use super::{Footing, Under, Upkeep, system_failure};
 use crate::connect::{Progress, Where};
 use crate::forward::{Counters, Peer};
 use crate::opener::{OpenError, Opener};
@@ -50,7 +50,8 @@ pub(super) async fn reach(
     let (ours, theirs, held) = pair().map_err(|e| system_failure(&e))?;
     let opened = open(&bastion, &opener, target).await;
     let channel = opened.map_err(|failure| failure.at_hop(&bastion.name))?;
-    let (under, upkeep) = Under::kept_up(shared);
+    let footing = Footing::jump_host(&bastion.name, &opener);
+    let (under, upkeep) = Under::kept_up(shared, footing);
     let channel = (opener, channel);
     tasks.spawn(carry(bastion, channel, theirs, held, upkeep));
     Ok((ours.into(), under))

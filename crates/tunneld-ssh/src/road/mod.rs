@@ -7,6 +7,7 @@
 
 mod bastions;
 mod command;
+mod footing;
 mod http;
 mod jump;
 mod proxy;
@@ -14,22 +15,19 @@ mod socks;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tunneld_core::config::{Keepalive, Target, Via, host_port};
 use tunneld_core::failure::{Class, Failure, Stage};
 
 pub use bastions::Bastions;
+pub(crate) use footing::Footing;
 
 use crate::connect::Progress;
 use crate::dial;
 use crate::error::os_reason;
 use crate::shared::Shared;
 use crate::wire::Wire;
-
-/// How long after a session has heard nothing for too long what it rests on may be found dead.
-const SECOND_OPINION: Duration = Duration::from_millis(250);
 
 /// A connected way to an SSH server.
 pub(crate) struct Road {
@@ -44,12 +42,13 @@ pub(crate) struct Road {
 #[derive(Default)]
 pub(crate) struct Under {
     breakage: Option<Breakage>,
+    footing: Arc<Footing>,
     _taken: Option<DropGuard>,
 }
 
 impl Under {
     /// What is kept up by a task: the half of the session, and the half of the task.
-    fn kept_up(shared: &Arc<Shared>) -> (Under, Upkeep) {
+    fn kept_up(shared: &Arc<Shared>, footing: Footing) -> (Under, Upkeep) {
         let breakage = Breakage {
             shared: Arc::clone(shared),
             reason: Arc::default(),
@@ -57,6 +56,7 @@ impl Under {
         let dropped = CancellationToken::new();
         let under = Under {
             breakage: Some(breakage.clone()),
+            footing: Arc::new(footing),
             _taken: Some(dropped.clone().drop_guard()),
         };
         (under, Upkeep { breakage, dropped })
@@ -72,13 +72,9 @@ impl Under {
         }
     }
 
-    /// How long a session that hears nothing waits for another reason. With a jump host all that
-    /// goes over it falls silent in the same moment, and the jump host is to be named.
-    pub(crate) fn second_opinion(&self) -> Duration {
-        match self.breakage {
-            Some(_) => SECOND_OPINION,
-            None => Duration::ZERO,
-        }
+    /// What can be asked whether it lives.
+    pub(crate) fn footing(&self) -> Arc<Footing> {
+        Arc::clone(&self.footing)
     }
 }
 
@@ -205,14 +201,14 @@ mod tests {
         let rejected = Failure::blocked(Stage::Authenticate, "server rejected every key");
         let broken = Failure::transient(Stage::Connect, "proxy command exited with status 1");
 
-        let (under, upkeep) = Under::kept_up(&Shared::new());
+        let (under, upkeep) = Under::kept_up(&Shared::new(), Footing::Program);
         assert_eq!(under.explain(closed.clone()), closed);
         upkeep.breakage.tell(broken.clone());
         assert_eq!(under.explain(closed.clone()), broken);
         assert_eq!(under.explain(rejected.clone()), rejected);
 
         let shared = Shared::new();
-        let (under, upkeep) = Under::kept_up(&shared);
+        let (under, upkeep) = Under::kept_up(&shared, Footing::Program);
         shared.end(closed.clone());
         upkeep.breakage.tell(broken);
         assert_eq!(

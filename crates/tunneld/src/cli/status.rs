@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
         let mut out = format!(
             "{:width$}  {} ─▶ {}  {} open, {} in all, {} sent, {} received\n",
             "",
-            f.listen,
+            place(f),
             f.connect,
             n.open,
             n.total,
@@ -146,9 +146,18 @@ impl<'a> Page<'a> {
             ),
             format!("round trip: {trip}"),
         ];
+        let more = match (t.sessions_open, t.relief_sessions) {
+            (0 | 1, _) => None,
+            (open, 0) => Some(format!("sessions: {open} open")),
+            (open, relief) => Some(format!(
+                "sessions: {open} open, {relief} of them for relief"
+            )),
+        };
         lines
+            .into_iter()
+            .chain(more)
             .map(|line| format!("{:width$}  {line}\n", ""))
-            .concat()
+            .collect()
     }
 
     fn ago(&self, at: u64) -> String {
@@ -168,6 +177,16 @@ impl<'a> Page<'a> {
             false => padded,
         }
     }
+}
+
+/// Where a forward listens, and on which side.
+fn place(f: &ForwardStatus) -> String {
+    let port = f.allocated_port.map(|port| format!(" (port {port})"));
+    let side = match f.kind.as_str() {
+        "remote" => " at the server",
+        _ => "",
+    };
+    format!("{}{}{side}", f.listen, port.unwrap_or_default())
 }
 
 /// A duration in at most two units: `8s`, `2m10s`, `3h5m`, `4d2h`.

@@ -238,11 +238,14 @@ impl Tunnel {
         }
     }
 
-    /// Where the tunnel stands, as far as it may be told: `up` not before each forward has tried its
-    /// listening place.
+    /// Where the tunnel stands, as far as it may be told: `up` not before it is known of each forward
+    /// how it is. One that is looked at anew while the tunnel has a session changes nothing yet.
     fn phase(&self) -> Phase {
         match self.life.phase() {
-            Phase::Up if !self.forwards.settled() => Phase::Connecting,
+            Phase::Up if !self.forwards.settled() => match self.logged {
+                Phase::Up | Phase::Degraded => self.logged,
+                _ => Phase::Connecting,
+            },
             phase => phase,
         }
     }
@@ -276,7 +279,9 @@ impl Tunnel {
             Command::RetryNow => {
                 self.surroundings.inject.at_retry(&self.spec.name);
                 self.forwards.retry_now();
+                self.pool.retry_now();
                 self.on(Event::RetryNow).await;
+                self.tend_pool();
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::backoff::Backoff;
 use tunneld_core::config::{Keepalive, Reconnect, SessionCount};
-use tunneld_core::failure::Failure;
+use tunneld_core::failure::{Class, Failure};
 use tunneld_ssh::Session;
 use tunneld_ssh::forward::{Entry, Roster, Sessions, Want};
 
@@ -212,10 +212,19 @@ impl Pool {
     }
 
     /// An attempt has failed: how long until the next.
-    pub(super) fn failed(&mut self) -> Duration {
-        let delay = self.backoff.next_delay();
+    pub(super) fn failed(&mut self, failure: &Failure) -> Duration {
+        let delay = match failure.class {
+            Class::Transient => self.backoff.next_delay(),
+            // A server bans those who offer it keys that it has rejected.
+            Class::Blocked => self.backoff.ceiling(),
+        };
         self.next_at = Some(Instant::now() + delay);
         delay
+    }
+
+    /// What is missing is tried now, and not after a delay.
+    pub(super) fn retry_now(&mut self) {
+        self.next_at = None;
     }
 
     /// Sessions that have not been used for a while and need not be there.

@@ -54,7 +54,7 @@ impl Tunnel {
                 self.pool.add(session, purpose == Purpose::Relief);
             }
             News::Made(Err(failure), purpose) => {
-                let delay = self.pool.failed();
+                let delay = self.pool.failed(&failure);
                 self.log.not_another(&failure, purpose, delay);
             }
             News::Look => {}
@@ -64,8 +64,10 @@ impl Tunnel {
 
     /// Makes the sessions that are needed beside the first, and lets go of those that are not.
     pub(super) fn tend_pool(&mut self) {
+        // One that a client has just taken is let go of when that client has.
+        let patience = self.limits.borrow().drain_timeout;
         for unused in self.pool.unused() {
-            self.drain(unused, Duration::ZERO);
+            self.drain(unused, patience);
         }
         if let Some(purpose) = self.pool.needs() {
             let attempt = self.connect();
