@@ -81,6 +81,22 @@ fn the_help_of_each_command_says_more_than_its_name() {
 }
 
 #[test]
+fn help_is_a_command_too() {
+    // `help` is `--help`, and `help NAME` is `NAME --help`: on stdout, exit 0.
+    for (help, same) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "check"], &["check", "--help"]),
+    ] {
+        let output = tunneld(help);
+        assert_exit(&output, 0);
+        assert_eq!(stdout(&output), stdout(&tunneld(same)));
+    }
+    let output = tunneld(&["help", "chekc"]);
+    assert_exit(&output, 2);
+    assert_has(&stderr(&output), &["chekc"]);
+}
+
+#[test]
 fn the_version_is_the_package_s() {
     // `--version`: one line.
     let output = tunneld(&["--version"]);

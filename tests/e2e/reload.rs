@@ -178,9 +178,17 @@ fn reloads_at_the_same_time_are_all_answered() {
 
 #[test]
 fn enabled_stops_and_starts_a_tunnel() {
-    // `enabled = false` in the file is a stopped tunnel; `true` brings it back.
+    // `enabled = false` in the file is a stopped tunnel; `true` brings it back. One that is new and
+    // not enabled is told.
     let bed = Bed::new();
     let daemon = bed.up();
+    let later = "[tunnels.later]\nhost = \"h\"\nenabled = false\nlocal_forward = \"7:h:7\"\n";
+    daemon.write_config(&(bed.db() + later));
+    assert_eq!(
+        stdout(&daemon.cli(&["reload", "--dry-run"])),
+        "keep     later\n           new in the file, enabled = false\n\
+         would be: 0 started, 0 replaced, 0 adjusted, 0 stopped, 2 unchanged\n"
+    );
     daemon.write_config(&(bed.db() + "enabled = false\n"));
     assert_has(
         &stdout(&daemon.reload()),

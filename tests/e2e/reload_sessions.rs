@@ -108,10 +108,9 @@ fn a_session_that_cannot_be_replaced_serves_on() {
     assert_has(&line, &["tunnel=db", "stage=authenticate", "class=blocked"]);
     let db = daemon.wait_for("db", LONG, |t| t.failure.is_some());
     assert_eq!((db.phase, db.sessions), (Phase::Up, 1));
-    assert_has(
-        &stdout(&daemon.cli(&["status"])),
-        &[&db.failure.unwrap().cause],
-    );
+    let cause = db.failure.unwrap().cause;
+    let shown = format!("  the old session serves on; a new one cannot be made: {cause}");
+    assert_has(&stdout(&daemon.cli(&["status"])), &[&shown]);
     transfer.wait_for_more();
     echoes(bed.listen).unwrap();
     daemon.write_config(&bed.db());

@@ -100,6 +100,24 @@ fn a_name_that_nobody_knows_is_host_unreachable() {
 }
 
 #[test]
+fn each_of_many_clients_at_once_is_told_its_own_refusal() {
+    // Connections that are made, that are refused and that go the other way come in between.
+    let (both, dead, echo) = (Both::new(), free_addr(), EchoServer::start());
+    let (ip, port) = (dead.ip().to_string(), dead.port());
+    std::thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| assert_eq!(told(Protocol::Socks5, both.near, &ip, port), 5));
+            scope.spawn(|| {
+                let said = told(Protocol::Socks5, both.near, "near.internal", 80);
+                assert_eq!(said, 4);
+            });
+            scope.spawn(|| exchange(&mut ask(Protocol::Socks5, both.near, echo.addr()), b"one"));
+            scope.spawn(|| exchange(&mut ask(Protocol::Http, both.far, echo.addr()), b"two"));
+        }
+    });
+}
+
+#[test]
 fn a_target_that_the_server_does_not_permit_is_not_allowed() {
     let echo = EchoServer::start();
     let both = Both::with(&format!("PermitOpen {}", echo.addr()), "");

@@ -109,8 +109,9 @@ fn a_target_that_resets_ends_the_connection_of_the_client() {
 }
 
 #[test]
-fn a_reset_that_the_server_tells_of_is_a_reset_for_the_client() {
-    // A channel that is closed without an end of file before it (RFC 4254 section 5.3).
+fn a_channel_that_is_closed_without_an_end_of_file_has_come_to_a_good_end() {
+    // Some servers end every connection so; what came before is delivered, and then the end (RFC
+    // 4254 section 5.3).
     let (broken, target, asked) = (Broken::new(None), Resetter::start(), free_addr());
     let fixed = free_addr();
     let table = broken.table.clone().forward(fixed, target.addr());
@@ -118,8 +119,7 @@ fn a_reset_that_the_server_tells_of_is_a_reset_for_the_client() {
     let clients = [connect(fixed), ask(Protocol::Http, asked, target.addr())];
     for mut client in clients {
         client.write_all(b"x").unwrap();
-        let error = ending(&mut client).expect_err("an orderly end, not a reset");
-        assert!(is_reset(&error), "{error}");
+        assert_eq!(ending(&mut client).unwrap(), 0);
     }
 }
 

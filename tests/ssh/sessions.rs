@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::fault::Fault;
 use tunneld_lab::keys::generate;
-use tunneld_lab::process::{Signal, kill_tree, poll};
+use tunneld_lab::process::{Signal, freeze_tree, kill_tree, poll};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, TcpServer, connect, echoes, free_addr, is_reset};
 
-use crate::gateway::{gateway, reload};
-use crate::support::{LONG, NEVER, Rig, Table, carried, exchange, pass, up};
+use crate::gateway::{command, gateway, reload};
+use crate::support::{
+    Broken, LATE, LONG, NEVER, Rig, Table, carried, daemon, ending, exchange, pass, text, up,
+};
 
 /// Waits until the tunnel is up with this many sessions.
 #[track_caller]
@@ -320,4 +323,163 @@ fn a_remote_forward_moves_to_another_session_when_its_own_is_lost() {
     up(&daemon, "t");
     let served = poll(LONG, || echoes(far).ok());
     assert!(served.is_some(), "nobody listens on {far}");
+}
+
+#[test]
+fn a_server_that_throws_the_second_session_out_is_not_hammered() {
+    // The delays grow from one loss to the next, and the log has one line for all of them.
+    let reconnect =
+        r#"{ initial = "300ms", max = "1h", multiplier = 2.0, jitter = 0.0, reset_after = "1h" }"#;
+    let rig = Rig::new(|t| t.set("min_sessions", 2).set("reconnect", reconnect));
+    up_with(&rig.daemon, 2);
+    for (session, delay) in [(3, 300), (4, 600), (5, 1200)] {
+        let lost = Instant::now();
+        kill_tree(rig.sshd.sessions()[1]);
+        rig.daemon
+            .wait_for("t", LONG, |t| t.sessions == session && t.sessions_open == 2);
+        let gap = lost.elapsed();
+        assert!(gap >= Duration::from_millis(delay), "{session}: {gap:?}");
+    }
+    let log = rig.daemon.log();
+    let lost = |level: &str| {
+        let lines = log.iter().filter(|l| l.contains("a session has ended"));
+        lines.filter(|l| l.contains(level)).count()
+    };
+    assert_eq!((lost(" warn "), lost(" debug ")), (1, 2), "{log:#?}");
+}
+
+#[test]
+fn a_session_that_lasted_is_replaced_at_once() {
+    // Its loss says nothing about the next one: no delay, and a line of its own.
+    let reconnect = r#"{ initial = "1s", max = "1h", jitter = 0.0, reset_after = "1s" }"#;
+    let rig = Rig::new(|t| t.set("min_sessions", 2).set("reconnect", reconnect));
+    for session in [3, 4] {
+        up_with(&rig.daemon, 2);
+        pass(Duration::from_millis(1100));
+        let mark = rig.daemon.log_mark();
+        let lost = Instant::now();
+        kill_tree(rig.sshd.sessions()[1]);
+        rig.daemon
+            .wait_for("t", LONG, |t| t.sessions == session && t.sessions_open == 2);
+        assert!(lost.elapsed() < Duration::from_secs(1), "{lost:?}");
+        let line = rig
+            .daemon
+            .wait_for_log_from(mark, "a session has ended", LONG);
+        assert!(line.contains(" warn "), "{line}");
+    }
+}
+
+#[test]
+fn a_lowered_max_sessions_closes_what_is_too_much() {
+    // The connections of the surplus have drain_timeout, those of the first session go on.
+    let rig = Rig::new(|t| t.set("max_sessions", 3));
+    let mut clients = Vec::new();
+    for wanted in [2, 3] {
+        clients.extend((0..2).map(|_| carried(rig.listen)));
+        up_with(&rig.daemon, wanted);
+    }
+    clients.push(carried(rig.listen));
+    let table = Table::to(&rig.sshd).forward(rig.listen, rig.echo.addr());
+    let keys = "[daemon]\ncontrol_socket = \"{socket}\"\ndrain_timeout = \"500ms\"\n";
+    rig.daemon.write_config(&(table.toml() + keys));
+    assert!(rig.daemon.reload().status.success());
+    let status = up_with(&rig.daemon, 1);
+    assert_eq!(status.sessions, 3);
+    let closed = poll(LONG, || (rig.sshd.sessions().len() == 1).then_some(()));
+    assert!(closed.is_some(), "{:?}", rig.sshd.sessions());
+    let open = |t: &TunnelStatus| t.forwards[0].connections.open == 2;
+    rig.daemon.wait_for("t", LONG, open);
+    // The first two came while there was one session only.
+    let others = clients.split_off(2);
+    for client in &mut clients {
+        exchange(client, b"still here");
+    }
+    for mut client in others {
+        assert!(is_reset(&ending(&mut client).unwrap_err()));
+    }
+    drop(carried(rig.listen));
+}
+
+#[test]
+fn a_spare_under_way_is_given_up_when_the_tunnel_goes_elsewhere() {
+    // The attempt would end in a session as the old user; the server sees it close.
+    let broken = Broken::new(None);
+    let table = broken.table.clone().set("connect_timeout", text("10m"));
+    let daemon = table.up();
+    broken.server.set_fault(Some(Fault::AcceptAndNeverSpeak));
+    let table = table.set("min_sessions", 2);
+    reload(&daemon, &table);
+    let open = |wanted| poll(LONG, || (broken.server.open() == wanted).then_some(()));
+    assert!(open(2).is_some(), "no attempt for a spare");
+    reload(&daemon, &table.clone().set("user", text("another")));
+    // The session, and the attempt to replace it.
+    let seen = poll(LONG, || {
+        (broken.server.accepted() >= 3 && broken.server.open() == 2).then_some(())
+    });
+    assert!(seen.is_some(), "{} are open", broken.server.open());
+    drop(carried(broken.listen));
+    // What is missing is made once the others are there.
+    broken.server.set_fault(None);
+    reload(&daemon, &table);
+    up_with(&daemon, 2);
+}
+
+#[test]
+fn a_frozen_session_takes_no_new_connection_once_its_keepalive_finds_it_dead() {
+    // Nobody says that it has gone: one of two sessions does not answer any more. Who came to it
+    // before the keepalive knew is carried by the other one then, and everybody after that at once.
+    let rig = Rig::new(|t| t.set("min_sessions", 2).alive("300ms", 2));
+    let dead_after = Duration::from_millis(900);
+    for victim in [0, 1] {
+        up_with(&rig.daemon, 2);
+        // On the first session, so that others go to the second.
+        let mut held: Vec<_> = (0..victim).map(|_| carried(rig.listen)).collect();
+        let clients = Clients::start(rig.listen);
+        clients.more(20);
+        let mark = rig.daemon.log_mark();
+        let frozen = rig.sshd.sessions()[victim];
+        clients.between(|| freeze_tree(frozen));
+        let line = rig
+            .daemon
+            .wait_for_log_from(mark, "a session has ended", LONG);
+        clients.more(20);
+        assert!(line.contains("no reply to 2 keepalives"), "{line}");
+        let worst = print("one of two sessions frozen", clients.finish());
+        assert!(worst < dead_after + LATE, "{worst:?}");
+        assert!(worst > dead_after / 3, "nobody came to it: {worst:?}");
+        for client in &mut held {
+            exchange(client, b"still here");
+        }
+        kill_tree(frozen);
+    }
+    let status = up_with(&rig.daemon, 2);
+    assert_eq!(status.forwards[0].connections.refused, 0, "{status:#?}");
+    assert!(!rig.daemon.log_text().contains("tunnel down"));
+}
+
+#[test]
+fn a_stop_of_a_tunnel_whose_task_has_died_stops_it() {
+    // It does not start again by itself; a start, and a reload, bring it back.
+    let (sshd, echo, listen) = (Sshd::start(), EchoServer::start(), free_addr());
+    let table = Table::to(&sshd).set("reconnect", NEVER);
+    let daemon = daemon()
+        .env("TUNNELD_INJECT", "panic-on-retry:t")
+        .config(&table.forward(listen, echo.addr()).toml())
+        .start();
+    for back in [&["start", "t"][..], &["reload"]] {
+        up(&daemon, "t");
+        daemon.signal(Signal::USR1);
+        daemon.wait_phase("t", Phase::Waiting, LONG);
+        command(&daemon, &["stop", "t"]);
+        let status = daemon.tunnel("t");
+        assert_eq!(status.phase, Phase::Stopped);
+        assert!(status.retry_at_unix_ms.is_none() && status.failure.is_none());
+        // What makes others try now is not for it.
+        daemon.signal(Signal::USR1);
+        command(&daemon, &["stop", "t"]);
+        assert_eq!(daemon.tunnel("t").phase, Phase::Stopped);
+        command(&daemon, back);
+    }
+    up(&daemon, "t");
+    echoes(listen).unwrap();
 }

@@ -1,15 +1,16 @@
 //! What a new configuration changes in a running daemon.
 
+mod forwards;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{
-    Config, DaemonConfig, ForwardKind, ForwardSpec, Proxy, ProxyCommand, Target, TunnelSpec, Via,
-};
+use crate::config::{Config, DaemonConfig, Proxy, ProxyCommand, Target, TunnelSpec, Via};
 use crate::name::TunnelName;
 use crate::text::clip;
+use forwards::forward_changes;
 
 /// What happens to each tunnel, and why. The same for a reload and for its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub struct Change {
     pub tunnel: TunnelName,
     /// What happens to it.
     pub action: PlanAction,
-    /// Why, one line each; empty for `keep`.
+    /// Why, one line each; empty for a tunnel that is kept as it was.
     pub reasons: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ pub enum PlanAction {
     Adjust,
     /// The tunnel is new, or enabled.
     Start,
-    /// Nothing about it changed.
+    /// Nothing about it changed, or it is new and not enabled.
     Keep,
 }
 
@@ -93,7 +94,8 @@ pub fn diff(old: &Config, new: &Config, stopped: impl Fn(&TunnelName) -> bool) -
             let change = if after.enabled {
                 (PlanAction::Start, vec!["new in the file".to_owned()])
             } else {
-                (PlanAction::Keep, Vec::new())
+                let why = "new in the file, enabled = false";
+                (PlanAction::Keep, vec![why.to_owned()])
             };
             tunnels.insert(name.clone(), change);
         }
@@ -310,38 +312,6 @@ fn limit_changes(before: &TunnelSpec, after: &TunnelSpec) -> Vec<String> {
     out
 }
 
-/// What happens to the forwards of a tunnel, in words.
-fn forward_changes(before: &[ForwardSpec], after: &[ForwardSpec]) -> Vec<String> {
-    let mut out = Vec::new();
-    for old in before {
-        match after.iter().find(|new| new.name == old.name) {
-            None => out.push(format!("forward removed: {}", show(old))),
-            Some(new) if new != old && show(new) == show(old) => {
-                out.push(format!("forward changed: {}", show(new)));
-            }
-            Some(new) if new != old => {
-                out.push(format!("forward changed: {} → {}", show(old), show(new)));
-            }
-            Some(_) => {}
-        }
-    }
-    for new in after {
-        if !before.iter().any(|old| old.name == new.name) {
-            out.push(format!("forward added: {}", show(new)));
-        }
-    }
-    out
-}
-
-fn show(forward: &ForwardSpec) -> String {
-    let (listen, goal) = (forward.listen_text(), forward.goal());
-    match &forward.kind {
-        // The arrow begins at the other end.
-        ForwardKind::Remote(_) => format!("remote {listen} ─▶ {goal}"),
-        ForwardKind::Local(_) => format!("{listen} ─▶ {goal}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -494,7 +464,7 @@ mod tests {
             (
                 remote,
                 quick,
-                "forward changed: remote localhost:8080 ─▶ web:80",
+                "forward changed: remote localhost:8080 ─▶ web:80 (idle_timeout 0s → 1s)",
             ),
             (
                 remote,
@@ -510,6 +480,78 @@ mod tests {
             let expected = (PlanAction::Adjust, reason.to_owned());
             assert_eq!(change_of(old, new), expected, "{old} to {new}");
         }
+    }
+
+    #[test]
+    fn a_forward_that_changes_names_the_keys_that_do() {
+        let tcp = |keys: &str| format!("local_forward = {{ listen = 80, connect = 'w:80'{keys} }}");
+        let unix =
+            |keys: &str| format!("local_forward = {{ listen = '/run/s', connect = 'w:80'{keys} }}");
+        let file = |line: &str| format!("[tunnels.web]\nhost = 'a'\n{line}\n");
+        let place = "forward changed: localhost:80 ─▶ w:80";
+        let socket = "forward changed: /run/s ─▶ w:80";
+        let many: Vec<String> = (0..50).map(|n| format!("'10.0.0.{n}'")).collect();
+        let many = tcp(&format!(", allow = [{}]", many.join(", ")));
+        for (old, new, reason) in [
+            (
+                tcp(""),
+                tcp(", while_down = 'refuse', wait_timeout = 5, max_connections = 9"),
+                format!(
+                    "{place} (while_down wait → refuse; wait_timeout 10s → 5s; \
+                     max_connections 4096 → 9)"
+                ),
+            ),
+            (
+                tcp(""),
+                tcp(", allow = ['10.0.0.0/8', '::1'], probe = true"),
+                format!(
+                    "{place} (allow everybody → 10.0.0.0/8, ::1/128; \
+                     probe none → every 30s within 5s)"
+                ),
+            ),
+            (
+                tcp(", probe = { expect = 'hi' }"),
+                tcp(", probe = { expect = 204, path = '/x' }"),
+                format!(
+                    "{place} (probe every 30s within 5s for \"hi\" → \
+                     every 30s within 5s for 204 from /x)"
+                ),
+            ),
+            (
+                unix(""),
+                unix(", socket_mode = '660', socket_owner = ':www'"),
+                format!("{socket} (socket_mode 0600 → 0660; socket_owner none → :www)"),
+            ),
+            (
+                tcp(", name = 'x', max_connections = 1"),
+                "local_forward = { name = 'x', listen = 81, connect = 'w:80' }".to_owned(),
+                "forward changed: localhost:80 ─▶ w:80 → localhost:81 ─▶ w:80 \
+                 (max_connections 1 → 4096)"
+                    .to_owned(),
+            ),
+            (
+                many.clone(),
+                many.replace("'10.0.0.49'", "'10.0.0.99'"),
+                format!("{place} (allow)"),
+            ),
+        ] {
+            let (_, action, reasons) = actions(&file(&old), &file(&new)).remove(0);
+            assert_eq!(
+                (action, reasons),
+                (PlanAction::Adjust, reason),
+                "{old} to {new}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_tunnel_that_is_not_enabled_is_told() {
+        let off = format!("{DB}enabled = false\n");
+        let reason = "new in the file, enabled = false".to_owned();
+        let found = actions("[tunnels]\n", &off);
+        assert_eq!(found, [("db".to_owned(), PlanAction::Keep, reason)]);
+        let again = actions(&off, &off);
+        assert_eq!(again, [("db".to_owned(), PlanAction::Keep, String::new())]);
     }
 
     #[test]

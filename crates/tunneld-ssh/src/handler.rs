@@ -56,7 +56,13 @@ impl Handler {
         }
     }
 
-    async fn refuse(&mut self, what: &'static str, reply: ChannelOpenHandle) {
+    async fn refuse(
+        &mut self,
+        what: &'static str,
+        channel: &Channel<Msg>,
+        reply: ChannelOpenHandle,
+    ) {
+        self.shared.openings.note_theirs(channel.id().into());
         reply
             .reject(ChannelOpenFailure::AdministrativelyProhibited)
             .await;
@@ -83,8 +89,9 @@ impl Handler {
         reply: ChannelOpenHandle,
     ) {
         let Some(taker) = taker else {
-            return self.refuse(what, reply).await;
+            return self.refuse(what, &channel, reply).await;
         };
+        self.shared.openings.note_theirs(channel.id().into());
         let incoming = Incoming {
             channel,
             peer,
@@ -214,13 +221,15 @@ impl client::Handler for Handler {
 
     async fn channel_open_failure(
         &mut self,
-        _: ChannelId,
-        reason: ChannelOpenFailure,
+        channel: ChannelId,
+        _: ChannelOpenFailure,
         description: &str,
         _language: &str,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.shared.note_refusal(reason, description);
+        self.shared
+            .openings
+            .note_refusal(channel.into(), description);
         Ok(())
     }
 
@@ -276,27 +285,27 @@ impl client::Handler for Handler {
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("agent", reply).await;
+        self.refuse("agent", &channel, reply).await;
         Ok(())
     }
 
     async fn server_channel_open_session(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("session", reply).await;
+        self.refuse("session", &channel, reply).await;
         Ok(())
     }
 
     async fn server_channel_open_direct_tcpip(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         _host_to_connect: &str,
         _port_to_connect: u32,
         _originator_address: &str,
@@ -304,30 +313,30 @@ impl client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("direct-tcpip", reply).await;
+        self.refuse("direct-tcpip", &channel, reply).await;
         Ok(())
     }
 
     async fn server_channel_open_direct_streamlocal(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         _socket_path: &str,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("direct-streamlocal", reply).await;
+        self.refuse("direct-streamlocal", &channel, reply).await;
         Ok(())
     }
 
     async fn server_channel_open_x11(
         &mut self,
-        _: Channel<Msg>,
+        channel: Channel<Msg>,
         _originator_address: &str,
         _originator_port: u32,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("x11", reply).await;
+        self.refuse("x11", &channel, reply).await;
         Ok(())
     }
 }

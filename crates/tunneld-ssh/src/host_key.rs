@@ -8,7 +8,7 @@ use std::path::Path;
 
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PublicKey};
-use tunneld_core::config::{StrictHostKeyChecking, Target, host_port};
+use tunneld_core::config::{StrictHostKeyChecking, Target, Via, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::known_hosts::{Entry, KnownHosts, Marker, fingerprint, host_name, rsa_bits, type_name};
@@ -51,6 +51,7 @@ pub fn judge(target: &Target, known: &KnownHosts, offered: &PublicKey) -> Verdic
     Case {
         host: &target.host,
         port: target.port,
+        via: &target.via,
         pins: &pins,
         files: &files,
         accept_new: target.strict_host_key_checking == StrictHostKeyChecking::AcceptNew,
@@ -78,6 +79,7 @@ fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
 struct Case<'a> {
     host: &'a str,
     port: u16,
+    via: &'a Via,
     pins: &'a [&'a str],
     files: &'a [&'a Path],
     accept_new: bool,
@@ -146,9 +148,8 @@ impl Case<'_> {
             ),
             format!(
                 "compare with what the host itself says; a host with several keys needs a pin for \
-                 each: ssh-keyscan -p {} {} | ssh-keygen -lf -",
-                self.port,
-                self.scanned_host()
+                 each: {} | ssh-keygen -lf -",
+                self.scan("")
             ),
         )
     }
@@ -194,7 +195,7 @@ impl Case<'_> {
                 "if the change is expected: {}, then {} and compare the fingerprint before adding \
                  it",
                 self.removal(known),
-                self.scan()
+                self.scan(self.type_option())
             ),
         )
     }
@@ -270,27 +271,40 @@ impl Case<'_> {
         format!("{kind} {}", fingerprint(self.key))
     }
 
-    fn scanned_host(&self) -> String {
-        shell_word(&self.host.to_ascii_lowercase())
-    }
-
-    fn scan(&self) -> String {
-        let kind = match self.key.algorithm() {
+    fn type_option(&self) -> &'static str {
+        match self.key.algorithm() {
             Algorithm::Ed25519 => " -t ed25519",
             Algorithm::Ecdsa { .. } => " -t ecdsa",
             Algorithm::Rsa { .. } => " -t rsa",
             _ => "",
-        };
-        format!("ssh-keyscan -p {}{kind} {}", self.port, self.scanned_host())
+        }
+    }
+
+    /// The command that asks the host for its keys, to be run where [`Vantage`] says.
+    fn scan(&self, option: &str) -> String {
+        let host = shell_word(&self.host.to_ascii_lowercase());
+        let scan = format!("ssh-keyscan -p {}{option} {host}", self.port);
+        match Vantage::of(self.via) {
+            Vantage::Here => scan,
+            Vantage::Hop(login) => format!("{login} {scan}"),
+            Vantage::Elsewhere => format!("on a machine that reaches it directly: {scan}"),
+        }
     }
 
     fn addition(&self) -> String {
         match self.files.first() {
-            Some(file) => format!(
-                "compare the fingerprint with what the host itself says, then: {} >> {}",
-                self.scan(),
-                shell_word(&file.display().to_string())
-            ),
+            Some(file) => {
+                let (before, after) = match Vantage::of(self.via) {
+                    Vantage::Here | Vantage::Hop(_) => (":", " >>"),
+                    Vantage::Elsewhere => ("", ", and add its line to"),
+                };
+                format!(
+                    "compare the fingerprint with what the host itself says, then{before} \
+                     {}{after} {}",
+                    self.scan(self.type_option()),
+                    shell_word(&file.display().to_string())
+                )
+            }
             None => "set known_hosts, or pin the key with host_key_fingerprint".to_owned(),
         }
     }
@@ -316,6 +330,38 @@ impl Case<'_> {
         }
         steps.join(", ")
     }
+}
+
+/// Where a host can be asked for its keys: seen from elsewhere, its name may be that of another
+/// host, or of none.
+enum Vantage {
+    /// On this machine.
+    Here,
+    /// On the last jump host, with this command in front.
+    Hop(String),
+    /// Where it can be reached without what leads to it from here.
+    Elsewhere,
+}
+
+impl Vantage {
+    fn of(via: &Via) -> Self {
+        match via {
+            Via::Direct => Vantage::Here,
+            Via::Jump(hop) if *hop.first_via() == Via::Direct => Vantage::Hop(login(hop)),
+            Via::Jump(_) | Via::Proxy(_) | Via::Command(_) => Vantage::Elsewhere,
+        }
+    }
+}
+
+/// The ssh command that runs another one on a jump host.
+fn login(hop: &Target) -> String {
+    let hops: Vec<String> = hop.hops().into_iter().map(Target::to_string).collect();
+    let over = match hops.is_empty() {
+        true => String::new(),
+        false => format!(" -J {}", shell_word(&hops.join(","))),
+    };
+    let name = shell_word(&format!("{}@{}", hop.user, hop.host));
+    format!("ssh{over} -p {} {name}", hop.port)
 }
 
 fn is_plain(entry: &&Entry) -> bool {

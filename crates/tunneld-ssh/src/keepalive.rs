@@ -127,7 +127,7 @@ fn no_reply(settings: &Keepalive) -> Failure {
 enum Sign {
     /// The server sent something.
     Heard,
-    /// Reading is paused on our side and the kernel may be full: silence would mean nothing.
+    /// We do not read, and the kernel may be full: silence would mean nothing.
     CannotTell,
     /// It sent nothing.
     Silence,
@@ -137,6 +137,7 @@ enum Sign {
 struct Ear {
     heard: Instant,
     unread: u64,
+    sent: u64,
 }
 
 impl Ear {
@@ -144,6 +145,7 @@ impl Ear {
         Ear {
             heard: link.last_heard(),
             unread: 0,
+            sent: 0,
         }
     }
 
@@ -151,6 +153,8 @@ impl Ear {
         let last = link.last_heard();
         let unread = link.unread();
         let before = std::mem::replace(&mut self.unread, unread);
+        let sent = link.sent();
+        let sends = std::mem::replace(&mut self.sent, sent) != sent;
         if last > self.heard {
             self.heard = last;
             return Sign::Heard;
@@ -161,7 +165,8 @@ impl Ear {
             self.heard = Instant::now();
             return Sign::Heard;
         }
-        if unread > 0 && link.is_paused() {
+        // A session that is busy sending to a slow server does not read either.
+        if unread > 0 && (link.is_paused() || sends) {
             return Sign::CannotTell;
         }
         Sign::Silence

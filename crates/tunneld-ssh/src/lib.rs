@@ -27,6 +27,7 @@ mod keepalive;
 pub mod known_hosts;
 mod link;
 mod opener;
+mod openings;
 mod pump;
 mod rekey;
 mod road;

@@ -130,6 +130,10 @@ impl Link {
     pub(crate) fn more_backlog(&self, n: usize) {
         if self.backlog.fetch_add(n, Ordering::AcqRel) + n >= ALL_FULL {
             self.overfull.store(true, Ordering::Release);
+            // Another connection may have become rid of it in this very moment.
+            if self.backlog.load(Ordering::Acquire) <= ALL_FULL / 2 {
+                self.overfull.store(false, Ordering::Release);
+            }
         }
     }
 
@@ -207,7 +211,9 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if (self.of)(&self.link).fetch_sub(1, Ordering::AcqRel) == 1 {
+        // The last one of its kind changes what the reader may do, and so may any one while the
+        // session is held back.
+        if (self.of)(&self.link).fetch_sub(1, Ordering::AcqRel) == 1 || self.link.is_paused() {
             self.link.reader.wake();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use russh::client::Msg;
@@ -13,7 +14,7 @@ use tunneld_core::config::{Destination, RemoteListen};
 use crate::asked::{Place, Registration, Taker};
 use crate::forward::Peer;
 use crate::keepalive::Ping;
-use crate::link::Link;
+use crate::link::{Counted, Link};
 use crate::pump::{self, End};
 use crate::road::Footing;
 use crate::session::{Inner, ended};
@@ -147,12 +148,6 @@ impl Opener {
         self.0.link.is_paused()
     }
 
-    /// Closes a channel that nobody needs.
-    pub(crate) fn close_unused(&self, channel: Channel<Msg>) {
-        let (read, write) = channel.split();
-        self.close_halves(read, write);
-    }
-
     /// Closes a channel that nobody needs any more: part of the session's use.
     pub(crate) fn close_halves(&self, read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) {
         self.finish(pump::close(read, write, End::ClientGone, self.clone()));
@@ -164,7 +159,7 @@ impl Opener {
         &self,
         to: &Destination,
         from: &Peer,
-    ) -> Result<Channel<Msg>, OpenError> {
+    ) -> Result<OpenChannel, OpenError> {
         let (this, to, from) = (self.clone(), to.clone(), from.originator());
         self.open_with(async move {
             let handle = &this.0.handle;
@@ -186,38 +181,80 @@ impl Opener {
     async fn open_with(
         &self,
         open: impl Future<Output = Result<Channel<Msg>, russh::Error>> + Send + 'static,
-    ) -> Result<Channel<Msg>, OpenError> {
+    ) -> Result<OpenChannel, OpenError> {
         let (send, receive) = tokio::sync::oneshot::channel();
         let this = self.clone();
         self.finish(async move {
-            let opened = this.opened(open.await).await;
-            if let Err(Ok(unwanted)) = send.send(opened) {
-                this.close_unused(unwanted);
-            }
+            // Also where everything that comes is held back: somebody waits for the answer.
+            let _asked = this.0.link.asks();
+            let mut open = std::pin::pin!(open);
+            let (place, begun) = this.0.shared.openings.begin(open.as_mut()).await;
+            let result = match begun {
+                Poll::Ready(result) => result,
+                Poll::Pending => open.await,
+            };
+            // Whoever asked may have gone: then the channel is closed.
+            let _ = send.send(this.opened(result, place).await);
         });
         let ended = ended(self.0.shared.ended());
         tokio::select! {
             opened = receive => opened.unwrap_or(Err(OpenError::SessionEnded)),
             _ = ended => Err(OpenError::SessionEnded),
-            () = tokio::time::sleep(OPEN_TIMEOUT) => Err(OpenError::Timeout),
+            () = tokio::time::sleep(OPEN_TIMEOUT) => {
+                // It waits in russh for as long as the session lives.
+                self.note_debris();
+                Err(OpenError::Timeout)
+            }
         }
     }
 
     async fn opened(
         &self,
         result: Result<Channel<Msg>, russh::Error>,
-    ) -> Result<Channel<Msg>, OpenError> {
+        place: u32,
+    ) -> Result<OpenChannel, OpenError> {
+        let openings = &self.0.shared.openings;
         match result {
-            Ok(channel) => Ok(channel),
+            Ok(channel) => {
+                openings.opened(place, channel.id().into());
+                Ok(OpenChannel {
+                    session: self.clone(),
+                    channel: Some(channel),
+                })
+            }
             Err(russh::Error::ChannelOpenFailure(code)) => {
                 self.note_debris();
-                let text = self.0.shared.refusal_text(&code).await;
+                let text = openings.words(place).await;
                 Err(OpenError::Refused {
                     prohibited: code == ChannelOpenFailure::AdministrativelyProhibited,
                     reason: refusal(&code, text.as_deref()),
                 })
             }
             Err(_) => Err(OpenError::SessionEnded),
+        }
+    }
+}
+
+/// A channel that was opened. Dropped before it is taken, it is closed.
+pub(crate) struct OpenChannel {
+    session: Opener,
+    channel: Option<Channel<Msg>>,
+}
+
+impl OpenChannel {
+    /// Both halves, for whoever carries something over it.
+    pub(crate) fn split(mut self) -> (ChannelReadHalf, ChannelWriteHalf<Msg>) {
+        // It is there until it is dropped.
+        #[allow(clippy::expect_used)]
+        self.channel.take().expect("a channel").split()
+    }
+}
+
+impl Drop for OpenChannel {
+    fn drop(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            let (read, write) = channel.split();
+            self.session.close_halves(read, write);
         }
     }
 }
@@ -241,6 +278,8 @@ pub(crate) struct Listening {
     port: u16,
     _registration: Registration,
     _in_use: TaskTrackerToken,
+    /// What the server opens is to be seen also where everything that comes is held back.
+    _awaited: Counted,
 }
 
 impl Opener {
@@ -269,8 +308,16 @@ impl Opener {
                 RemoteListen::Unix(path) => handle.streamlocal_forward(path).await.map(|()| 0),
             }
         });
+        let answer = asked.await;
+        if answer == Err(ListenError::Timeout) {
+            self.cancel_late(place);
+        }
         // russh tells the port only where the server chose it.
-        let chosen = u16::try_from(asked.await?).unwrap_or(0);
+        let chosen = u16::try_from(answer?).unwrap_or(0);
+        if chosen == 0 && matches!(place, RemoteListen::Tcp { port: 0, .. }) {
+            // Without its number the port is of no use.
+            return Err(ListenError::Refused);
+        }
         let port = match place {
             RemoteListen::Tcp { port: 0, .. } => chosen,
             RemoteListen::Tcp { port, .. } => *port,
@@ -285,7 +332,28 @@ impl Opener {
             port,
             _registration: registration,
             _in_use: in_use,
+            _awaited: self.0.link.asks(),
         })
+    }
+
+    /// A server that says yes after all must not listen for nobody. Requests are answered in their
+    /// order.
+    fn cancel_late(&self, place: &RemoteListen) {
+        let (this, place) = (self.clone(), place.clone());
+        self.finish(async move {
+            let handle = &this.0.handle;
+            // Whatever comes of it: nobody waits for it.
+            let _ = this
+                .answered(async {
+                    match place {
+                        RemoteListen::Tcp { bind, port } => {
+                            handle.cancel_tcpip_forward(bind, u32::from(port)).await
+                        }
+                        RemoteListen::Unix(path) => handle.cancel_streamlocal_forward(path).await,
+                    }
+                })
+                .await;
+        });
     }
 
     async fn answered<T>(
@@ -293,6 +361,7 @@ impl Opener {
         request: impl Future<Output = Result<T, russh::Error>>,
     ) -> Result<T, ListenError> {
         let ended = ended(self.0.shared.ended());
+        let _asked = self.0.link.asks();
         tokio::select! {
             answer = request => answer.map_err(|e| match e {
                 russh::Error::RequestDenied => ListenError::Refused,

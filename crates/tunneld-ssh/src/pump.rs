@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use crate::forward::Counters;
@@ -41,8 +41,6 @@ pub(crate) enum End {
     Finished,
     /// The client reset its connection, or could not be written to.
     ClientGone,
-    /// The server closed the channel without an end of file.
-    ServerClosed,
     /// The session ended.
     SessionEnded,
     /// The client took nothing for `stall_timeout` while its backlog was full.
@@ -65,6 +63,8 @@ pub(crate) struct Cargo<'a> {
     pub(crate) early_up: Bytes,
     /// What was read from the channel already.
     pub(crate) early_down: Bytes,
+    /// Its end of file was read already.
+    pub(crate) early_eof: bool,
     /// The session that it goes over.
     pub(crate) session: &'a Opener,
     pub(crate) counters: &'a Counters,
@@ -77,19 +77,19 @@ impl<'a> Cargo<'a> {
     /// A connection of which nothing was read yet.
     pub(crate) fn new(
         socket: Wire,
-        channel: Channel<Msg>,
+        (read, write): (ChannelReadHalf, ChannelWriteHalf<Msg>),
         session: &'a Opener,
         counters: &'a Counters,
         limits: Limits,
         abort: CancellationToken,
     ) -> Self {
-        let (read, write) = channel.split();
         Cargo {
             socket,
             read,
             write,
             early_up: Bytes::new(),
             early_down: Bytes::new(),
+            early_eof: false,
             session,
             counters,
             limits,
@@ -138,6 +138,7 @@ pub(crate) async fn carry(cargo: Cargo<'_>) -> End {
         write,
         early_up,
         early_down,
+        early_eof,
         session,
         counters,
         limits,
@@ -154,20 +155,20 @@ pub(crate) async fn carry(cargo: Cargo<'_>) -> End {
         &limits,
         &activity,
     );
-    down.begin_with(early_down);
+    down.begin_with(early_down, early_eof);
     let up = upload(&socket, &write, early_up, counters, &activity);
     let end = tokio::select! {
         end = both_ways(&mut down, up) => end,
         () = activity.idle() => End::Idle,
         () = abort.cancelled() => End::Aborted,
     };
-    let closed = down.closed;
+    let (closed, nothing_waits) = (down.closed, down.is_empty());
     drop(down);
     if !closed && end != End::SessionEnded {
         session.finish(close(read, write, end, session.clone()));
     }
-    if matches!(end, End::Finished | End::Idle) {
-        // Until now any other end would have been a reset.
+    // Until now any end would have been a reset, and it stays one if the client has not got all.
+    if end == End::Finished || end == End::Idle && nothing_waits {
         socket.finished();
     }
     end

@@ -1,18 +1,13 @@
 //! What a session, its handler and its forwards know together.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
-use russh::ChannelOpenFailure;
-use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::text::clip;
 
 use crate::asked::Asked;
-use crate::error::printable;
+use crate::openings::Openings;
 
 /// What is known about an established session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,23 +27,12 @@ pub(crate) struct Shared {
     stage: Mutex<Stage>,
     pub(crate) facts: OnceLock<Facts>,
     ended: watch::Sender<Option<Failure>>,
-    refusals: Mutex<VecDeque<Refusal>>,
-    refused: Notify,
+    /// The order of the requests for channels.
+    pub(crate) openings: Openings,
     key_exchanges: AtomicU32,
     /// What the server was asked to listen on.
     pub(crate) asked: Arc<Asked>,
 }
-
-struct Refusal {
-    at: Instant,
-    reason: ChannelOpenFailure,
-    text: String,
-}
-
-/// The texts of refused channels that nobody has asked for are dropped beyond this many.
-const MAX_REFUSALS: usize = 64;
-/// How long the text of a refusal may come after its code.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Shared {
     pub(crate) fn new() -> Arc<Self> {
@@ -56,8 +40,7 @@ impl Shared {
             stage: Mutex::new(Stage::Resolve),
             facts: OnceLock::new(),
             ended: watch::Sender::new(None),
-            refusals: Mutex::new(VecDeque::new()),
-            refused: Notify::new(),
+            openings: Openings::default(),
             key_exchanges: AtomicU32::new(0),
             asked: Arc::default(),
         })
@@ -87,28 +70,6 @@ impl Shared {
         self.ended.subscribe()
     }
 
-    /// The server's own words for a refused channel. russh reports the code to whoever asked for
-    /// the channel and the words to the handler, in the same order.
-    pub(crate) async fn refusal_text(&self, reason: &ChannelOpenFailure) -> Option<String> {
-        let find = || {
-            let mut queue = lock(&self.refusals);
-            // Whoever should have fetched those has given up.
-            queue.retain(|r| r.at.elapsed() <= REFUSAL_PATIENCE);
-            let at = queue.iter().position(|r| r.reason == *reason)?;
-            queue.remove(at).map(|r| r.text)
-        };
-        let wait = async {
-            loop {
-                let notified = self.refused.notified();
-                if let Some(text) = find() {
-                    return text;
-                }
-                notified.await;
-            }
-        };
-        tokio::time::timeout(REFUSAL_PATIENCE, wait).await.ok()
-    }
-
     /// How often keys were exchanged.
     pub(crate) fn key_exchanges(&self) -> u32 {
         self.key_exchanges.load(Ordering::Relaxed)
@@ -116,20 +77,6 @@ impl Shared {
 
     pub(crate) fn note_key_exchange(&self) {
         self.key_exchanges.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_refusal(&self, reason: ChannelOpenFailure, text: &str) {
-        let mut queue = lock(&self.refusals);
-        if queue.len() >= MAX_REFUSALS {
-            queue.pop_front();
-        }
-        queue.push_back(Refusal {
-            at: Instant::now(),
-            reason,
-            text: clip(&printable(text), 200),
-        });
-        drop(queue);
-        self.refused.notify_waiters();
     }
 }
 

@@ -63,15 +63,23 @@ fn mapped(network: &IpNet) -> Option<Ipv4Net> {
 
 /// `socket_mode`: permission bits in octal digits.
 pub(super) fn socket_mode(item: Item<'_, '_>, problems: &mut Problems) -> Option<u32> {
-    if let DeValue::Integer(_) = item.get() {
-        problems.report(
-            item.wants("a string of octal digits").with_help(
-                "write \"0660\": the bare number 660 is another one than the octal 0o660",
-            ),
-        );
+    if let DeValue::Integer(number) = item.get() {
+        let wrong = item.wants("a string of octal digits");
+        problems.report(wrong.with_help(as_octal(number.as_str())));
         return None;
     }
     parsed(item, "a string of octal digits", parse_mode, problems)
+}
+
+/// The mode that the digits of a bare number were meant to be.
+fn as_octal(digits: &str) -> String {
+    let digits = match parse_mode(digits) {
+        Ok(1..) => digits.trim_start_matches('0'),
+        Ok(0) | Err(_) => "660",
+    };
+    format!(
+        "write \"{digits:0>4}\": the bare number {digits} is another one than the octal 0o{digits}"
+    )
 }
 
 fn parse_mode(text: &str) -> Result<u32, ValueError> {
@@ -191,6 +199,19 @@ mod tests {
         }
         let said = parse_mode("4755").unwrap_err().message;
         assert_eq!(said, "has more than permission bits: `4755`");
+    }
+
+    #[test]
+    fn a_bare_number_is_told_the_mode_with_its_digits() {
+        for (digits, said) in [
+            ("600", "0600"),
+            ("666", "0666"),
+            ("999", "0660"),
+            ("6", "0660"),
+        ] {
+            let help = as_octal(digits);
+            assert!(help.starts_with(&format!("write \"{said}\": ")), "{help}");
+        }
     }
 
     #[test]

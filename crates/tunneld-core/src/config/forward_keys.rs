@@ -106,12 +106,16 @@ fn read(key: Key, item: Item<'_, '_>, problems: &mut Problems) -> Option<Unnamed
             };
             kind.map_err(|e| problems.report(item.error(e))).ok()?
         }
-        _ => {
-            problems.report(item.wants(match key {
+        other => {
+            let wrong = item.wants(match key {
                 Key::Local => "strings as `ssh -L` takes them, or tables",
                 Key::Remote => "strings as `ssh -R` takes them, or tables",
                 Key::Dynamic => "strings as `ssh -D` takes them, ports, or tables",
-            }));
+            });
+            problems.report(Diagnostic {
+                help: bare_number(key, other),
+                ..wrong
+            });
             return None;
         }
     };
@@ -125,6 +129,19 @@ fn read(key: Key, item: Item<'_, '_>, problems: &mut Problems) -> Option<Unnamed
             probe: None,
         },
     })
+}
+
+/// What somebody may have meant by a port alone, where it is not clear.
+fn bare_number(key: Key, value: &DeValue<'_>) -> Option<String> {
+    let number = value.as_integer()?;
+    let port = u16::from_str_radix(number.as_str(), number.radix()).ok()?;
+    match key {
+        Key::Local => Some(format!("write \"{port}:host:hostport\"")),
+        Key::Remote => Some(format!(
+            "write \"{port}\" for SOCKS at the server, or \"{port}:host:hostport\""
+        )),
+        Key::Dynamic => None,
+    }
 }
 
 fn at<T>(item: Item<'_, '_>, value: T) -> Sourced<T> {

@@ -47,6 +47,15 @@ impl ForwardSpec {
         self.kind.goal()
     }
 
+    /// Whether both listen at the same place, on the same side.
+    pub fn listens_as(&self, other: &ForwardSpec) -> bool {
+        match (&self.kind, &other.kind) {
+            (ForwardKind::Local(a), ForwardKind::Local(b)) => a.listen == b.listen,
+            (ForwardKind::Remote(a), ForwardKind::Remote(b)) => a.listen == b.listen,
+            _ => false,
+        }
+    }
+
     /// Its listening place in words.
     pub fn listen_text(&self) -> String {
         match &self.kind {

@@ -70,6 +70,21 @@ pub(super) fn positive(item: Item<'_, '_>, problems: &mut Problems) -> Option<Du
     Some(found)
 }
 
+/// A duration that is not shorter than `least`.
+pub(super) fn at_least(
+    least: Duration,
+    item: Item<'_, '_>,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    let found = duration(item, problems)?;
+    if found < least {
+        let least = humantime::format_duration(least);
+        problems.report(item.wrong(&format!("has to be at least {least}")));
+        return None;
+    }
+    Some(found)
+}
+
 /// One of a few words.
 pub(super) fn choice<T: Copy>(
     item: Item<'_, '_>,

@@ -199,6 +199,18 @@ const OTHER_NAMES: [(&str, &str); 10] = [
     ("mode", "socket_mode"),
 ];
 
+/// What ssh has and tunneld does without.
+const NOT_NEEDED: [(&str, &str); 2] = [
+    (
+        "gatewayports",
+        "give the address in the forward: \"*:8080:host:80\" listens on every address",
+    ),
+    (
+        "exitonforwardfailure",
+        "not needed: the tunnel is `degraded`, and the port is tried again",
+    ),
+];
+
 /// Longer names than this are not compared: likeness costs the product of the lengths.
 const MAX_COMPARED: usize = 64;
 
@@ -230,6 +242,8 @@ pub(super) fn unknown(place: Place, key: &str) -> Unknown {
     };
     if let Some(near) = same_or_alias(place, key) {
         said.meant = Some(near);
+    } else if let Some(help) = not_needed(key) {
+        said.help = Some(help.to_owned());
     } else if is_secret(key) {
         said.help = Some(
             "secrets are never in this file: log in with a private key and name it in \
@@ -245,6 +259,12 @@ pub(super) fn unknown(place: Place, key: &str) -> Unknown {
         said.label = Some(format!("did you mean `{near}`?"));
     }
     said
+}
+
+fn not_needed(key: &str) -> Option<&'static str> {
+    let key = folded(key);
+    let found = NOT_NEEDED.iter().find(|(name, _)| *name == key);
+    found.map(|(_, help)| *help)
 }
 
 fn is_secret(key: &str) -> bool {
@@ -404,6 +424,20 @@ mod tests {
                 let said = unknown(place, key).message;
                 assert_eq!(said, format!("`{key}` is not supported by this version"));
             }
+        }
+    }
+
+    #[test]
+    fn a_key_of_ssh_that_is_not_needed_is_told_why() {
+        for (key, help) in [
+            ("gateway_ports", "give the address in the forward: "),
+            ("GatewayPorts", "give the address in the forward: "),
+            ("exit_on_forward_failure", "not needed: the tunnel is "),
+        ] {
+            let said = unknown(Place::Tunnel, key);
+            assert_eq!(said.message, format!("unknown key `{key}`"));
+            assert!(said.help.unwrap().starts_with(help));
+            assert_eq!(said.meant, None);
         }
     }
 

@@ -102,6 +102,11 @@ pub(super) fn unix_listen(path: &str) -> Result<Listen, ValueError> {
 
 /// A TCP port of the server, with the address as RFC 4254 section 7.1 has it.
 pub(super) fn remote_listen(bind: Option<&str>, port: &str) -> Result<RemoteListen, ValueError> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if bind == Some("fd") && !is_number(port) {
+        let said = "is a place of the server, and `fd:` names a socket of this machine";
+        return Err(ValueError::new(said).with_help(r#"write "bind:port", "port" or "/path""#));
+    }
     let bind = match bind {
         None => "localhost".to_owned(),
         Some("" | "*") => String::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Diagnostic;
-use super::items::{parsed, positive};
+use super::items::{at_least, parsed};
 use super::keys::Place;
 use super::raw::{Cursor, Item, Problems};
 use super::render::quoted;
@@ -16,6 +16,10 @@ use super::{Expect, Probe};
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The shortest interval and the shortest timeout. More probes than that are a load on the server
+/// and its target; an answer that takes longer is no fault.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// The longest beginning of a line that is compared: RFC 4253 section 4.2 has lines of 255 bytes.
 const MAX_LINE: usize = 255;
@@ -48,8 +52,9 @@ enum Expected {
 
 fn probe_table(table: &DeTable<'_>, problems: &mut Problems) -> Probe {
     let mut keys = Cursor::new(table, Place::Probe);
-    let interval = keys.take_as("interval", "probe.interval", problems, positive);
-    let timeout = keys.take_as("timeout", "probe.timeout", problems, positive);
+    let long_enough = |item: Item<'_, '_>, problems: &mut Problems| at_least(LEAST, item, problems);
+    let interval = keys.take_as("interval", "probe.interval", problems, long_enough);
+    let timeout = keys.take_as("timeout", "probe.timeout", problems, long_enough);
     let expect = keys.take_as("expect", "probe.expect", problems, expected);
     let path = keys.take_as("path", "probe.path", problems, |item, problems| {
         parsed(item, "a path", parse_path, problems)

@@ -61,7 +61,7 @@ pub fn parse_remote_forward(text: &str) -> Result<(RemoteListen, Goal), ValueErr
 
 /// A forward as `ssh -D` takes it: where it listens here. `fd:NAME` is ours.
 pub fn parse_dynamic_forward(text: &str) -> Result<Listen, ValueError> {
-    const HELP: &str = r#"write "port" or "address:port""#;
+    const HELP: &str = r#"write "port", "address:port" or "/path""#;
     let text = text.trim_start();
     let bare_ipv6 = text.rsplit_once(':').is_some_and(|(a, _)| is_ipv6(a));
     if text.starts_with("fd:") || bare_ipv6 {
@@ -480,7 +480,7 @@ mod tests {
         ] {
             assert_eq!(dynamic(text), meaning, "{text}");
         }
-        let help = r#"write "port" or "address:port""#;
+        let help = r#"write "port", "address:port" or "/path""#;
         for (text, said) in [
             (
                 "0",

@@ -45,7 +45,13 @@ pub(super) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
         Some((user, place)) => (Some(user), place),
         None => (None, place),
     };
-    if let Some(user) = user.filter(|user| is_url && user.contains(['%', ';', ':'])) {
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err(
+            ValueError::new("has a password: secrets are never in this file")
+                .with_help("log in with a private key and name it in `identity_file`"),
+        );
+    }
+    if let Some(user) = user.filter(|user| is_url && user.contains(['%', ';'])) {
         let said = format!("has {} where a user is wanted", quoted(user));
         return Err(ValueError::new(said).with_help("use a table: { host = \"…\", user = \"…\" }"));
     }
@@ -112,9 +118,8 @@ fn host_and_port<'a>(text: &'a str, what: &str) -> Result<(&'a str, Option<&'a s
                 None => return Err(wrong("has no colon after `]`")),
             }
         }
-        None if is_ipv6(text) => {
-            return Err(wrong("has an IPv6 address without brackets")
-                .with_help(format!("write \"[{text}]\"")));
+        None if text.rsplit_once(':').is_some_and(|(a, _)| is_ipv6(a)) || is_ipv6(text) => {
+            return Err(wrong("has an IPv6 address without brackets").with_help(in_brackets(text)));
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -130,6 +135,16 @@ fn host_and_port<'a>(text: &'a str, what: &str) -> Result<(&'a str, Option<&'a s
         return Err(ValueError::new(said));
     }
     Ok((host, port))
+}
+
+/// Where the brackets of an IPv6 address belong: its last group may be meant as a port.
+fn in_brackets(text: &str) -> String {
+    match text.rsplit_once(':') {
+        Some((address, port)) if is_ipv6(address) && parse_port(port).is_ok() => {
+            format!("write \"[{address}]:{port}\"")
+        }
+        _ => format!("write \"[{text}]\""),
+    }
 }
 
 /// A command for the shell, or `none`.
@@ -226,6 +241,11 @@ mod tests {
             ("b:ssh", "has `ssh` where a port is wanted"),
             ("b:1:2", "has `1:2` where a port is wanted"),
             ("::1", "has an IPv6 address without brackets: `::1`"),
+            ("u:pw@b", "has a password: secrets are never in this file"),
+            (
+                "ssh://u:pw@b",
+                "has a password: secrets are never in this file",
+            ),
             ("[::1", "has a `[` without its `]`: `[::1`"),
             ("[::1]22", "has no colon after `]`: `[::1]22`"),
             ("[a:b]", "has `a:b` where a host is wanted"),
@@ -237,6 +257,23 @@ mod tests {
         ] {
             assert_eq!(hop(text), said, "{text}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_put_in_brackets_and_its_port_after_them() {
+        let help = |error: ValueError| error.help.unwrap();
+        let of_hop = |text: &str| help(parse_hop(text).unwrap_err());
+        let of_proxy = |text: &str| help(parse_proxy(text).unwrap_err());
+        assert_eq!(of_hop("::1:22"), "write \"[::1]:22\"");
+        assert_eq!(of_hop("me@::1:22"), "write \"[::1]:22\"");
+        assert_eq!(of_hop("fe80::1%eth0:22"), "write \"[fe80::1%eth0]:22\"");
+        assert_eq!(
+            of_hop("1:2:3:4:5:6:7:8:22"),
+            "write \"[1:2:3:4:5:6:7:8]:22\""
+        );
+        assert_eq!(of_hop("2001:db8::1"), "write \"[2001:db8::1]\"");
+        assert_eq!(of_hop("::1:99999"), "write \"[::1:99999]\"");
+        assert_eq!(of_proxy("http://::1:3128"), "write \"[::1]:3128\"");
     }
 
     #[test]

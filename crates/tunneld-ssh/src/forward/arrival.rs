@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use russh::client::{ChannelOpenHandle, Msg};
-use russh::{Channel, ChannelOpenFailure};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::{Destination, ForwardSpec, Goal};
 use tunneld_core::socks::Outcome;
@@ -19,6 +19,10 @@ use crate::wire::Wire;
 
 /// How long a place on this side may take to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
+/// How much a client may send before it is connected: as much as may wait for one that is.
+const MAX_EARLY: usize = 4 << 20;
+
+type Halves = (ChannelReadHalf, ChannelWriteHalf<Msg>);
 
 /// One connection.
 pub(crate) struct Arrival {
@@ -44,12 +48,12 @@ impl Arrival {
             Ok(socket) => {
                 self.gate.note_connected();
                 reply.accept().await;
-                let cargo = self.cargo(socket, channel);
+                let cargo = self.cargo(socket, channel.split());
                 self.carry(cargo, to).await;
             }
             Err(reason) => {
                 // Known here before the server makes it known over there.
-                self.gate.refuse(&self.peer, &reason);
+                self.gate.refuse(&self.peer, "connect", &reason);
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
@@ -63,15 +67,17 @@ impl Arrival {
             asked = handshake::on_channel(&mut read, &write) => asked,
             () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
         };
-        let Asked { request, early } = match asked {
+        let Asked { request, mut early } = match asked {
             Ok(asked) => asked,
             Err(reason) => {
-                self.gate.refuse(&self.peer, &reason);
+                self.gate.refuse(&self.peer, "request", &reason);
                 return self.session.close_halves(read, write);
             }
         };
         let to = &request.destination;
-        let connected = self.connect(to).await;
+        let mut eof = false;
+        let listening = self.connect_listening(to, &mut read, &mut early, &mut eof);
+        let connected = listening.await;
         let outcome = match &connected {
             Ok(_) => Outcome::Connected,
             Err(reason) => handshake::outcome_of_reason(&reason.to_lowercase()),
@@ -82,7 +88,7 @@ impl Arrival {
             refused => {
                 let gone = || "the client went before it was connected".to_owned();
                 self.gate
-                    .refuse(&self.peer, &refused.err().unwrap_or_else(gone));
+                    .refuse(&self.peer, "connect", &refused.err().unwrap_or_else(gone));
                 return self.session.close_halves(read, write);
             }
         };
@@ -92,6 +98,7 @@ impl Arrival {
             write,
             early_up: Bytes::new(),
             early_down: early,
+            early_eof: eof,
             session: &self.session,
             counters: &self.gate.counters,
             limits: limits(&self.spec, &self.context.limits.borrow()),
@@ -100,11 +107,11 @@ impl Arrival {
         self.carry(cargo, to).await;
     }
 
-    fn cargo(&self, socket: Wire, channel: Channel<Msg>) -> Cargo<'_> {
+    fn cargo(&self, socket: Wire, halves: Halves) -> Cargo<'_> {
         let limits = limits(&self.spec, &self.context.limits.borrow());
         let counters = &self.gate.counters;
         let abort = self.abort.clone();
-        Cargo::new(socket, channel, &self.session, counters, limits, abort)
+        Cargo::new(socket, halves, &self.session, counters, limits, abort)
     }
 
     async fn carry(&self, cargo: Cargo<'_>, to: &Destination) {
@@ -115,6 +122,37 @@ impl Arrival {
             self.gate.log.stalled(&self.peer, after);
         }
         self.gate.log.closed(&self.peer, end);
+    }
+
+    /// Connects, and takes in what the client sends meanwhile: the whole session would wait for it.
+    async fn connect_listening(
+        &self,
+        to: &Destination,
+        read: &mut ChannelReadHalf,
+        early: &mut Bytes,
+        eof: &mut bool,
+    ) -> Result<Wire, String> {
+        let mut sent = BytesMut::from(&early[..]);
+        let connect = self.connect(to);
+        tokio::pin!(connect);
+        let connected = loop {
+            tokio::select! {
+                connected = &mut connect => break connected,
+                message = read.wait() => match message {
+                    Some(ChannelMsg::Data { data }) => sent.extend_from_slice(&data),
+                    Some(ChannelMsg::Eof) => *eof = true,
+                    Some(ChannelMsg::Close) | None => {
+                        return Err("the client went before it was connected".to_owned());
+                    }
+                    Some(_) => {}
+                },
+            }
+            if sent.len() > MAX_EARLY {
+                return Err("the client sent too much before it was connected".to_owned());
+            }
+        };
+        *early = sent.freeze();
+        connected
     }
 
     async fn connect(&self, to: &Destination) -> Result<Wire, String> {

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use russh::Channel;
-use russh::client::Msg;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -15,12 +13,14 @@ use super::handshake::{self, Asked};
 use super::near::Spec;
 use super::sessions::Choice;
 use super::{Context, Peer};
-use crate::opener::{OpenError, Opener};
+use crate::opener::{OpenChannel, OpenError, Opener};
 use crate::pump::{self, Cargo, End};
 use crate::wire::Wire;
 
 /// How long a connection waits for a session that is not clogged before it takes one that is.
 const RELIEF_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// One client.
 pub(crate) struct Client {
@@ -35,7 +35,7 @@ pub(crate) struct Client {
 /// A channel to where the client wants to go, and the session it is on.
 struct Opened {
     session: Opener,
-    channel: Channel<Msg>,
+    channel: OpenChannel,
     _usage: TaskTrackerToken,
 }
 
@@ -73,7 +73,7 @@ impl Client {
         let Asked { request, early } = match asked {
             Ok(asked) => asked,
             Err(reason) => {
-                self.gate.refuse(&self.peer, &reason);
+                self.gate.refuse(&self.peer, "request", &reason);
                 return handshake::part(&socket).await;
             }
         };
@@ -83,9 +83,11 @@ impl Client {
         let told = handshake::tell_socket(&socket, &request.reply(outcome)).await;
         match opened {
             Ok(opened) if told => self.carry(socket, opened, to, early).await,
-            Ok(_) => self
-                .gate
-                .refuse(&self.peer, "the client went before it was connected"),
+            Ok(_) => self.gate.refuse(
+                &self.peer,
+                "request",
+                "the client went before it was connected",
+            ),
             Err(refused) => {
                 self.refuse(to, &refused);
                 handshake::part(&socket).await;
@@ -94,11 +96,11 @@ impl Client {
     }
 
     fn refuse(&self, to: &Destination, refused: &Refused) {
-        let reason = match refused {
-            Refused::Down(reason) => reason.clone(),
-            Refused::Open(e) => format!("{to}: {e}"),
+        let (kind, reason) = match refused {
+            Refused::Down(reason) => (reason.clone(), reason.clone()),
+            Refused::Open(e) => (e.to_string(), format!("{to}: {e}")),
         };
-        self.gate.refuse(&self.peer, &reason);
+        self.gate.refuse(&self.peer, &kind, &reason);
     }
 
     async fn carry(&self, socket: Wire, opened: Opened, to: &Destination, early_up: Bytes) {
@@ -108,7 +110,8 @@ impl Client {
         let limits = limits(&self.spec.whole, &tunnel);
         let abort = self.abort.clone();
         let session = &opened.session;
-        let cargo = Cargo::new(socket, opened.channel, session, counters, limits, abort);
+        let halves = opened.channel.split();
+        let cargo = Cargo::new(socket, halves, session, counters, limits, abort);
         let end = pump::carry(Cargo { early_up, ..cargo }).await;
         if end == End::Stalled {
             log.stalled(&self.peer, tunnel.stall_timeout);
@@ -128,7 +131,6 @@ impl Client {
     /// A channel to the target; with no session, after waiting for one as the file says. A session
     /// that ends while it is asked is one more reason to wait.
     async fn open(&self, to: &Destination) -> Result<Opened, Refused> {
-        let waits = self.spec.local.while_down == WhileDown::Wait;
         let deadline = Instant::now() + self.spec.local.wait_timeout;
         loop {
             let (session, usage) = self.session(deadline).await.map_err(Refused::Down)?;
@@ -140,7 +142,8 @@ impl Client {
                         _usage: usage,
                     });
                 }
-                Err(OpenError::SessionEnded) if waits => {}
+                // With no other session the next look says what the file wants.
+                Err(OpenError::SessionEnded) => {}
                 Err(e) => return Err(Refused::Open(e)),
             }
         }
@@ -156,7 +159,8 @@ impl Client {
                 Choice::Clogged(session) if Instant::now() >= relieved_by => {
                     return Ok(in_use(session));
                 }
-                Choice::Clogged(_) => relieved_by,
+                // A session may be clear again before another one is there.
+                Choice::Clogged(_) => Instant::now() + LOOK_AGAIN,
                 Choice::Nothing if !waits => return Err("the tunnel is down".to_owned()),
                 Choice::Nothing if Instant::now() >= deadline => {
                     let waited = self.spec.local.wait_timeout.as_secs_f64();

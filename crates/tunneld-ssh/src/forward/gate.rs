@@ -55,19 +55,19 @@ impl Gate {
         if self.counters.open() >= u64::from(limit) {
             return Err(format!("more than {limit} connections (max_connections)"));
         }
-        if let (false, Some(ip)) = (spec.allow.is_empty(), peer.ip())
-            && !spec.allow.iter().any(|net| net.contains(&ip))
-        {
-            return Err(format!("{ip} is not allowed here (allow)"));
+        let allowed = |ip| spec.allow.iter().any(|net| net.contains(&ip));
+        if !spec.allow.is_empty() && !peer.ip().is_some_and(allowed) {
+            return Err(format!("{} is not allowed here (allow)", peer.host()));
         }
         self.counters.opened();
         Ok(Admitted(Arc::clone(&self.counters)))
     }
 
-    /// Counts and tells a refusal.
-    pub(crate) fn refuse(&self, peer: &Peer, reason: &str) {
+    /// Counts a refusal, and tells it unless one of its kind was told just now: what a client asks
+    /// for, or where it comes from, must not make each refusal one of a kind.
+    pub(crate) fn refuse(&self, peer: &Peer, kind: &str, reason: &str) {
         self.counters.note_refusal(reason);
-        self.log.refused(peer, reason);
+        self.log.refused(peer, kind, reason);
     }
 }
 

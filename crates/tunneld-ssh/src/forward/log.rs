@@ -109,10 +109,10 @@ impl ForwardLog {
         );
     }
 
-    pub(crate) fn refused(&self, peer: &Peer, reason: &str) {
+    pub(crate) fn refused(&self, peer: &Peer, kind: &str, reason: &str) {
         self.say(
             |said| &mut said.refused,
-            reason,
+            kind,
             |suppressed| {
                 tracing::warn!(
                     message_id = events::CONNECTION_REFUSED,

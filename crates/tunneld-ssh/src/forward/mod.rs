@@ -98,7 +98,7 @@ impl State {
 /// The handle to a running forward.
 pub struct Forward {
     spec: watch::Sender<ForwardSpec>,
-    state: watch::Receiver<State>,
+    state: Publisher,
     counters: Arc<Counters>,
     retry_now: Arc<Notify>,
     accepting: CancellationToken,
@@ -114,12 +114,23 @@ impl Forward {
     /// Changes what it does. Its listening place is bound anew only if that changed; connections
     /// to an old target have `drain_timeout` to finish.
     pub fn set_spec(&self, spec: ForwardSpec) {
+        let old = self.spec.borrow().clone();
+        // What is changed is unknown from now on, and not from when the task comes to it.
+        self.state.0.send_modify(|state| {
+            if !old.listens_as(&spec) {
+                (state.place, state.allocated_port) = (None, None);
+            }
+            state.probed = spec.probe.is_some();
+            if old.probe != spec.probe || old.goal() != spec.goal() {
+                state.probe = None;
+            }
+        });
         self.spec.send_replace(spec);
     }
 
     /// How it is.
     pub fn state(&self) -> State {
-        self.state.borrow().clone()
+        self.state.0.borrow().clone()
     }
 
     /// Its connections and bytes.
@@ -150,17 +161,17 @@ pub fn start(
     spec: ForwardSpec,
     context: Context,
 ) -> (Forward, impl Future<Output = ()> + Send + 'static) {
-    let (state_sender, state) = watch::channel(State {
+    let state = Publisher(Arc::new(watch::Sender::new(State {
         probed: spec.probe.is_some(),
         ..State::default()
-    });
+    })));
     let remote = matches!(spec.kind, ForwardKind::Remote(_));
     let log = ForwardLog::new(context.tunnel.clone(), spec.name.clone());
     let gate = Gate::new(log, Counters::new(remote));
     let (spec_sender, spec) = watch::channel(spec);
     let forward = Forward {
         spec: spec_sender,
-        state,
+        state: state.clone(),
         counters: Arc::clone(&gate.counters),
         retry_now: Arc::default(),
         accepting: CancellationToken::new(),
@@ -170,7 +181,7 @@ pub fn start(
         context,
         spec,
         gate,
-        state: Publisher(Arc::new(state_sender)),
+        state,
         retry_now: Arc::clone(&forward.retry_now),
         accepting: forward.accepting.clone(),
         carrying: forward.carrying.clone(),

@@ -192,7 +192,7 @@ impl Near {
         socket.reset_unless_finished();
         let admitted = match self.run.gate.admit(&self.spec.whole, &peer) {
             Ok(admitted) => admitted,
-            Err(reason) => return self.run.gate.refuse(&peer, &reason),
+            Err(reason) => return self.run.gate.refuse(&peer, "admission", &reason),
         };
         let client = Client {
             spec: self.spec.clone(),

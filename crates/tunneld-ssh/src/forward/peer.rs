@@ -32,6 +32,15 @@ impl Peer {
         }
     }
 
+    /// Where the client comes from, for people.
+    pub(crate) fn host(&self) -> String {
+        match (self, self.ip()) {
+            (_, Some(ip)) => ip.to_string(),
+            (Peer::Remote { address, .. }, None) => address.clone(),
+            (_, None) => "a client of a unix socket".to_owned(),
+        }
+    }
+
     /// The originator of a direct-tcpip channel: "the numeric IP address of the machine from where
     /// the connection request originates" (RFC 4254 section 7.2).
     pub(crate) fn originator(&self) -> (String, u32) {

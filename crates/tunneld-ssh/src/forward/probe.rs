@@ -56,11 +56,13 @@ async fn watch(probing: &mut Probing) {
         let allocated = state.borrow_and_update().allocated_port;
         let in_place = matches!(state.borrow().place, Some(Ok(())));
         let session = sessions.first();
+        // What another session has shown, or the place before, says nothing.
+        last = last.filter(|(of, _)| session.as_ref().is_some_and(|now| now.is_same(of)));
         let task = spec.probe.clone().zip(destination(&spec, allocated));
         let wanted = task.is_some();
         probing.publish(|state| {
             state.probed = wanted;
-            if !wanted || session.is_none() {
+            if !wanted || last.is_none() {
                 state.probe = None;
             }
         });
@@ -68,13 +70,15 @@ async fn watch(probing: &mut Probing) {
             return;
         }
         let due = match (&task, &session) {
-            (Some((probe, _)), Some(session)) if in_place => {
+            (Some((probe, _)), Some(_)) if in_place => {
                 let failed = matches!(state.borrow().probe, Some(Err(_)));
-                Some(due(probe, failed, last.as_ref(), session))
+                Some(due(probe, failed, last.as_ref()))
             }
             _ => None,
         };
         tokio::select! {
+            // Nobody asks any more how a forward is that stops.
+            () = probing.accepting.cancelled() => std::future::pending().await,
             changed = probing.spec.changed() => match changed {
                 Ok(()) => last = None,
                 Err(_) => std::future::pending().await,
@@ -103,15 +107,12 @@ async fn differs(state: &mut Receiver<State>, in_place: bool, allocated: Option<
 }
 
 /// A new session is checked at once.
-fn due(probe: &Probe, failed: bool, last: Option<&(Opener, Instant)>, now: &Opener) -> Instant {
+fn due(probe: &Probe, failed: bool, last: Option<&(Opener, Instant)>) -> Instant {
     let interval = match failed {
         true => probe.interval.min(AGAIN),
         false => probe.interval,
     };
-    match last {
-        Some((session, at)) if session.is_same(now) => *at + interval,
-        _ => Instant::now(),
-    }
+    last.map_or_else(Instant::now, |(_, at)| *at + interval)
 }
 
 async fn at(due: Option<Instant>) {

@@ -21,6 +21,8 @@ use crate::opener::{ListenError, Listening, Opener};
 
 /// How soon a place that the server refused is asked for again; doubles up to the second number.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How soon after the first refusal.
+const SECOND_THOUGHT: Duration = Duration::from_millis(200);
 /// How many connections may wait to be taken in: a process that was held up is handed all at once
 /// that have come meanwhile, and none of them shall be lost that `max_connections` has room for.
 const BACKLOG: usize = 4096;
@@ -45,6 +47,8 @@ pub(crate) async fn run(run: Run) {
         listening: None,
         ask_at: None,
         delay: ASK_AGAIN.0,
+        asked_on: None,
+        refused_once: false,
         had_it: false,
         connections: JoinSet::new(),
     };
@@ -83,6 +87,10 @@ struct Remote {
     /// When the server is asked again.
     ask_at: Option<Instant>,
     delay: Duration,
+    /// The session that was asked last.
+    asked_on: Option<Opener>,
+    /// It has refused once: another forward may be leaving the place in this moment.
+    refused_once: bool,
     /// Whether an earlier session had the place.
     had_it: bool,
     connections: JoinSet<()>,
@@ -125,19 +133,27 @@ impl Remote {
             self.cancel().await;
             self.ask_soon();
         }
-        match session {
-            Some(session) if self.ask_at.is_none() => self.ask(&session).await,
-            Some(_) => {}
-            None => {
-                self.ask_soon();
-                self.run.set_place(None);
-            }
+        let Some(session) = session else {
+            self.asked_on = None;
+            self.ask_soon();
+            self.run.set_place(None);
+            return;
+        };
+        let asked = self.asked_on.as_ref();
+        if !asked.is_some_and(|asked| asked.is_same(&session)) {
+            // What another session was told says nothing of this one.
+            self.asked_on = Some(session.clone());
+            self.ask_soon();
+        }
+        if self.ask_at.is_none() {
+            self.ask(&session).await;
         }
     }
 
     fn ask_soon(&mut self) {
         self.ask_at = None;
         self.delay = ASK_AGAIN.0;
+        self.refused_once = false;
     }
 
     async fn ask(&mut self, session: &Opener) {
@@ -149,6 +165,10 @@ impl Remote {
             Err(ListenError::Timeout) => {
                 let cause = format!("the server does not answer whether it listens on {place}");
                 self.ask_later(Failure::transient(Stage::Forward, cause));
+            }
+            Err(ListenError::Refused) if !self.refused_once => {
+                self.refused_once = true;
+                self.ask_at = Some(Instant::now() + SECOND_THOUGHT);
             }
             Err(ListenError::Refused) => {
                 let held = something_listens(session, place).await;
@@ -238,7 +258,7 @@ impl Remote {
         } = incoming;
         let admitted = match self.run.gate.admit(&self.spec.whole, &peer) {
             Ok(admitted) => admitted,
-            Err(reason) => return self.run.gate.refuse(&peer, &reason),
+            Err(reason) => return self.run.gate.refuse(&peer, "admission", &reason),
         };
         let arrival = Arrival {
             spec: Arc::clone(&self.spec.whole),
@@ -272,10 +292,8 @@ async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<boo
     };
     let look = session.open(&to, &Peer::Here);
     match tokio::time::timeout(LOOK_PATIENCE, look).await {
-        Ok(Ok(channel)) => {
-            session.close_unused(channel);
-            Some(true)
-        }
+        // Dropped, it is closed.
+        Ok(Ok(_)) => Some(true),
         Ok(Err(OpenError::Refused { prohibited, .. })) if !prohibited => Some(false),
         _ => None,
     }

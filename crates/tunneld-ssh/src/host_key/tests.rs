@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
-use tunneld_core::config::Sourced;
+use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind, Sourced};
 use tunneld_core::failure::Class;
 
 use super::*;
@@ -78,6 +79,7 @@ impl Scene {
         Case {
             host: &self.target.host,
             port: self.target.port,
+            via: &self.target.via,
             pins,
             files: &[],
             accept_new: true,
@@ -159,6 +161,60 @@ fn an_unknown_host_is_refused_with_the_fingerprint_the_files_and_the_command() {
         )
     );
     assert!(hint.ends_with(&format!("ssh-keyscan -p 2222 -t ed25519 ::1 >> {file}")));
+}
+
+#[test]
+fn the_command_asks_the_host_from_where_it_can_be_reached() {
+    // The name may be that of another host here, or of none: on the last jump host, or in words.
+    let mut scene = Scene::new();
+    let (key, file) = (scene.ed25519(), scene.file());
+    let hop = |host: &str, port, via| {
+        let user = "ops".to_owned();
+        let host = host.to_owned();
+        let (target, known_hosts) = (Scene::new().target, Vec::new());
+        Via::Jump(Arc::new(Target {
+            host,
+            port,
+            user,
+            known_hosts,
+            via,
+            ..target
+        }))
+    };
+    let proxy = || {
+        Via::Proxy(Proxy {
+            kind: ProxyKind::Http,
+            host: "p".to_owned(),
+            port: 3128,
+        })
+    };
+    let says = "compare the fingerprint with what the host itself says, then";
+    let scan = "ssh-keyscan -p 22 -t ed25519 db.example.com";
+    let over_one = format!("{says}: ssh -p 2222 ops@b {scan} >> {file}");
+    let over_two = format!("{says}: ssh -J 'ops@[::1]:22' -p 2222 ops@b {scan} >> {file}");
+    let elsewhere =
+        format!("{says} on a machine that reaches it directly: {scan}, and add its line to {file}");
+    for (via, wanted) in [
+        (hop("b", 2222, Via::Direct), &over_one),
+        (hop("b", 2222, hop("::1", 22, Via::Direct)), &over_two),
+        (hop("b", 2222, proxy()), &elsewhere),
+        (proxy(), &elsewhere),
+        (
+            Via::Command(ProxyCommand::Shell("nc %h %p".to_owned())),
+            &elsewhere,
+        ),
+    ] {
+        scene.target.via = via;
+        assert_eq!(&refusal(scene.judge(&key)).1, wanted);
+    }
+    // The hints for a changed key and for a pin have the same command.
+    scene.write(&[line("db.example.com", &scene.ed25519())]);
+    scene.target.via = hop("b", 2222, Via::Direct);
+    let (_, hint) = refusal(scene.judge(&key));
+    assert!(hint.contains(&format!(", then ssh -p 2222 ops@b {scan} and compare")));
+    let (_, hint) = refusal(scene.judge_pinned(&["SHA256:x"], &key));
+    let scan = "ssh -p 2222 ops@b ssh-keyscan -p 22 db.example.com | ssh-keygen -lf -";
+    assert!(hint.ends_with(scan), "{hint}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::wire::Wire;
 const PROGRESS: usize = 64 << 10;
 /// How many pieces go into one write.
 const PIECES: usize = 64;
+/// What a piece costs beside its bytes: a server can send them one by one.
+const PIECE: usize = 64;
 
 /// What the server sends, and how much of it the client has not taken.
 pub(super) struct Down<'a> {
@@ -95,16 +97,24 @@ impl<'a> Down<'a> {
         }
     }
 
-    pub(super) fn begin_with(&mut self, early: Bytes) {
+    /// What was read from the channel already.
+    pub(super) fn begin_with(&mut self, early: Bytes, eof: bool) {
         if !early.is_empty() {
             self.queue(early);
         }
+        self.eof = eof;
     }
 
     fn queue(&mut self, data: Bytes) {
-        self.waiting += data.len();
-        self.more_backlog(data.len());
+        let cost = data.len() + PIECE;
+        self.waiting += cost;
+        self.more_backlog(cost);
         self.backlog.push_back(data);
+    }
+
+    /// Whether the client has taken everything that has come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
     }
 
     pub(super) async fn run(&mut self) -> End {
@@ -144,6 +154,7 @@ impl<'a> Down<'a> {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
+                Some(ChannelMsg::Data { data }) if data.is_empty() => {}
                 Some(ChannelMsg::Data { data }) => {
                     if self.backlog.is_empty() {
                         self.moved = Instant::now();
@@ -175,9 +186,10 @@ impl<'a> Down<'a> {
 
     /// What the state allows: passing on the end of file, ending, holding the session back.
     fn settle(&mut self) -> Option<End> {
-        if self.waiting >= self.limits.full {
-            let link = self.link;
-            self.clogged.get_or_insert_with(|| link.pause());
+        if self.waiting >= self.limits.full && self.clogged.is_none() {
+            self.clogged = Some(self.link.pause());
+            // It has all the time from here on.
+            (self.moved, self.taken) = (Instant::now(), 0);
         } else if self.waiting <= self.limits.full / 4 {
             self.clogged = None;
         }
@@ -189,11 +201,9 @@ impl<'a> Down<'a> {
             self.socket.shutdown(Shutdown::Write);
             self.finished.notify_one();
         }
-        match (self.closed, self.eof) {
-            (true, true) => Some(End::Finished),
-            (true, false) => Some(End::ServerClosed),
-            (false, _) => None,
-        }
+        // To close a channel without an end of file is how some servers end every connection: what
+        // came before is delivered (RFC 4254 section 5.3), as ssh does.
+        self.closed.then_some(End::Finished)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -218,8 +228,6 @@ impl<'a> Down<'a> {
     }
 
     fn wrote(&mut self, mut n: usize) {
-        self.waiting -= n;
-        self.less_backlog(n);
         self.activity.note();
         self.counters.add_down(n);
         self.taken += n;
@@ -227,13 +235,17 @@ impl<'a> Down<'a> {
             self.taken = 0;
             self.moved = Instant::now();
         }
+        let mut freed = n;
         while let Some(piece) = self.backlog.front_mut() {
             if n < piece.len() {
                 piece.advance(n);
-                return;
+                break;
             }
             n -= piece.len();
+            freed += PIECE;
             self.backlog.pop_front();
         }
+        self.waiting -= freed;
+        self.less_backlog(freed);
     }
 }

@@ -6,8 +6,6 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::Channel;
-use russh::client::Msg;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,7 +16,7 @@ use super::bastions::Bastion;
 use super::{Footing, Under, Upkeep, system_failure};
 use crate::connect::{Progress, Where};
 use crate::forward::{Counters, Peer};
-use crate::opener::{OpenError, Opener};
+use crate::opener::{OpenChannel, OpenError, Opener};
 use crate::pump::{self, Cargo, End, Limits};
 use crate::shared::Shared;
 use crate::wire::Wire;
@@ -72,11 +70,7 @@ fn pair() -> io::Result<(UnixStream, UnixStream, StdStream)> {
 }
 
 /// Has the bastion connect to the server.
-async fn open(
-    bastion: &Bastion,
-    opener: &Opener,
-    target: &Target,
-) -> Result<Channel<Msg>, Failure> {
+async fn open(bastion: &Bastion, opener: &Opener, target: &Target) -> Result<OpenChannel, Failure> {
     let to = Destination::tcp(&target.host, target.port);
     let mut doubt = Doubt(Some(bastion));
     let refused = match opener.open(&to, &Peer::Here).await {
@@ -119,7 +113,7 @@ impl Drop for Doubt<'_> {
 /// Carries the bytes of the session, and holds the bastion until the last of them is through.
 async fn carry(
     bastion: Arc<Bastion>,
-    (opener, channel): (Opener, Channel<Msg>),
+    (opener, channel): (Opener, OpenChannel),
     theirs: UnixStream,
     held: StdStream,
     upkeep: Upkeep,
@@ -128,7 +122,7 @@ async fn carry(
     let abort = CancellationToken::new();
     let cargo = Cargo::new(
         theirs.into(),
-        channel,
+        channel.split(),
         &opener,
         &counters,
         Limits::session(),

@@ -32,7 +32,6 @@ const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
     name = "tunneld",
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = "\
 Examples:
   tunneld check                      is the file right, and every key that it names?
@@ -97,10 +96,11 @@ enum Command {
         #[arg(long, value_enum, default_value = "info", env = "TUNNELD_LOG")]
         log_level: Verbosity,
     },
-    /// Check the file and everything that it names.
+    /// Check the file, and the keys and known_hosts that it names.
     ///
     /// Reports every problem at once, each with its place. Changes nothing, asks no server, and
-    /// needs no daemon.
+    /// needs no daemon. Names of hosts, and the programs, users and groups of `proxy_command` and
+    /// `socket_owner`, are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
         #[arg(value_name = "FILE")]
@@ -111,7 +111,8 @@ enum Command {
     },
     /// Show how the tunnels are.
     ///
-    /// Exits with 3 if one that should be up is not.
+    /// Exits with 3 if one that should be up is not, or if the one that NAME names is not up: also
+    /// when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
         #[arg(value_name = "NAME")]

@@ -1,7 +1,7 @@
 //! `tunneld reload [--dry-run]`
 
 use hyper::Method;
-use tunneld_core::plan::{Plan, PlanAction};
+use tunneld_core::plan::{Change, Plan, PlanAction};
 
 use super::{Places, client_failed};
 use crate::config_file::{self, LoadError};
@@ -33,11 +33,12 @@ fn unreachable(places: &Places, e: &ClientError) -> Exit {
     }
 }
 
-/// One line a tunnel that changes, its reasons under it, and the count of all.
+/// One line a tunnel that there is something to say about, its reasons under it, and the count of
+/// all.
 fn render(plan: &Plan, dry_run: bool) -> String {
     let mut out = String::new();
-    let changes = plan.tunnels.iter().filter(|c| c.action != PlanAction::Keep);
-    for change in changes {
+    let is_told = |c: &&Change| c.action != PlanAction::Keep || !c.reasons.is_empty();
+    for change in plan.tunnels.iter().filter(is_told) {
         out.push_str(&format!("{:8} {}\n", change.action, change.tunnel));
         for reason in &change.reasons {
             out.push_str(&format!("           {reason}\n"));
@@ -62,7 +63,6 @@ fn render(plan: &Plan, dry_run: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tunneld_core::plan::Change;
 
     #[test]
     fn the_plan_is_one_line_a_change_with_its_reasons() {
@@ -74,6 +74,11 @@ mod tests {
         let plan = Plan {
             tunnels: vec![
                 change("db", PlanAction::Replace, &["host a → b"]),
+                change(
+                    "later",
+                    PlanAction::Keep,
+                    &["new in the file, enabled = false"],
+                ),
                 change("web", PlanAction::Keep, &[]),
             ],
             needs_restart: vec!["ready_when".to_owned()],
@@ -81,8 +86,9 @@ mod tests {
         assert_eq!(
             render(&plan, true),
             "replace  db\n           host a → b\n\
+             keep     later\n           new in the file, enabled = false\n\
              note     ready_when in [daemon] needs a restart\n\
-             would be: 0 started, 1 replaced, 0 adjusted, 0 stopped, 1 unchanged\n"
+             would be: 0 started, 1 replaced, 0 adjusted, 0 stopped, 2 unchanged\n"
         );
     }
 }

@@ -75,9 +75,14 @@ impl<'a> Page<'a> {
         let since = self.ago(t.since_unix_ms);
         let phase = self.painted(t.phase);
         let mut out = format!("{:width$}  {phase}  {since:>6}  {}", t.name, t.destination);
-        let cause = t.failure.as_ref().map(|f| f.cause.as_str());
-        if let Some(cause) = cause {
-            out.push_str(&format!("  {cause}"));
+        if let Some(failure) = &t.failure {
+            let cause = &failure.cause;
+            out.push_str(&match t.phase {
+                Phase::Up => {
+                    format!("  the old session serves on; a new one cannot be made: {cause}")
+                }
+                _ => format!("  {cause}"),
+            });
         }
         if let Some(at) = t.retry_at_unix_ms {
             let left = Duration::from_millis(at.saturating_sub(self.now));

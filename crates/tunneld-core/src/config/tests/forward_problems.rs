@@ -44,6 +44,34 @@ error: `remote_forward` wants strings as `ssh -R` takes them, or tables, not a n
   |
 3 | remote_forward = ["http:db:80", "run/a:db:80", "8081:/run/a/", "a b:1:db:80", 80]
   |                                                                               ^^
+  |
+  = help: write "80" for SOCKS at the server, or "80:host:hostport"
+"#,
+    );
+}
+
+#[test]
+fn a_socket_of_systemd_is_not_at_the_server() {
+    assert_problems(
+        r#"[tunnels.db]
+host = "db"
+remote_forward = [{ listen = "fd:web", connect = "h:80" }, "fd:web:h:80", "fd:8080:h:80"]
+"#,
+        r#"error: `listen` is a place of the server, and `fd:` names a socket of this machine
+ --> /etc/tunneld/tunneld.toml:3:30
+  |
+3 | remote_forward = [{ listen = "fd:web", connect = "h:80" }, "fd:web:h:80", "fd:8080:h:80"]
+  |                              ^^^^^^^^
+  |
+  = help: write "bind:port", "port" or "/path"
+
+error: `remote_forward` is a place of the server, and `fd:` names a socket of this machine
+ --> /etc/tunneld/tunneld.toml:3:60
+  |
+3 | remote_forward = [{ listen = "fd:web", connect = "h:80" }, "fd:web:h:80", "fd:8080:h:80"]
+  |                                                            ^^^^^^^^^^^^^
+  |
+  = help: write "bind:port", "port" or "/path"
 "#,
     );
 }
@@ -61,7 +89,7 @@ dynamic_forward = ["1080:db:80", 0, "::1:1080", "gw:1080", "fd:", true]
 3 | dynamic_forward = ["1080:db:80", 0, "::1:1080", "gw:1080", "fd:", true]
   |                    ^^^^^^^^^^^^
   |
-  = help: write "port" or "address:port", or move it to `local_forward`
+  = help: write "port", "address:port" or "/path", or move it to `local_forward`
 
 error: `dynamic_forward` wants a number from 1 to 65535, not `0`
  --> /etc/tunneld/tunneld.toml:3:34
@@ -370,7 +398,7 @@ error: `allow` is for addresses, and the clients of a unix socket have none
 }
 
 #[test]
-fn a_probe_is_over_before_the_next_one() {
+fn a_probe_is_over_before_the_next_one_and_does_not_flood() {
     assert_problems(
         r#"[tunnels.db]
 host = "db"
@@ -378,6 +406,8 @@ local_forward = [
   { listen = 1, connect = "db:80", probe = { interval = "2s", timeout = "5s" } },
   { listen = 2, connect = "db:80", probe = { timeout = "1m" } },
   { listen = 3, connect = "db:80", probe = { interval = 0, timeout = "1m" } },
+  { listen = 4, connect = "db:80", probe = { interval = "99ms", timeout = "1ms" } },
+  { listen = 5, connect = "db:80", probe = { interval = "100ms", timeout = "100ms" } },
 ]
 "#,
         r#"error: `probe.timeout` is longer than `probe.interval`: 5s > 2s
@@ -392,11 +422,23 @@ error: `probe.timeout` is longer than `probe.interval`: 1m > 30s
 5 |   { listen = 2, connect = "db:80", probe = { timeout = "1m" } },
   |                                                        ^^^^
 
-error: `probe.interval` has to be more than 0
+error: `probe.interval` has to be at least 100ms
  --> /etc/tunneld/tunneld.toml:6:57
   |
 6 |   { listen = 3, connect = "db:80", probe = { interval = 0, timeout = "1m" } },
   |                                                         ^
+
+error: `probe.interval` has to be at least 100ms
+ --> /etc/tunneld/tunneld.toml:7:57
+  |
+7 |   { listen = 4, connect = "db:80", probe = { interval = "99ms", timeout = "1ms" } },
+  |                                                         ^^^^^^
+
+error: `probe.timeout` has to be at least 100ms
+ --> /etc/tunneld/tunneld.toml:7:75
+  |
+7 |   { listen = 4, connect = "db:80", probe = { interval = "99ms", timeout = "1ms" } },
+  |                                                                           ^^^^^
 "#,
     );
 }

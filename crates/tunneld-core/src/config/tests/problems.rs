@@ -658,6 +658,8 @@ error: `local_forward` wants strings as `ssh -L` takes them, or tables, not a nu
   |
 3 | local_forward = ["5432", "0:db:80", "gateway:80:db:80", 80]
   |                                                         ^^
+  |
+  = help: write "80:host:hostport"
 "#,
     );
 }

@@ -147,7 +147,7 @@ fn probe() -> impl Strategy<Value = &'static str> {
         "",
         ", probe = true",
         ", probe = { interval = \"1s\" }",
-        ", probe = { timeout = \"1ns\", expect = \"SSH-2.0-\\\"ä\" }",
+        ", probe = { timeout = \"100ms\", expect = \"SSH-2.0-\\\"ä\" }",
         ", probe = { expect = 404, path = \"/x?y='z'\" }",
     ])
 }
