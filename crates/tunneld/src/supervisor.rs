@@ -67,9 +67,9 @@ struct Slot {
     view: watch::Receiver<View>,
     /// The delays between the deaths of the task.
     deaths: Backoff,
-    /// The task, and since when it runs.
+    /// The task, and since when it runs; `None` after it has died.
     task: Option<(Id, Instant)>,
-    /// When a task that died is started again.
+    /// When a task that died is started again; never by itself after a stop.
     reborn_at: Option<Instant>,
 }
 
@@ -206,17 +206,20 @@ impl Supervisor {
         command: TunnelCommand,
         reply: oneshot::Sender<Result<(), ApiError>>,
     ) {
+        if self.slots.get(name).is_some_and(|slot| slot.task.is_none()) {
+            if command == TunnelCommand::Stop {
+                self.stop_dead(name);
+                let _ = reply.send(Ok(()));
+                return;
+            }
+            self.spawn(name);
+            self.publish();
+        }
         let Some(slot) = self.slots.get_mut(name) else {
             let message = format!("no tunnel `{name}`");
             let _ = reply.send(Err(ApiError::new(ErrorKind::NoSuchTunnel, message)));
             return;
         };
-        if slot.reborn_at.is_some() {
-            // A task that died is started by whatever is asked of it.
-            slot.reborn_at = Some(Instant::now());
-            let _ = reply.send(Ok(()));
-            return;
-        }
         let told = tunnel::Command::Told { command, reply };
         if let Err(unheard) = slot.commands.try_send(told)
             && let tunnel::Command::Told { reply, .. } = unheard.into_inner()
@@ -224,6 +227,22 @@ impl Supervisor {
             let message = format!("tunnel `{name}` is busy; try again");
             let _ = reply.send(Err(ApiError::new(ErrorKind::Busy, message)));
         }
+    }
+
+    /// A task that died is not started again by itself.
+    fn stop_dead(&mut self, name: &TunnelName) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        slot.reborn_at = None;
+        let stopped = slot.view.borrow().stopped();
+        slot.view = watch::channel(stopped).1;
+        tracing::info!(
+            message_id = events::TUNNEL_STOPPED,
+            tunnel = %name,
+            "tunnel stopped"
+        );
+        self.publish();
     }
 
     fn add(&mut self, spec: TunnelSpec) {
@@ -275,6 +294,7 @@ impl Supervisor {
         if since.elapsed() >= wanted.spec.reconnect.reset_after {
             slot.deaths.reset();
         }
+        slot.task = None;
         let delay = slot.deaths.next_delay();
         let reborn_at = Instant::now() + delay;
         slot.reborn_at = Some(reborn_at);
@@ -373,12 +393,18 @@ impl Supervisor {
     }
 
     fn respec(&mut self, spec: TunnelSpec) {
-        if let Some(slot) = self.slots.get_mut(&spec.name) {
-            slot.wanted.send_replace(Wanted {
-                spec,
-                drain_timeout: self.config.daemon.drain_timeout,
-                reading: self.reading,
-            });
+        let name = spec.name.clone();
+        let Some(slot) = self.slots.get_mut(&name) else {
+            return;
+        };
+        slot.wanted.send_replace(Wanted {
+            spec,
+            drain_timeout: self.config.daemon.drain_timeout,
+            reading: self.reading,
+        });
+        // `stop` lasts until a reload.
+        if slot.task.is_none() && slot.reborn_at.is_none() {
+            self.spawn(&name);
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::{ForwardSpec, TunnelSpec};
-use tunneld_core::failure::Failure;
+use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::ForwardName;
 use tunneld_ssh::forward::{self, Context, Forward};
 
@@ -25,6 +25,14 @@ const REST: Duration = Duration::from_secs(1);
 fn becomes(running: &ForwardSpec, wanted: &ForwardSpec) -> bool {
     let same_side = discriminant(&running.kind) == discriminant(&wanted.kind);
     running.name == wanted.name && same_side
+}
+
+/// What there is to do about a forward whose task has died.
+pub(crate) enum Fate {
+    /// It has just died.
+    Died(ForwardName),
+    /// It is time to start what is missing again.
+    Due,
 }
 
 /// The running forwards, in the order of the file.
@@ -74,6 +82,7 @@ impl Forwards {
             }
         }
         self.running = running;
+        self.revive_at = None;
     }
 
     fn start(&mut self, spec: &ForwardSpec, context: &Context) -> Forward {
@@ -96,9 +105,9 @@ impl Forwards {
         });
     }
 
-    /// Returns when the task of a forward that should run has ended, and it is time to start it
-    /// again. None ends by itself, so it was a panic.
-    pub(crate) async fn revival(&mut self) {
+    /// Returns when the task of a forward that should run has ended, and again when it is time to
+    /// [`apply`](Self::apply) what is missing. None ends by itself, so it was a panic.
+    pub(crate) async fn fate(&mut self) -> Fate {
         loop {
             let revive_at = self.revive_at;
             tokio::select! {
@@ -111,24 +120,15 @@ impl Forwards {
                     if let Some(name) = self.names.remove(&id) {
                         self.running.retain(|f| f.spec().name != name);
                         self.revive_at.get_or_insert(Instant::now() + REST);
+                        return Fate::Died(name);
                     }
                 }
                 () = wait::until(revive_at) => {
                     self.revive_at = None;
-                    return;
+                    return Fate::Due;
                 }
             }
         }
-    }
-
-    /// Starts what is missing after [`revival`](Self::revival).
-    pub(crate) fn revive(&mut self, spec: &TunnelSpec, context: &Context) {
-        tracing::error!(
-            message_id = tunneld_core::events::TUNNEL_PANICKED,
-            tunnel = %spec.name,
-            "a forward's task failed and is started again: a bug in tunneld"
-        );
-        self.apply(spec, context);
     }
 
     /// Stops them all: no new connections, `patience` for those that are carried.
@@ -158,6 +158,7 @@ impl Forwards {
         self.running.clear();
         self.names.clear();
         self.retired.clear();
+        self.revive_at = None;
         self.cut = CancellationToken::new();
     }
 
@@ -179,6 +180,10 @@ impl Forwards {
 
     /// The first that is not in place; one that has not tried yet is waited for.
     pub(crate) fn broken(&self) -> Option<Failure> {
+        if self.revive_at.is_some() {
+            let cause = "a forward's task failed: a bug in tunneld";
+            return Some(Failure::transient(Stage::Forward, cause));
+        }
         let mut states = self.running.iter().map(Forward::state);
         states.find_map(|state| state.failure().cloned())
     }
@@ -186,6 +191,11 @@ impl Forwards {
     /// Whether it is known of each how it is.
     pub(crate) fn settled(&self) -> bool {
         self.running.iter().all(|f| f.state().settled())
+    }
+
+    /// Whether it is known of each whether its listening place is there.
+    pub(crate) fn placed(&self) -> bool {
+        self.running.iter().all(|f| f.state().place.is_some())
     }
 
     /// Tries listening places now that could not be bound.
@@ -198,5 +208,39 @@ impl Forwards {
     /// The running forwards.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Forward> {
         self.running.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_forward_whose_task_has_died_is_not_in_place_until_it_is_due() {
+        // It is told at once, and there is a rest before it is started again.
+        let mut forwards = Forwards::default();
+        assert!(forwards.broken().is_none());
+        let name: ForwardName = "web".parse().unwrap();
+        let died = Instant::now();
+        let task = forwards.tasks.spawn(async {});
+        forwards.names.insert(task.id(), name.clone());
+        assert!(matches!(forwards.fate().await, Fate::Died(who) if who == name));
+        let failure = forwards.broken().unwrap();
+        assert_eq!(failure.stage, Stage::Forward);
+        assert!(failure.cause.contains("a bug in tunneld"));
+        assert!(matches!(forwards.fate().await, Fate::Due));
+        assert!(died.elapsed() >= REST);
+        assert!(forwards.broken().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_forward_that_died_before_the_stop_does_not_come_back_after_it() {
+        let mut forwards = Forwards::default();
+        let task = forwards.tasks.spawn(async {});
+        forwards.names.insert(task.id(), "web".parse().unwrap());
+        assert!(matches!(forwards.fate().await, Fate::Died(_)));
+        let abort = CancellationToken::new();
+        forwards.stop(Duration::ZERO, &abort).await;
+        assert!(forwards.broken().is_none() && forwards.revive_at.is_none());
     }
 }

@@ -7,7 +7,7 @@ use tunneld_core::config::{TunnelSpec, host_port};
 use tunneld_core::events;
 use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::lifecycle::Lifecycle;
-use tunneld_core::name::TunnelName;
+use tunneld_core::name::{ForwardName, TunnelName};
 use tunneld_core::repeats::{Repeats, Say};
 use tunneld_core::status::Phase;
 use tunneld_ssh::Session;
@@ -41,6 +41,8 @@ pub(super) struct Log {
     failures: Repeats,
     /// Of sessions beside the first.
     others: Repeats,
+    /// Of sessions that are lost while others carry on.
+    losses: Repeats,
 }
 
 impl Log {
@@ -53,6 +55,7 @@ impl Log {
             down_since: now,
             failures: Repeats::default(),
             others: Repeats::default(),
+            losses: Repeats::default(),
         }
     }
 
@@ -82,14 +85,33 @@ impl Log {
         );
     }
 
-    /// One of several sessions has ended.
-    pub(super) fn lost(&self, failure: &Failure, left: usize) {
+    /// One of several sessions has ended. That of one that lasted is news each time.
+    pub(super) fn lost(&mut self, failure: &Failure, lasted: bool, left: usize) {
+        if lasted {
+            self.losses.clear();
+        }
+        let text = format!("{}: {}", failure.stage, failure.cause);
         let others = match left {
             1 => "another one carries".to_owned(),
             n => format!("{n} others carry"),
         };
         let message = format_args!("a session has ended, {others} on ({})", failure.cause);
-        outage!(warn, events::SESSION_LOST, self, failure, 0, message);
+        match self.losses.say(&text, self.started.elapsed()) {
+            Say::Nothing => outage!(debug, "", self, failure, 0, message),
+            Say::First | Say::Summary { .. } => {
+                outage!(warn, events::SESSION_LOST, self, failure, 0, message);
+            }
+        }
+    }
+
+    /// The task of a forward has ended, which none does by itself.
+    pub(super) fn forward_died(&self, forward: &ForwardName) {
+        tracing::error!(
+            message_id = events::TUNNEL_PANICKED,
+            tunnel = %self.tunnel,
+            forward = %forward,
+            "a forward's task failed and is started again: a bug in tunneld"
+        );
     }
 
     /// There is a session beside the first.

@@ -3,6 +3,7 @@
 //! The task owns the tunnel's sessions and its forwards, whose listening places outlive the
 //! sessions. It hears commands, and publishes one value: what there is to see of it.
 
+mod draining;
 mod forwards;
 mod log;
 mod pool;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +30,8 @@ use crate::control::{ApiError, TunnelCommand};
 use crate::inject::Inject;
 use crate::pacing::Pacing;
 use crate::wait;
-use forwards::Forwards;
+use draining::Draining;
+use forwards::{Fate, Forwards};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use view::{View, unix_ms};
@@ -111,11 +113,11 @@ struct Tunnel {
     forwards: Forwards,
     attempt: Option<Attempt>,
     retry_at: Option<Instant>,
-    /// The session is replaced for what it left behind in memory, not for where it goes: its
-    /// connections may take all the time they need.
+    /// The first session is replaced for what it left behind in memory, not for where it goes: its
+    /// connections may take all the time they need, and the others stay.
     worn: bool,
     /// Replaced sessions that still carry connections.
-    draining: JoinSet<()>,
+    draining: Draining,
 }
 
 /// What woke the task up.
@@ -127,7 +129,7 @@ enum Wake {
     Pool(pool::News),
     Due,
     News,
-    ForwardGone,
+    Forward(Fate),
     Drained,
 }
 
@@ -159,7 +161,7 @@ impl Tunnel {
             attempt: None,
             retry_at: None,
             worn: false,
-            draining: JoinSet::new(),
+            draining: Draining::default(),
             wanted,
             reading,
             spec,
@@ -183,8 +185,11 @@ impl Tunnel {
                     self.on(Event::Due).await;
                 }
                 Wake::News => self.look_at_forwards().await,
-                Wake::ForwardGone => {
-                    self.forwards.revive(&self.spec, &self.context());
+                Wake::Forward(fate) => {
+                    match fate {
+                        Fate::Died(name) => self.log.forward_died(&name),
+                        Fate::Due => self.forwards.apply(&self.spec, &self.context()),
+                    }
                     self.look_at_forwards().await;
                 }
                 Wake::Drained => {}
@@ -203,8 +208,8 @@ impl Tunnel {
             news = self.pool.news(may_replace) => Wake::Pool(news),
             () = wait::until(retry_at), if retry_at.is_some() => Wake::Due,
             () = self.news.notified() => Wake::News,
-            () = self.forwards.revival() => Wake::ForwardGone,
-            Some(_) = self.draining.join_next(), if !self.draining.is_empty() => Wake::Drained,
+            fate = self.forwards.fate() => Wake::Forward(fate),
+            () = self.draining.one_gone() => Wake::Drained,
         }
     }
 
@@ -239,11 +244,11 @@ impl Tunnel {
     }
 
     /// Where the tunnel stands, as far as it may be told: `up` not before it is known of each forward
-    /// how it is. One that is looked at anew while the tunnel has a session changes nothing yet.
+    /// how it is. A probe that is made anew while the tunnel has a session changes nothing yet.
     fn phase(&self) -> Phase {
         match self.life.phase() {
             Phase::Up if !self.forwards.settled() => match self.logged {
-                Phase::Up | Phase::Degraded => self.logged,
+                Phase::Up | Phase::Degraded if self.forwards.placed() => self.logged,
                 _ => Phase::Connecting,
             },
             phase => phase,
@@ -323,7 +328,8 @@ impl Tunnel {
         }
         let now = (self.spec.sessions, self.spec.reconnect, self.spec.keepalive);
         if now != (old.sessions, old.reconnect, old.keepalive) {
-            self.pool.configure(now.0, &now.1, now.2);
+            let surplus = self.pool.configure(now.0, &now.1, now.2);
+            self.drain(surplus);
         }
         self.reading = reading;
         let running = self.life.phase() != Phase::Stopped;
@@ -335,6 +341,7 @@ impl Tunnel {
                 self.look_at_forwards().await;
                 if self.spec.target != old.target {
                     self.worn = false;
+                    self.pool.outdate();
                     self.on(Event::Replace).await;
                 }
             }

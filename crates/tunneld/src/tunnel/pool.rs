@@ -5,19 +5,19 @@
 //! connection, and when each one is held back, another one is opened for those that come. What is not
 //! needed any more is closed after a while.
 
+mod news;
+
 use std::time::Duration;
 
-use futures_util::future::{pending, select_all};
-use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::backoff::Backoff;
 use tunneld_core::config::{Keepalive, Reconnect, SessionCount};
 use tunneld_core::failure::{Class, Failure};
 use tunneld_ssh::Session;
-use tunneld_ssh::forward::{Entry, Roster, Sessions, Want};
+use tunneld_ssh::forward::{Entry, Roster, Sessions};
 
-use crate::wait;
+pub(super) use news::News;
 
 /// How many sessions of a tunnel may be there for relief: each holds what a client does not read.
 const RELIEFS: usize = 4;
@@ -39,6 +39,10 @@ pub(super) struct Pool {
     attempt: Option<(Attempt, Purpose)>,
     /// Not before this.
     next_at: Option<Instant>,
+    /// A session that lasted this long starts the delays over.
+    lasting: Duration,
+    /// The sessions are about to be replaced by others that go elsewhere: nothing is made beside them.
+    outdated: bool,
     wants_more: bool,
     wants_relief: bool,
     look_at: Option<Instant>,
@@ -48,6 +52,16 @@ struct Held {
     session: Session,
     relief: bool,
     unused_since: Option<Instant>,
+}
+
+impl Held {
+    fn new(session: Session, relief: bool) -> Self {
+        Held {
+            session,
+            relief,
+            unused_since: None,
+        }
+    }
 }
 
 /// What a session beside the first is for.
@@ -61,33 +75,6 @@ pub(super) enum Purpose {
     Relief,
 }
 
-/// What has happened to the sessions.
-pub(super) enum News {
-    /// One has ended.
-    Lost {
-        failure: Failure,
-        up_for: Duration,
-        /// How many are left.
-        left: usize,
-    },
-    /// One has left too much behind in memory.
-    Worn(usize),
-    /// The attempt for a session beside the first is over.
-    Made(Result<Session, Failure>, Purpose),
-    /// It is time to see what [`Pool::needs`] says.
-    Look,
-}
-
-/// What woke the pool up.
-enum Wake {
-    Ended(Failure, usize),
-    Worn(usize),
-    Attempt(Result<Result<Session, Failure>, JoinError>, Purpose),
-    Wanted(Want),
-    Due,
-    Look,
-}
-
 impl Pool {
     pub(super) fn new(count: SessionCount, reconnect: &Reconnect) -> Self {
         Pool {
@@ -97,6 +84,8 @@ impl Pool {
             backoff: Backoff::new(reconnect),
             attempt: None,
             next_at: None,
+            lasting: lasting(reconnect),
+            outdated: false,
             wants_more: false,
             wants_relief: false,
             look_at: None,
@@ -121,28 +110,57 @@ impl Pool {
         self.held.iter().filter(|held| held.relief).count()
     }
 
-    /// How many sessions are missing that should always be there.
-    pub(super) fn missing(&self) -> usize {
-        let regular = self.held.len() - self.reliefs();
-        usize::try_from(self.count.min)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(regular)
+    /// How many are not for relief.
+    fn regular(&self) -> usize {
+        self.held.len() - self.reliefs()
     }
 
-    /// Other settings from now on.
+    /// How many sessions are missing that should always be there.
+    pub(super) fn missing(&self) -> usize {
+        least(self.count).saturating_sub(self.regular())
+    }
+
+    /// Other settings from now on; returns the sessions that are too many now.
     pub(super) fn configure(
         &mut self,
         count: SessionCount,
         reconnect: &Reconnect,
         keepalive: Keepalive,
-    ) {
+    ) -> Vec<Session> {
         self.count = count;
         self.backoff = Backoff::new(reconnect);
+        self.lasting = lasting(reconnect);
         self.next_at = None;
         for held in &mut self.held {
             held.session.set_keepalive(keepalive);
         }
+        let full = !self.has_room();
+        self.attempt
+            .take_if(|(_, purpose)| full && *purpose != Purpose::Relief);
+        let surplus = self.surplus();
         self.publish();
+        surplus
+    }
+
+    /// Takes out what is above `max_sessions`, those with the fewest connections; never the first.
+    fn surplus(&mut self) -> Vec<Session> {
+        let mut gone = Vec::new();
+        while self.regular() > most(self.count) {
+            let others = self.held.iter().enumerate().skip(1);
+            let others = others.filter(|(_, held)| !held.relief);
+            let Some((at, _)) = others.min_by_key(|(_, held)| held.session.opener().load()) else {
+                break;
+            };
+            gone.push(self.held.remove(at).session);
+        }
+        gone
+    }
+
+    /// The sessions will be replaced by others that go elsewhere: what is being made beside them
+    /// is given up.
+    pub(super) fn outdate(&mut self) {
+        self.attempt = None;
+        self.outdated = true;
     }
 
     /// Takes the first session of a tunnel, and returns those that it replaces.
@@ -152,9 +170,18 @@ impl Pool {
         old
     }
 
+    /// Takes a session in the place of the first one, which is worn; the others stay.
+    pub(super) fn replace_first(&mut self, session: Session) -> Option<Session> {
+        let worn = (!self.held.is_empty()).then(|| self.held.remove(0).session);
+        self.held.insert(0, Held::new(session, false));
+        self.publish();
+        worn
+    }
+
     /// Takes all sessions out; the attempt beside them is given up.
     pub(super) fn clear(&mut self) -> Vec<Session> {
         self.attempt = None;
+        self.outdated = false;
         self.next_at = None;
         (self.wants_more, self.wants_relief) = (false, false);
         self.backoff.reset();
@@ -176,12 +203,11 @@ impl Pool {
 
     /// Takes a session beside the first.
     pub(super) fn add(&mut self, session: Session, relief: bool) {
-        self.held.push(Held {
-            session,
-            relief,
-            unused_since: None,
-        });
-        self.backoff.reset();
+        self.held.push(Held::new(session, relief));
+        match relief {
+            true => self.wants_relief = false,
+            false => self.wants_more = false,
+        }
         self.publish();
         self.plan_look();
     }
@@ -189,14 +215,18 @@ impl Pool {
     /// What the next session beside the first would be for, if one is needed now.
     pub(super) fn needs(&self) -> Option<Purpose> {
         let early = self.next_at.is_some_and(|at| at > Instant::now());
-        if self.attempt.is_some() || early || self.held.is_empty() {
+        if self.attempt.is_some() || early || self.outdated || self.held.is_empty() {
             return None;
         }
         let reliefs = self.reliefs();
+        // What was wanted may be there by now.
+        let all = |is: fn(&Session) -> bool| self.held.iter().all(|held| is(&held.session));
+        let clogged = || all(|session| session.opener().is_clogged());
+        let in_use = || all(|session| session.opener().load() > 0);
         match () {
             () if self.missing() > 0 => Some(Purpose::Spare),
-            () if self.wants_relief && reliefs < RELIEFS => Some(Purpose::Relief),
-            () if self.wants_more && self.has_room() => Some(Purpose::More),
+            () if self.wants_relief && reliefs < RELIEFS && clogged() => Some(Purpose::Relief),
+            () if self.wants_more && self.has_room() && in_use() => Some(Purpose::More),
             () => None,
         }
     }
@@ -235,8 +265,7 @@ impl Pool {
             held.unused_since = unused.then(|| held.unused_since.unwrap_or(now));
         }
         let mut gone = Vec::new();
-        let mut spare = (self.held.len() - self.reliefs())
-            .saturating_sub(usize::try_from(self.count.min).unwrap_or(usize::MAX));
+        let mut spare = self.regular().saturating_sub(least(self.count));
         let mut at = self.held.len();
         while at > 1 {
             at -= 1;
@@ -257,68 +286,9 @@ impl Pool {
         gone
     }
 
-    /// The next thing that happens. Nothing is lost when it is dropped. `may_replace`: whether the
-    /// first session can be replaced now.
-    pub(super) async fn news(&mut self, may_replace: bool) -> News {
-        loop {
-            match self.wake(may_replace).await {
-                Wake::Ended(failure, at) => {
-                    let held = self.held.remove(at);
-                    let up_for = held.session.since().elapsed();
-                    self.promote();
-                    self.publish();
-                    let left = self.held.len();
-                    return News::Lost {
-                        failure,
-                        up_for,
-                        left,
-                    };
-                }
-                Wake::Worn(at) => return News::Worn(at),
-                Wake::Attempt(done, purpose) => {
-                    self.attempt = None;
-                    let done = done.unwrap_or_else(|_| Err(super::attempt_died()));
-                    return News::Made(done, purpose);
-                }
-                Wake::Wanted(Want::More) => self.wants_more = true,
-                Wake::Wanted(Want::Relief) => self.wants_relief = true,
-                Wake::Due => self.next_at = None,
-                Wake::Look => self.look_at = None,
-            }
-            if self.needs().is_some() || self.look_at.is_none() && self.could_go() {
-                return News::Look;
-            }
-        }
-    }
-
-    async fn wake(&mut self, may_replace: bool) -> Wake {
-        let ended = self.held.iter().map(|held| held.session.ended());
-        let ended = first_of(ended.map(Box::pin).collect());
-        let first = usize::from(!may_replace);
-        let others = self.held.get(first..).unwrap_or_default();
-        let worn = others.iter().map(|held| held.session.worn());
-        let worn = first_of(worn.map(Box::pin).collect());
-        let attempt = async {
-            match &mut self.attempt {
-                Some((attempt, purpose)) => (attempt.await, *purpose),
-                None => pending().await,
-            }
-        };
-        let (next_at, look_at) = (self.next_at, self.look_at);
-        tokio::select! {
-            (failure, at) = ended => Wake::Ended(failure, at),
-            ((), at) = worn => Wake::Worn(first + at),
-            (done, purpose) = attempt => Wake::Attempt(done, purpose),
-            want = self.roster.wanted() => Wake::Wanted(want),
-            () = wait::until(next_at), if next_at.is_some() => Wake::Due,
-            () = wait::until(look_at), if look_at.is_some() => Wake::Look,
-        }
-    }
-
     /// Whether some session could be closed if it is not used.
     fn could_go(&self) -> bool {
-        self.reliefs() > 0
-            || self.held.len() > usize::try_from(self.count.min).unwrap_or(usize::MAX)
+        self.reliefs() > 0 || self.held.len() > least(self.count)
     }
 
     fn plan_look(&mut self) {
@@ -326,8 +296,7 @@ impl Pool {
     }
 
     fn has_room(&self) -> bool {
-        let regular = self.held.len() - self.reliefs();
-        regular < usize::try_from(self.count.max).unwrap_or(usize::MAX)
+        self.regular() < most(self.count)
     }
 
     /// The first session is never one for relief.
@@ -348,11 +317,18 @@ impl Pool {
     }
 }
 
-/// The first of several futures, and which one it was.
-async fn first_of<F: Future + Unpin>(all: Vec<F>) -> (F::Output, usize) {
-    if all.is_empty() {
-        return pending().await;
-    }
-    let (done, at, _) = select_all(all).await;
-    (done, at)
+/// `min_sessions`.
+fn least(count: SessionCount) -> usize {
+    usize::try_from(count.min).unwrap_or(usize::MAX)
+}
+
+/// `max_sessions`.
+fn most(count: SessionCount) -> usize {
+    usize::try_from(count.max).unwrap_or(usize::MAX)
+}
+
+/// How long a session has to last for its successor to come at once: with `reset_after = 0` too,
+/// there is some time from one to the next.
+fn lasting(reconnect: &Reconnect) -> Duration {
+    reconnect.reset_after.max(reconnect.initial)
 }

@@ -15,13 +15,18 @@ impl Tunnel {
         session.set_keepalive(self.spec.keepalive);
         self.sessions += 1;
         self.log.established(&session, self.life.attempts());
-        let old = self.pool.replace(session);
-        if !old.is_empty() {
-            self.log.replaced();
-        }
-        let patience = self.drain_patience();
-        for old in old {
-            self.drain(old, patience);
+        let patience = self.limits.borrow().drain_timeout;
+        if std::mem::take(&mut self.worn) {
+            if let Some(worn) = self.pool.replace_first(session) {
+                self.log.replaced();
+                self.draining.start_worn(worn, patience);
+            }
+        } else {
+            let old = self.pool.replace(session);
+            if !old.is_empty() {
+                self.log.replaced();
+            }
+            self.drain(old);
         }
         // The forwards first, so that `up` is not said before they are in place.
         self.look_at_forwards().await;
@@ -35,8 +40,14 @@ impl Tunnel {
                 failure,
                 up_for,
                 left: 0,
+                ..
             } => self.ended(failure, up_for).await,
-            News::Lost { failure, left, .. } => self.log.lost(&failure, left),
+            News::Lost {
+                failure,
+                lasted,
+                left,
+                ..
+            } => self.log.lost(&failure, lasted, left),
             News::Worn(0) => {
                 self.worn = true;
                 self.on(Event::Replace).await;
@@ -44,7 +55,8 @@ impl Tunnel {
             // Its successor is made when it is needed.
             News::Worn(at) => {
                 if let Some(old) = self.pool.take(at) {
-                    self.drain(old, Duration::MAX);
+                    let patience = self.limits.borrow().drain_timeout;
+                    self.draining.start_worn(old, patience);
                 }
             }
             News::Made(Ok(mut session), purpose) => {
@@ -65,33 +77,20 @@ impl Tunnel {
     /// Makes the sessions that are needed beside the first, and lets go of those that are not.
     pub(super) fn tend_pool(&mut self) {
         // One that a client has just taken is let go of when that client has.
-        let patience = self.limits.borrow().drain_timeout;
-        for unused in self.pool.unused() {
-            self.drain(unused, patience);
-        }
+        let unused = self.pool.unused();
+        self.drain(unused);
         if let Some(purpose) = self.pool.needs() {
             let attempt = self.connect();
             self.pool.making(attempt, purpose);
         }
     }
 
-    fn drain_patience(&mut self) -> Duration {
-        match std::mem::take(&mut self.worn) {
-            true => Duration::MAX,
-            false => self.limits.borrow().drain_timeout,
+    /// Lets the connections of sessions that are not used any more come to their end.
+    pub(super) fn drain(&mut self, old: Vec<Session>) {
+        let patience = self.limits.borrow().drain_timeout;
+        for old in old {
+            self.draining.start(old, patience);
         }
-    }
-
-    /// Lets the connections of a session that is not used any more come to their end.
-    fn drain(&mut self, old: Session, patience: Duration) {
-        self.draining.spawn(async move {
-            tokio::select! {
-                () = old.drained() => {}
-                _ = old.ended() => {}
-                () = tokio::time::sleep(patience) => {}
-            }
-            old.close().await;
-        });
     }
 
     pub(super) async fn ended(&mut self, failure: Failure, up_for: Duration) {

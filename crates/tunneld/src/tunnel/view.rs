@@ -48,13 +48,27 @@ impl View {
 
     /// A tunnel whose task has died and will be started again at `retry_at`.
     pub(crate) fn dead(&self, failure: Failure, retry_at: Instant) -> Self {
+        let mut view = self.without_task(Phase::Waiting);
+        view.status.failure = Some(failure);
+        view.status.retry_at_unix_ms = Some(wall_clock(retry_at));
+        view
+    }
+
+    /// A tunnel whose task has died and is not wanted any more.
+    pub(crate) fn stopped(&self) -> Self {
+        let mut view = self.without_task(Phase::Stopped);
+        view.status.attempts = 0;
+        view
+    }
+
+    fn without_task(&self, phase: Phase) -> Self {
         let mut view = self.clone();
         view.opener = None;
         view.status = TunnelStatus {
-            phase: Phase::Waiting,
+            phase,
             since_unix_ms: unix_ms(SystemTime::now()),
-            failure: Some(failure),
-            retry_at_unix_ms: Some(wall_clock(retry_at)),
+            failure: None,
+            retry_at_unix_ms: None,
             session: None,
             sessions_open: 0,
             relief_sessions: 0,
