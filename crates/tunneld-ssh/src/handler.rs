@@ -56,13 +56,7 @@ impl Handler {
         }
     }
 
-    async fn refuse(
-        &mut self,
-        what: &'static str,
-        channel: &Channel<Msg>,
-        reply: ChannelOpenHandle,
-    ) {
-        self.shared.openings.note_theirs(channel.id().into());
+    async fn refuse(&mut self, what: &'static str, reply: ChannelOpenHandle) {
         reply
             .reject(ChannelOpenFailure::AdministrativelyProhibited)
             .await;
@@ -89,9 +83,8 @@ impl Handler {
         reply: ChannelOpenHandle,
     ) {
         let Some(taker) = taker else {
-            return self.refuse(what, &channel, reply).await;
+            return self.refuse(what, reply).await;
         };
-        self.shared.openings.note_theirs(channel.id().into());
         let incoming = Incoming {
             channel,
             peer,
@@ -221,15 +214,13 @@ impl client::Handler for Handler {
 
     async fn channel_open_failure(
         &mut self,
-        channel: ChannelId,
+        _: ChannelId,
         _: ChannelOpenFailure,
         description: &str,
         _language: &str,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.shared
-            .openings
-            .note_refusal(channel.into(), description);
+        self.shared.openings.note_refusal(description);
         Ok(())
     }
 
@@ -285,27 +276,27 @@ impl client::Handler for Handler {
 
     async fn server_channel_open_agent_forward(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("agent", &channel, reply).await;
+        self.refuse("agent", reply).await;
         Ok(())
     }
 
     async fn server_channel_open_session(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("session", &channel, reply).await;
+        self.refuse("session", reply).await;
         Ok(())
     }
 
     async fn server_channel_open_direct_tcpip(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         _host_to_connect: &str,
         _port_to_connect: u32,
         _originator_address: &str,
@@ -313,30 +304,30 @@ impl client::Handler for Handler {
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("direct-tcpip", &channel, reply).await;
+        self.refuse("direct-tcpip", reply).await;
         Ok(())
     }
 
     async fn server_channel_open_direct_streamlocal(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         _socket_path: &str,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("direct-streamlocal", &channel, reply).await;
+        self.refuse("direct-streamlocal", reply).await;
         Ok(())
     }
 
     async fn server_channel_open_x11(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         _originator_address: &str,
         _originator_port: u32,
         reply: ChannelOpenHandle,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
-        self.refuse("x11", &channel, reply).await;
+        self.refuse("x11", reply).await;
         Ok(())
     }
 }

@@ -4,7 +4,6 @@ mod listening;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use russh::client::Msg;
@@ -16,6 +15,7 @@ use tunneld_core::config::Destination;
 use crate::forward::Peer;
 use crate::keepalive::Ping;
 use crate::link::Link;
+use crate::openings::Ticket;
 use crate::pump::{self, End};
 use crate::road::Footing;
 use crate::session::{Inner, ended};
@@ -188,14 +188,10 @@ impl Opener {
         self.finish(async move {
             // Also where everything that comes is held back: somebody waits for the answer.
             let _asked = this.0.link.asks();
-            let mut open = std::pin::pin!(open);
-            let (place, begun) = this.0.shared.openings.begin(open.as_mut()).await;
-            let result = match begun {
-                Poll::Ready(result) => result,
-                Poll::Pending => open.await,
-            };
+            let ticket = Ticket::new();
+            let result = ticket.marks(std::pin::pin!(open)).await;
             // Whoever asked may have gone: then the channel is closed.
-            let _ = send.send(this.opened(result, place).await);
+            let _ = send.send(this.opened(result, ticket).await);
         });
         let ended = ended(self.0.shared.ended());
         tokio::select! {
@@ -212,20 +208,16 @@ impl Opener {
     async fn opened(
         &self,
         result: Result<Channel<Msg>, russh::Error>,
-        place: u32,
+        ticket: Ticket,
     ) -> Result<OpenChannel, OpenError> {
-        let openings = &self.0.shared.openings;
         match result {
-            Ok(channel) => {
-                openings.opened(place, channel.id().into());
-                Ok(OpenChannel {
-                    session: self.clone(),
-                    channel: Some(channel),
-                })
-            }
+            Ok(channel) => Ok(OpenChannel {
+                session: self.clone(),
+                channel: Some(channel),
+            }),
             Err(russh::Error::ChannelOpenFailure(code)) => {
                 self.note_debris();
-                let text = openings.words(place).await;
+                let text = self.0.shared.openings.words(ticket).await;
                 Err(OpenError::Refused {
                     prohibited: code == ChannelOpenFailure::AdministrativelyProhibited,
                     reason: refusal(&code, text.as_deref()),

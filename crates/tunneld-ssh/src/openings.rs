@@ -1,13 +1,15 @@
 //! Which words of the server belong to which request for a channel.
 //!
-//! russh tells whoever asked for a channel the code of a refusal, and the handler its words with the
-//! channel's number, which the asker never learns. But it gives numbers in the order of the
-//! requests, to our channels and to the server's alike, so the place in that order finds the words.
+//! russh tells whoever asked for a channel the code of a refusal, and then, in one breath, tells
+//! the handler its words, with a number that the asker never learns. Telling the asker wakes it: the
+//! last request that was woken on this thread is the one that the words are about.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,108 +19,90 @@ use crate::error::printable;
 
 /// The words of refusals that nobody has fetched are dropped beyond this many.
 const MAX_WORDS: usize = 1024;
-/// How many channels of the server are remembered one by one.
-const MAX_THEIRS: usize = 4096;
 /// How long the words of a refusal may come after its code.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The number of the first channel of a session, until a success has shown it.
-const FIRST: u32 = 2;
 
-/// The order of the requests for channels of one session.
-#[derive(Default)]
-pub(crate) struct Openings {
-    order: Mutex<Order>,
-    noted: Notify,
+thread_local! {
+    /// The request that was woken last.
+    static WOKEN: Cell<Option<Ticket>> = const { Cell::new(None) };
 }
 
-struct Order {
-    /// How many requests there were.
-    requests: u32,
-    /// The number that the first request would have had without channels of the server.
-    first: u32,
-    /// The numbers of the server's channels, the latest ones; and how many there were before.
-    theirs: VecDeque<u32>,
-    forgotten: u32,
-    /// By request.
-    words: HashMap<u32, String>,
-    unfetched: VecDeque<u32>,
-}
+/// One request for a channel, of any session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Ticket(u64);
 
-impl Default for Order {
-    fn default() -> Self {
-        Order {
-            requests: 0,
-            first: FIRST,
-            theirs: VecDeque::new(),
-            forgotten: 0,
-            words: HashMap::new(),
-            unfetched: VecDeque::new(),
-        }
+impl Ticket {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Ticket(NEXT.fetch_add(1, Ordering::Relaxed))
     }
-}
 
-impl Order {
-    /// The place of a channel of ours among the channels of ours.
-    fn rank(&self, channel: u32) -> u32 {
-        let before = self.theirs.partition_point(|id| *id < channel);
-        let before = self.forgotten + u32::try_from(before).unwrap_or(u32::MAX);
-        channel.wrapping_sub(before)
-    }
-}
-
-impl Openings {
-    /// Makes a request, which is sent when it is polled for the first time, and returns its place.
-    /// The first poll of a task cannot be put off, so the places are those in which russh reads
-    /// them.
-    pub(crate) async fn begin<F: Future>(
-        &self,
-        mut request: Pin<&mut F>,
-    ) -> (u32, Poll<F::Output>) {
+    /// The request itself: whoever wakes it leaves a note of that.
+    pub(crate) async fn marks<F: Future>(self, mut request: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
-            let mut order = self.lock();
-            let place = order.requests;
-            order.requests = order.requests.wrapping_add(1);
-            Poll::Ready((place, request.as_mut().poll(cx)))
+            let waker = Waker::from(Arc::new(Marked {
+                ticket: self,
+                waker: cx.waker().clone(),
+            }));
+            request.as_mut().poll(&mut Context::from_waker(&waker))
         })
         .await
     }
+}
 
-    /// The request in this place became this channel.
-    pub(crate) fn opened(&self, place: u32, channel: u32) {
-        let mut order = self.lock();
-        order.first = order.rank(channel).wrapping_sub(place);
+struct Marked {
+    ticket: Ticket,
+    waker: Waker,
+}
+
+impl Wake for Marked {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
     }
 
-    /// The server has opened a channel.
-    pub(crate) fn note_theirs(&self, channel: u32) {
-        let mut order = self.lock();
-        if order.theirs.len() >= MAX_THEIRS && order.theirs.pop_front().is_some() {
-            order.forgotten += 1;
-        }
-        order.theirs.push_back(channel);
+    fn wake_by_ref(self: &Arc<Self>) {
+        WOKEN.set(Some(self.ticket));
+        self.waker.wake_by_ref();
     }
+}
 
-    /// The server has refused a channel with these words.
-    pub(crate) fn note_refusal(&self, channel: u32, words: &str) {
-        let mut order = self.lock();
-        let place = order.rank(channel).wrapping_sub(order.first);
-        if order.unfetched.len() >= MAX_WORDS
-            && let Some(oldest) = order.unfetched.pop_front()
+/// The words of the refusals of one session.
+#[derive(Default)]
+pub(crate) struct Openings {
+    words: Mutex<Words>,
+    noted: Notify,
+}
+
+#[derive(Default)]
+struct Words {
+    of: HashMap<Ticket, String>,
+    order: VecDeque<Ticket>,
+}
+
+impl Openings {
+    /// The server has refused a channel with these words, and who asked for it was just told.
+    pub(crate) fn note_refusal(&self, words: &str) {
+        let Some(ticket) = WOKEN.take() else {
+            return;
+        };
+        let mut kept = self.lock();
+        if kept.order.len() >= MAX_WORDS
+            && let Some(oldest) = kept.order.pop_front()
         {
-            order.words.remove(&oldest);
+            kept.of.remove(&oldest);
         }
-        order.unfetched.push_back(place);
-        order.words.insert(place, clip(&printable(words), 200));
-        drop(order);
+        kept.order.push_back(ticket);
+        kept.of.insert(ticket, clip(&printable(words), 200));
+        drop(kept);
         self.noted.notify_waiters();
     }
 
-    /// The server's words for the refusal of the request in this place.
-    pub(crate) async fn words(&self, place: u32) -> Option<String> {
+    /// The server's words for the refusal of a request; `None` if they do not come.
+    pub(crate) async fn words(&self, ticket: Ticket) -> Option<String> {
         let fetch = || {
-            let mut order = self.lock();
-            let words = order.words.remove(&place)?;
-            order.unfetched.retain(|of| *of != place);
+            let mut kept = self.lock();
+            let words = kept.of.remove(&ticket)?;
+            kept.order.retain(|of| *of != ticket);
             Some(words)
         };
         let wait = async {
@@ -134,43 +118,42 @@ impl Openings {
     }
 
     /// It is changed in steps that a panic cannot leave half done.
-    fn lock(&self) -> MutexGuard<'_, Order> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::ready;
     use std::pin::pin;
-
-    async fn request(openings: &Openings) -> u32 {
-        openings.begin(pin!(ready(()))).await.0
-    }
+    use tokio::sync::mpsc;
 
     #[tokio::test]
-    async fn each_request_gets_its_own_words_whoever_opens_channels_between() {
+    async fn each_request_gets_the_words_that_come_with_its_code() {
         let openings = Openings::default();
-        let (a, b) = (request(&openings).await, request(&openings).await);
-        // 2 and 3 are ours, 4 is the server's, 5 is ours.
-        openings.note_theirs(4);
-        let c = request(&openings).await;
-        openings.note_refusal(5, "third");
-        openings.note_refusal(3, "second");
-        openings.note_refusal(2, "first");
-        assert_eq!(openings.words(a).await.as_deref(), Some("first"));
-        assert_eq!(openings.words(b).await.as_deref(), Some("second"));
-        assert_eq!(openings.words(c).await.as_deref(), Some("third"));
-        assert_eq!(openings.words(c).await, None);
-    }
-
-    #[tokio::test]
-    async fn a_success_shows_where_the_numbers_begin() {
-        let openings = Openings::default();
-        let (a, b) = (request(&openings).await, request(&openings).await);
-        openings.opened(a, 17);
-        openings.note_refusal(18, "no");
-        assert_eq!(openings.words(b).await.as_deref(), Some("no"));
+        let requests: Vec<_> = (0..3)
+            .map(|_| (Ticket::new(), mpsc::channel::<()>(1)))
+            .collect();
+        let mut told = Vec::new();
+        let mut waiting = Vec::new();
+        for (ticket, (send, mut receive)) in requests {
+            told.push((ticket, send));
+            waiting.push(tokio::spawn(async move {
+                ticket.marks(pin!(receive.recv())).await;
+                ticket
+            }));
+        }
+        tokio::task::yield_now().await;
+        for (n, (_, send)) in told.iter().enumerate().rev() {
+            send.send(()).await.unwrap();
+            openings.note_refusal(&format!("refusal {n}"));
+        }
+        for (n, waiting) in waiting.into_iter().enumerate() {
+            let ticket = waiting.await.unwrap();
+            let words = openings.words(ticket).await;
+            assert_eq!(words, Some(format!("refusal {n}")));
+        }
+        assert_eq!(openings.words(told[0].0).await, None);
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     stage: Mutex<Stage>,
     pub(crate) facts: OnceLock<Facts>,
     ended: watch::Sender<Option<Failure>>,
-    /// The order of the requests for channels.
+    /// The words of refused channels.
     pub(crate) openings: Openings,
     key_exchanges: AtomicU32,
     /// What the server was asked to listen on.
