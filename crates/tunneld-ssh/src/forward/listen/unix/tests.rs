@@ -54,7 +54,7 @@ fn leave(path: &Path) {
 #[tokio::test]
 async fn a_client_is_accepted_and_the_file_goes_with_its_listener() {
     let (folder, place) = place();
-    let mut listening = listeners(&place).await.unwrap();
+    let mut listening = once_free(&place).await;
     let _client = UnixStream::connect(&place.path).await.unwrap();
     let (_, peer) = listening.accept().await.unwrap();
     assert_eq!(peer, Peer::Unix);
@@ -68,7 +68,7 @@ async fn the_mode_is_the_one_of_the_file_whatever_the_umask_is() {
     for mode in [0o666, 0o600, 0o070] {
         let (_folder, mut place) = place();
         place.mode = mode;
-        let _listening = listeners(&place).await.unwrap();
+        let _listening = once_free(&place).await;
         let metadata = fs::metadata(&place.path).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o7777, mode);
     }
@@ -88,7 +88,7 @@ async fn a_socket_is_given_to_whom_the_file_says() {
         user: Some(user.to_string()),
         group: Some(group.to_string()),
     });
-    let _listening = listeners(&place).await.unwrap();
+    let _listening = once_free(&place).await;
     let metadata = fs::metadata(&place.path).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (user, group));
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
@@ -115,7 +115,7 @@ async fn an_owner_that_does_not_exist_is_for_a_person_to_mend() {
 async fn a_socket_that_a_dead_process_has_left_is_replaced() {
     let (folder, place) = place();
     leave(&place.path);
-    let mut listening = listeners(&place).await.unwrap();
+    let mut listening = once_free(&place).await;
     let _client = UnixStream::connect(&place.path).await.unwrap();
     assert_eq!(listening.accept().await.unwrap().1, Peer::Unix);
     assert_eq!(names(&folder), ["web.sock"]);
@@ -173,6 +173,22 @@ async fn what_is_not_a_socket_is_never_touched() {
     assert_eq!(fs::read_link(&place.path).unwrap(), stale);
 }
 
+/// Listens as soon as nobody does: a process that another test starts has a copy of every socket
+/// until it has become its own program.
+async fn once_free(place: &UnixListen) -> Listeners {
+    let free = async {
+        loop {
+            match listeners(place).await {
+                Ok(listening) => return listening,
+                Err(e) => assert!(e.cause.contains("something listens there already"), "{e}"),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), free)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn clients_of_a_socket_that_is_replaced_never_find_nothing() {
     let (_folder, place) = place();
@@ -187,7 +203,7 @@ async fn clients_of_a_socket_that_is_replaced_never_find_nothing() {
         }
     });
     for _ in 0..100 {
-        let mut listening = listeners(&place).await.unwrap();
+        let mut listening = once_free(&place).await;
         // It ends as a kill would end it.
         if let Some(file) = listening._file.take() {
             std::mem::forget(file);
@@ -200,7 +216,7 @@ async fn clients_of_a_socket_that_is_replaced_never_find_nothing() {
 #[tokio::test]
 async fn a_file_that_has_come_in_our_place_outlives_us() {
     let (_folder, place) = place();
-    let listening = listeners(&place).await.unwrap();
+    let listening = once_free(&place).await;
     fs::remove_file(&place.path).unwrap();
     let _other = StdListener::bind(&place.path).unwrap();
     drop(listening);
@@ -210,7 +226,7 @@ async fn a_file_that_has_come_in_our_place_outlives_us() {
 #[tokio::test]
 async fn two_of_us_never_hold_one_place() {
     let (_folder, place) = place();
-    let mut first = listeners(&place).await.unwrap();
+    let mut first = once_free(&place).await;
     let second = refusal(&place).await;
     let said = "something listens there already";
     assert!(second.cause.contains(said), "{}", second.cause);
@@ -281,7 +297,7 @@ async fn temporary_names_of_the_dead_are_swept_and_nothing_else() {
     }
     let file = format!(".file.tunneld-{dead}");
     fs::write(folder.path().join(&file), "precious").unwrap();
-    let _listening = listeners(&place).await.unwrap();
+    let _listening = once_free(&place).await;
     let mut left = vec![
         file,
         ".web.sock.tunneld-".to_owned(),
