@@ -33,6 +33,7 @@ mod rekey;
 mod road;
 pub mod session;
 mod shared;
+mod wait;
 mod wire;
 
 pub use connect::connect;

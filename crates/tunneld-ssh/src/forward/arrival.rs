@@ -93,16 +93,9 @@ impl Arrival {
             }
         };
         let cargo = Cargo {
-            socket,
-            read,
-            write,
-            early_up: Bytes::new(),
             early_down: early,
             early_eof: eof,
-            session: &self.session,
-            counters: &self.gate.counters,
-            limits: limits(&self.spec, &self.context.limits.borrow()),
-            abort: self.abort.clone(),
+            ..self.cargo(socket, (read, write))
         };
         self.carry(cargo, to).await;
     }

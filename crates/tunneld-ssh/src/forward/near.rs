@@ -14,6 +14,7 @@ use super::client::Client;
 use super::listen::Listeners;
 use super::{Peer, Run};
 use crate::error::os_reason;
+use crate::wait;
 use crate::wire::Wire;
 
 /// How long a listener rests when the process or the system is out of something, as sshd's.
@@ -92,7 +93,7 @@ impl Near {
                 accepted = accept(&mut self.place), if rest_until.is_none() => {
                     self.accepted(accepted);
                 }
-                () = rest(rest_until), if rest_until.is_some() => self.rest_until = None,
+                () = wait::until(rest_until), if rest_until.is_some() => self.rest_until = None,
                 () = self.run.retry_now.notified() => {
                     self.rest_until = None;
                     self.rebind = REBIND.0;
@@ -213,11 +214,5 @@ async fn accept(place: &mut Option<(Listen, Listeners)>) -> io::Result<(Wire, Pe
     match place {
         Some((_, listeners)) => listeners.accept().await,
         None => std::future::pending().await,
-    }
-}
-
-async fn rest(until: Option<Instant>) {
-    if let Some(until) = until {
-        tokio::time::sleep_until(until).await;
     }
 }

@@ -24,6 +24,7 @@ use super::sessions::Choice;
 use super::{Peer, Probing, Sessions, State};
 use crate::error::printable;
 use crate::opener::{OpenError, Opener};
+use crate::wait;
 
 /// A first line, or a status line, is not longer than this.
 const MAX_LINE: usize = 4096;
@@ -86,7 +87,7 @@ async fn watch(probing: &mut Probing) {
             // The place may be another one now.
             () = differs(&mut state, in_place, allocated) => last = None,
             () = sessions.changed() => {}
-            () = at(due) => {
+            () = wait::until(due) => {
                 if let (Some((probe, to)), Some(session)) = (task, session) {
                     let result = probing.check(&probe, &to, &sessions).await;
                     probing.publish(|state| state.probe = Some(result));
@@ -113,13 +114,6 @@ fn due(probe: &Probe, failed: bool, last: Option<&(Opener, Instant)>) -> Instant
         false => probe.interval,
     };
     last.map_or_else(Instant::now, |(_, at)| *at + interval)
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Probing {

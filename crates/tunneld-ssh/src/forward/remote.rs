@@ -18,6 +18,7 @@ use super::arrival::Arrival;
 use super::{Peer, Run};
 use crate::asked::Incoming;
 use crate::opener::{ListenError, Listening, Opener};
+use crate::wait;
 
 /// How soon a place that the server refused is asked for again; doubles up to the second number.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -110,7 +111,7 @@ impl Remote {
                 },
                 () = sessions.changed() => {}
                 Some(incoming) = self.incoming.recv() => self.arrived(incoming),
-                () = at(ask_at), if ask_at.is_some() => self.ask_at = None,
+                () = wait::until(ask_at), if ask_at.is_some() => self.ask_at = None,
                 () = self.run.retry_now.notified() => self.ask_soon(),
                 // A connection's panic is its own; the forward goes on.
                 Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
@@ -273,12 +274,6 @@ impl Remote {
             let _counted = (admitted, usage);
             arrival.run(channel, reply).await;
         });
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    if let Some(time) = time {
-        tokio::time::sleep_until(time).await;
     }
 }
 

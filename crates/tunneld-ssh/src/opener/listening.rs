@@ -95,19 +95,27 @@ impl Opener {
     fn cancel_late(&self, place: &RemoteListen) {
         let (this, place) = (self.clone(), place.clone());
         self.finish(async move {
-            let handle = &this.0.handle;
-            // Whatever comes of it: nobody waits for it.
-            let _ = this
-                .answered(async {
-                    match place {
-                        RemoteListen::Tcp { bind, port } => {
-                            handle.cancel_tcpip_forward(bind, u32::from(port)).await
-                        }
-                        RemoteListen::Unix(path) => handle.cancel_streamlocal_forward(path).await,
-                    }
-                })
-                .await;
+            let port = match &place {
+                RemoteListen::Tcp { port, .. } => *port,
+                RemoteListen::Unix(_) => 0,
+            };
+            this.cancel(&place, port).await;
         });
+    }
+
+    /// Asks the server to stop listening on a place, and on this port of it.
+    async fn cancel(&self, place: &RemoteListen, port: u16) {
+        let handle = &self.0.handle;
+        let cancelled = self.answered(async {
+            match place {
+                RemoteListen::Tcp { bind, .. } => {
+                    handle.cancel_tcpip_forward(bind, u32::from(port)).await
+                }
+                RemoteListen::Unix(path) => handle.cancel_streamlocal_forward(path).await,
+            }
+        });
+        // A server that does not answer frees the place when the session ends.
+        let _ = cancelled.await;
     }
 
     async fn answered<T>(
@@ -140,17 +148,6 @@ impl Listening {
 
     /// Asks the server to stop listening, so that the next to ask finds the place free.
     pub(crate) async fn cancel(&self) {
-        let handle = &self.session.0.handle;
-        let cancelled = self.session.answered(async {
-            match &self.place {
-                RemoteListen::Tcp { bind, .. } => {
-                    let port = u32::from(self.port);
-                    handle.cancel_tcpip_forward(bind, port).await
-                }
-                RemoteListen::Unix(path) => handle.cancel_streamlocal_forward(path).await,
-            }
-        });
-        // A server that does not answer frees the place when the session ends.
-        let _ = cancelled.await;
+        self.session.cancel(&self.place, self.port).await;
     }
 }
