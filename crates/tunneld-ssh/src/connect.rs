@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Keepalive, Target, TunnelSpec};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
@@ -20,6 +20,7 @@ use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions};
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::trace::{Step, Trace};
 
 /// The channel window: how much a server may send before it waits for us (RFC 4254 section 5.2).
 const WINDOW: u32 = 2 << 20;
@@ -34,7 +35,21 @@ const PACKET: u32 = 32 << 10;
 /// A [`Failure`] that says at which stage the attempt failed, at which jump host if it was one, and
 /// whether waiting can fix it. Dropping the future gives the attempt up.
 pub async fn connect(spec: &TunnelSpec, bastions: &Bastions) -> Result<Session, Failure> {
-    let progress = Progress::new(spec.connect_timeout);
+    connect_traced(spec, bastions, Trace::default()).await
+}
+
+/// As [`connect`], and `trace` is told of each step. The steps with jump hosts are told to the
+/// trace of `bastions`.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_traced(
+    spec: &TunnelSpec,
+    bastions: &Bastions,
+    trace: Trace,
+) -> Result<Session, Failure> {
+    let progress = Progress::new(spec.connect_timeout, trace);
     let attempt = establish(&spec.target, spec.keepalive, bastions, &progress);
     match tokio::time::timeout(spec.connect_timeout, attempt).await {
         Ok(done) => done,
@@ -49,11 +64,13 @@ pub(crate) async fn establish(
     bastions: &Bastions,
     progress: &Progress,
 ) -> Result<Session, Failure> {
-    let shared = Shared::new();
+    let shared = Shared::new(progress.trace.of(&host_port(&target.host, target.port)));
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
     let road = road::reach(target, keepalive, bastions, progress, &shared).await?;
+    let peer = &road.peer;
+    shared.trace.note(|| Step::Connected { peer: peer.clone() });
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::KeyExchange);
     let (stream, link) = Link::new(road.wire);
@@ -69,6 +86,7 @@ pub(crate) async fn establish(
     auth::authenticate(&mut handle, target, &shared)
         .await
         .map_err(|failure| road.under.explain(failure))?;
+    shared.trace.note(|| Step::Authenticated);
     shared.set_stage(Stage::Session);
     guard.disarm();
     let road = (road.peer, road.under);
@@ -80,6 +98,7 @@ pub(crate) struct Progress {
     at: Mutex<Where>,
     /// How long the attempt may take.
     patience: Duration,
+    trace: Trace,
 }
 
 /// Where an attempt is.
@@ -104,10 +123,11 @@ pub(crate) enum Where {
 }
 
 impl Progress {
-    pub(crate) fn new(patience: Duration) -> Self {
+    pub(crate) fn new(patience: Duration, trace: Trace) -> Self {
         Progress {
             at: Mutex::default(),
             patience,
+            trace,
         }
     }
 

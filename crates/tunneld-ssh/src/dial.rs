@@ -15,6 +15,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::error::os_reason;
 use crate::shared::Shared;
+use crate::trace::Step;
 
 /// The delay between two addresses (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -29,6 +30,9 @@ pub(crate) async fn dial(
 ) -> Result<(TcpStream, SocketAddr), Failure> {
     shared.set_stage(Stage::Resolve);
     let addresses = resolve(host, port).await?;
+    shared.trace.note(|| Step::Resolved {
+        addresses: addresses.clone(),
+    });
     shared.set_stage(Stage::Connect);
     let (stream, peer) = race(addresses).await?;
     tune(&stream).map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;

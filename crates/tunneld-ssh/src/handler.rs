@@ -21,8 +21,9 @@ use crate::asked::{Incoming, Taker};
 use crate::error::{SessionError, disconnect_failure, printable, session_failure};
 use crate::forward::Peer;
 use crate::host_key::{self, Verdict};
-use crate::known_hosts::{KnownHosts, ReadFault};
+use crate::known_hosts::{KnownHosts, ReadFault, fingerprint, type_name};
 use crate::shared::{Facts, Shared};
+use crate::trace::Step;
 
 /// The client side of one session.
 pub(crate) struct Handler {
@@ -173,6 +174,11 @@ impl client::Handler for Handler {
         };
         match host_key::judge(&self.target, &known, &key) {
             Verdict::Trusted { by } => {
+                let name = type_name(&key.algorithm());
+                self.shared.trace.note(|| Step::HostKey {
+                    key: format!("{name} {}", fingerprint(key.key_data())),
+                    by: by.clone(),
+                });
                 tracing::debug!(host = %self.target.host, by, "host key trusted");
                 Ok(true)
             }
@@ -193,12 +199,14 @@ impl client::Handler for Handler {
         self.shared.note_key_exchange();
         let server = String::from_utf8_lossy(session.remote_sshid()).into_owned();
         // Set once: a later key exchange keeps the same algorithms.
-        let _ = self.shared.facts.set(Facts {
+        let facts = Facts {
             server: clip(&printable(&server), 255),
             kex: names.kex.as_ref().to_owned(),
             cipher: names.cipher.as_ref().to_owned(),
             host_key: names.key.to_string(),
-        });
+        };
+        self.shared.trace.note(|| Step::KeyExchanged(facts.clone()));
+        let _ = self.shared.facts.set(facts);
         Ok(())
     }
 

@@ -33,10 +33,11 @@ mod rekey;
 mod road;
 pub mod session;
 mod shared;
+pub mod trace;
 mod wait;
 mod wire;
 
-pub use connect::connect;
+pub use connect::{connect, connect_traced};
 pub use opener::{OpenError, Opener};
 pub use road::Bastions;
 pub use session::Session;

@@ -8,6 +8,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::asked::Asked;
 use crate::openings::Openings;
+use crate::trace::Trace;
 
 /// What is known about an established session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +33,12 @@ pub(crate) struct Shared {
     key_exchanges: AtomicU32,
     /// What the server was asked to listen on.
     pub(crate) asked: Arc<Asked>,
+    /// Whoever watches the attempt.
+    pub(crate) trace: Trace,
 }
 
 impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(trace: Trace) -> Arc<Self> {
         Arc::new(Shared {
             stage: Mutex::new(Stage::Resolve),
             facts: OnceLock::new(),
@@ -43,6 +46,7 @@ impl Shared {
             openings: Openings::default(),
             key_exchanges: AtomicU32::new(0),
             asked: Arc::default(),
+            trace,
         })
     }
 

@@ -42,7 +42,10 @@ pub use forwards::{
 };
 pub use print::effective;
 pub use resolve::{Surroundings, control_socket, load, load_bytes};
-pub use target::{Fingerprint, Proxy, ProxyCommand, ProxyKind, StrictHostKeyChecking, Target, Via};
+pub use target::{
+    AddressFamily, Algorithms, Credential, Fingerprint, IdentityAgent, Proxy, ProxyCommand,
+    ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
+};
 
 use crate::name::TunnelName;
 
@@ -98,6 +101,8 @@ pub struct TunnelSpec {
     pub keepalive: Keepalive,
     /// How to come back.
     pub reconnect: Reconnect,
+    /// How long before its end a certificate of ours is warned of.
+    pub certificate_expiry_warning: Duration,
     /// How long a connection with a full backlog may stand still before it is reset.
     pub stall_timeout: Duration,
     /// How many sessions carry its connections.

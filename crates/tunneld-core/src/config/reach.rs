@@ -40,16 +40,15 @@ impl Reach<'_> {
         let pins = pins.map(|v| v.value.clone()).unwrap_or_default();
         let known_hosts = settings.known_hosts.as_ref();
         checkable(known_hosts, &pins, "no host key can", problems);
+        let port = settings.port.as_ref().map_or(22, |v| v.value);
         Some(Target {
-            host: host?.value,
-            port: settings.port.as_ref().map_or(22, |v| v.value),
-            user: user?,
             identity_file_is_default: settings.identity_file.is_none(),
             identity_file: self.keys(),
             known_hosts: self.known_hosts(known_hosts),
             strict_host_key_checking: self.strictness(),
             host_key_fingerprint: pins,
             via: via?,
+            ..Target::new(host?.value, port, user?)
         })
     }
 
@@ -79,10 +78,8 @@ impl Reach<'_> {
         checkable(known_hosts, &hop.host_key_fingerprint, &unchecked, problems);
         let port = self.defaults.port.as_ref().map(|v| v.value);
         let files = hop.identity_file.clone();
+        let port = hop.port.or(port).unwrap_or(22);
         Some(Target {
-            host: hop.host.clone(),
-            port: hop.port.or(port).unwrap_or(22),
-            user: user?,
             identity_file_is_default: files.is_none() && self.settings.identity_file.is_none(),
             identity_file: files.unwrap_or_else(|| self.keys()),
             known_hosts: self.known_hosts(known_hosts),
@@ -90,7 +87,7 @@ impl Reach<'_> {
                 .strict_host_key_checking
                 .unwrap_or_else(|| self.strictness()),
             host_key_fingerprint: hop.host_key_fingerprint.clone(),
-            via: Via::Direct,
+            ..Target::new(&hop.host, port, user?)
         })
     }
 

@@ -318,6 +318,7 @@ fn tunnel(
             count_max: value_or(settings.server_alive_count_max, || 3),
         },
         reconnect,
+        certificate_expiry_warning: Duration::from_secs(7 * 24 * 3600),
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
         sessions,
         forwards: forwards.clone(),

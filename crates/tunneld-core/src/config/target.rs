@@ -1,8 +1,10 @@
 //! Where a session goes: the SSH server, as whom, which of its keys is right, and the way to it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,17 +24,67 @@ pub struct Target {
     /// Whether `identity_file` was written in the file. Default keys that do not exist are passed
     /// over in silence; keys that were asked for are not.
     pub identity_file_is_default: bool,
+    /// OpenSSH certificates for the keys, beside those that lie next to a key as `KEY-cert.pub`.
+    pub certificate_file: Vec<Sourced<PathBuf>>,
+    /// The agent that is asked for keys; without one none is, whatever the environment says.
+    pub identity_agent: Option<IdentityAgent>,
+    /// Only keys and certificates that are named are tried, also where the agent has more.
+    pub identities_only: bool,
+    /// Opens the encrypted ones of the keys.
+    pub passphrase_credential: Option<Sourced<Credential>>,
+    /// Answers the methods `password` and `keyboard-interactive`.
+    pub password_credential: Option<Sourced<Credential>>,
     /// Files of known host keys, looked up in this order.
     pub known_hosts: Vec<Sourced<PathBuf>>,
     /// What to do with a host that is in none of them.
     pub strict_host_key_checking: StrictHostKeyChecking,
     /// Pins: if there are any, the host's key must be one of them, and known_hosts is not asked.
     pub host_key_fingerprint: Vec<Fingerprint>,
+    /// The name to look up in the files and in host certificates, in place of the host's.
+    pub host_key_alias: Option<String>,
+    /// Whether keys that the server announces and proves are written to the file that its present
+    /// key was found in (`hostkeys-00@openssh.com`).
+    pub update_host_keys: bool,
+    /// What may be negotiated.
+    pub algorithms: Algorithms,
+    /// When new session keys are asked for, where that is said.
+    pub rekey_limit: RekeyLimit,
+    /// Which addresses the first connection of the way is made to.
+    pub address_family: AddressFamily,
+    /// The address of this machine that it is made from.
+    pub bind_address: Option<IpAddr>,
     /// How the host is reached.
     pub via: Via,
 }
 
 impl Target {
+    /// A server that is reached directly, with the defaults of everything else and without keys and
+    /// known hosts.
+    pub fn new(host: impl Into<String>, port: u16, user: impl Into<String>) -> Self {
+        Target {
+            host: host.into(),
+            port,
+            user: user.into(),
+            identity_file: Vec::new(),
+            identity_file_is_default: false,
+            certificate_file: Vec::new(),
+            identity_agent: None,
+            identities_only: false,
+            passphrase_credential: None,
+            password_credential: None,
+            known_hosts: Vec::new(),
+            strict_host_key_checking: StrictHostKeyChecking::Yes,
+            host_key_fingerprint: Vec::new(),
+            host_key_alias: None,
+            update_host_keys: false,
+            algorithms: Algorithms::default(),
+            rekey_limit: RekeyLimit::default(),
+            address_family: AddressFamily::Any,
+            bind_address: None,
+            via: Via::Direct,
+        }
+    }
+
     /// The jump hosts on the way, the first one first.
     pub fn hops(&self) -> Vec<&Target> {
         let mut hops = Vec::new();
@@ -59,6 +111,72 @@ impl fmt::Display for Target {
     /// `user@host:port`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.user, host_port(&self.host, self.port))
+    }
+}
+
+/// Where an agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentityAgent {
+    /// A unix socket.
+    Socket(PathBuf),
+    /// The unix socket that this environment variable of tunneld names: `SSH_AUTH_SOCK`.
+    Variable(String),
+}
+
+/// Where a secret is: never in the file itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A credential of systemd: a file of this name in `$CREDENTIALS_DIRECTORY`.
+    Named(String),
+    /// A file that only its owner can read.
+    File(PathBuf),
+}
+
+/// What may be negotiated with a server, each list in the order of preference; `None` where
+/// tunneld chooses. The names are the protocol's (RFC 4253 section 6), and tunneld supports each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Algorithms {
+    /// `ciphers`.
+    pub ciphers: Option<Vec<String>>,
+    /// `macs`.
+    pub macs: Option<Vec<String>>,
+    /// `kex_algorithms`.
+    pub kex: Option<Vec<String>>,
+    /// `host_key_algorithms`, also those of certificates.
+    pub host_keys: Option<Vec<String>>,
+    /// `compression`.
+    pub compression: bool,
+}
+
+/// `rekey_limit`: `None` where tunneld chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RekeyLimit {
+    /// After so many bytes in one direction.
+    pub bytes: Option<u64>,
+    /// After so long.
+    pub time: Option<Duration>,
+}
+
+/// `address_family`, as in ssh_config(5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// IPv4 and IPv6.
+    #[default]
+    Any,
+    /// IPv4 only.
+    Inet,
+    /// IPv6 only.
+    Inet6,
+}
+
+impl AddressFamily {
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AddressFamily::Any => "any",
+            AddressFamily::Inet => "inet",
+            AddressFamily::Inet6 => "inet6",
+        }
     }
 }
 

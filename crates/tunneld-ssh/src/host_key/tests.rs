@@ -41,15 +41,8 @@ impl Scene {
             span: None,
         };
         let target = Target {
-            host: "DB.example.com".to_owned(),
-            port: 22,
-            user: "tunnel".to_owned(),
-            identity_file: Vec::new(),
-            identity_file_is_default: true,
             known_hosts: vec![known_hosts],
-            strict_host_key_checking: StrictHostKeyChecking::Yes,
-            host_key_fingerprint: Vec::new(),
-            via: tunneld_core::config::Via::Direct,
+            ..Target::new("DB.example.com", 22, "tunnel")
         };
         Scene { dir, target }
     }

@@ -18,6 +18,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::connect::Progress;
 use crate::opener::Opener;
+use crate::trace::Trace;
 
 /// How long a session that has ended may take to say why.
 const REASON_PATIENCE: Duration = Duration::from_secs(1);
@@ -31,9 +32,18 @@ pub struct Bastions(Arc<Inner>);
 struct Inner {
     list: Mutex<Vec<(Arc<Target>, Weak<Bastion>)>>,
     tasks: TaskTracker,
+    trace: Trace,
 }
 
 impl Bastions {
+    /// As the default, and `trace` is told of each step of the attempts.
+    pub fn traced(trace: Trace) -> Self {
+        Bastions(Arc::new(Inner {
+            trace,
+            ..Inner::default()
+        }))
+    }
+
     /// Returns once all of it has been taken down in good order, which begins when the last
     /// session that rests on it is dropped, and takes a few seconds at the most.
     pub async fn closed(&self) {

@@ -201,13 +201,13 @@ mod tests {
         let rejected = Failure::blocked(Stage::Authenticate, "server rejected every key");
         let broken = Failure::transient(Stage::Connect, "proxy command exited with status 1");
 
-        let (under, upkeep) = Under::kept_up(&Shared::new(), Footing::Program);
+        let (under, upkeep) = Under::kept_up(&Shared::new(Default::default()), Footing::Program);
         assert_eq!(under.explain(closed.clone()), closed);
         upkeep.breakage.tell(broken.clone());
         assert_eq!(under.explain(closed.clone()), broken);
         assert_eq!(under.explain(rejected.clone()), rejected);
 
-        let shared = Shared::new();
+        let shared = Shared::new(Default::default());
         let (under, upkeep) = Under::kept_up(&shared, Footing::Program);
         shared.end(closed.clone());
         upkeep.breakage.tell(broken);
@@ -221,20 +221,13 @@ mod tests {
 
 #[cfg(test)]
 mod testing {
-    use tunneld_core::config::{StrictHostKeyChecking, Target, Via};
+    use tunneld_core::config::{Target, Via};
 
     /// A target without keys and without known hosts.
     pub(super) fn target(host: &str, port: u16, via: Via) -> Target {
         Target {
-            host: host.to_owned(),
-            port,
-            user: "u".to_owned(),
-            identity_file: Vec::new(),
-            identity_file_is_default: false,
-            known_hosts: Vec::new(),
-            strict_host_key_checking: StrictHostKeyChecking::Yes,
-            host_key_fingerprint: Vec::new(),
             via,
+            ..Target::new(host, port, "u")
         }
     }
 }

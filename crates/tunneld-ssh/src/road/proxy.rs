@@ -78,8 +78,8 @@ mod tests {
             port,
         };
         let web = target("web", 22, Via::Proxy(proxy.clone()));
-        let progress = Progress::new(std::time::Duration::from_secs(60));
-        let failure = reach(&proxy, &web, &progress, &Shared::new())
+        let progress = Progress::new(std::time::Duration::from_secs(60), Default::default());
+        let failure = reach(&proxy, &web, &progress, &Shared::new(Default::default()))
             .await
             .unwrap_err();
         let cause = format!("proxy http://127.0.0.1:{port}: connection refused");

@@ -24,7 +24,7 @@ pub(super) fn make(
     let unwanted = CancellationToken::new();
     let bastion = Arc::new(Bastion {
         name: host_port(&target.host, target.port),
-        progress: Arc::new(Progress::new(wishes.patience)),
+        progress: Arc::new(Progress::new(wishes.patience, bastions.0.trace.clone())),
         state,
         wishes: wishes_sender,
         probe: Arc::new(Notify::new()),
