@@ -5,6 +5,7 @@
 //! what it saw instead.
 //!
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
+//! - [`others`]: servers that are not OpenSSH
 //! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
@@ -28,6 +29,7 @@ pub mod journal;
 pub mod keys;
 pub mod net;
 pub mod notify;
+pub mod others;
 pub mod pattern;
 pub mod postgres;
 pub mod process;
