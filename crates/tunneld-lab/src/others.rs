@@ -21,6 +21,9 @@ use crate::target::{free_ip, free_port};
 /// How long `ssh-keyscan` may take to get a key.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Below the folder of a server.
+const AUTHORIZED_KEYS: &str = "home/.ssh/authorized_keys";
+
 /// A running SSH server with throw-away keys. Dropped, it is killed.
 pub struct Other {
     addr: SocketAddr,
@@ -48,7 +51,7 @@ impl Place {
         };
         let ssh = place.path("home/.ssh");
         fs::create_dir_all(&ssh).unwrap();
-        fs::copy(&place.client_key.public, ssh.join("authorized_keys")).unwrap();
+        fs::copy(&place.client_key.public, place.path(AUTHORIZED_KEYS)).unwrap();
         for path in [place.path("home"), ssh] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
         }
@@ -146,7 +149,7 @@ impl Other {
                 place.addr.port().to_string(),
                 PASSWORD.to_owned(),
             ])
-            .args([&host_key.private, &place.client_key.public]);
+            .args([&host_key.private, &place.path(AUTHORIZED_KEYS)]);
         place.start(&mut command, "listening")
     }
 
@@ -165,9 +168,9 @@ impl Other {
         &self.client_key
     }
 
-    /// Lets no key log in any more.
-    pub fn authorize_nobody(&self) {
-        fs::write(self.dir.path().join("home/.ssh/authorized_keys"), "").unwrap();
+    /// Its authorized_keys, read afresh at every login.
+    pub fn authorized_keys(&self) -> PathBuf {
+        self.dir.path().join(AUTHORIZED_KEYS)
     }
 
     /// Its host keys, as `ssh-keyscan` finds them.
