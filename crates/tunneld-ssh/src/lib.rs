@@ -10,6 +10,8 @@
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
 //! - [`forward`]: listening places that outlive sessions
+//! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
+//!   place
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
@@ -34,6 +36,7 @@ mod road;
 pub mod session;
 mod shared;
 pub mod trace;
+pub mod tryout;
 mod wait;
 mod wire;
 

@@ -320,7 +320,7 @@ fn belongs(place: Place, key: &str) -> Option<String> {
 }
 
 /// The key that is most like this one, unless none is like it.
-pub(super) fn nearest(keys: &[&'static str], key: &str) -> Option<&'static str> {
+pub(super) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;
