@@ -11,6 +11,7 @@
 //! - [`session`]: a live session, why it ended, the order in which it is closed
 //! - [`forward`]: listening places that outlive sessions
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
+//! - [`public_key`]: what can be told of a key to others
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 mod algorithms;
@@ -28,6 +29,7 @@ pub mod known_hosts;
 mod link;
 mod opener;
 mod openings;
+pub mod public_key;
 mod pump;
 mod rekey;
 mod road;

@@ -1,5 +1,6 @@
 //! The command line: what may be asked, and where each question is answered.
 
+mod authorize;
 mod check;
 mod reload;
 mod run;
@@ -11,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config_file;
+use crate::config_file::{self, LoadError, Loaded};
 use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
 use crate::exit::Exit;
 use crate::observe::logging::{Format, Verbosity};
+use crate::terminal::colour;
 
 /// Where the configuration is unless somebody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
@@ -136,6 +138,12 @@ enum Command {
     Stop(Names),
     /// Make a new session for tunnels now, without waiting for the next attempt.
     Restart(Names),
+    /// Print what the servers have to allow for tunnels, and nothing else.
+    ///
+    /// For each host on the way, the line of authorized_keys and a `Match` block for sshd_config:
+    /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
+    /// comment there, too. Asks no server, and needs no daemon.
+    Authorize(authorize::Authorize),
 }
 
 /// The tunnels that a command is for.
@@ -162,8 +170,20 @@ pub(crate) fn main() -> Exit {
         Command::Reload { dry_run } => reload::run(places, dry_run),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
+        Command::Authorize(asked) => authorize::run(&places.config, &asked),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
+}
+
+/// Reads and checks the configuration file; what is wrong with it is printed.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    config_file::load(path).map_err(|e| {
+        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
+        if let LoadError::Bad(_) = e {
+            eprintln!("\n{}", e.summary());
+        }
+        Exit::BadConfig
+    })
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
