@@ -16,7 +16,7 @@ use keys::Keys;
 #[command(after_help = "\
 Examples:
   tunneld authorize db
-  tunneld authorize db --only authorized-keys | ssh admin@db 'cat >> ~tunnel/.ssh/authorized_keys'
+  tunneld authorize db --only authorized_keys | ssh admin@db 'cat >> ~tunnel/.ssh/authorized_keys'
   tunneld authorize wiki --hop bastion.example.com --from 192.0.2.0/24 --expiry-time 20301231Z")]
 pub(super) struct Authorize {
     /// The tunnels. sshd reads one line for a key: what it needs for several tunnels goes together.
@@ -42,6 +42,7 @@ pub(super) struct Authorize {
 
 /// The two files at a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 enum Part {
     AuthorizedKeys,
     SshdConfig,
