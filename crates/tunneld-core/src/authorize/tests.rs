@@ -433,3 +433,68 @@ fn a_user_whose_name_is_a_pattern_gets_no_block() {
         assert!(text.lines().all(|line| line.starts_with('#')), "{text}");
     }
 }
+
+/// The options and the key of a line, as sshkey_advance_past_options() of OpenSSH parts them.
+fn parted(line: &str) -> (&str, &str) {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' if escaped => escaped = false,
+            '"' => quoted = !quoted,
+            ' ' | '\t' if !quoted => return (&line[..at], &line[at + 1..]),
+            _ => escaped = c == '\\',
+        }
+    }
+    (line, "")
+}
+
+/// The value of an option, as opt_dequote() of OpenSSH reads it.
+fn dequoted(text: &str) -> String {
+    let mut rest = text.strip_prefix('"').unwrap();
+    let mut value = String::new();
+    loop {
+        let mut chars = rest.chars();
+        match chars.next().unwrap() {
+            '"' => return value,
+            '\\' if chars.as_str().starts_with('"') => {
+                chars.next();
+                value.push('"');
+            }
+            c => value.push(c),
+        }
+        rest = chars.as_str();
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn sshd_reads_back_what_was_written_and_nothing_else(
+        path in "/[ -~é]{0,40}", command in "[ -~\n]{0,20}", name in "[ -~\n]{0,20}"
+    ) {
+        // Whatever a path, a command and a principal have in them.
+        let key = Key::authority(KEY.to_owned(), "tunnel", &[name], Some(&command));
+        let place = crate::config::Destination::Unix(path.clone());
+        let mut rights = Rights::default();
+        rights.open.push(rights::Open { place: (&place).into(), for_probe: false });
+        let line = line::line(&key, &rights, &Limits::default());
+        let (options, rest) = parted(&line);
+        proptest::prop_assert_eq!(rest, KEY);
+        if let Some((_, value)) = options.split_once("permitopen=") {
+            let whole = rights.open[0].place.pattern();
+            proptest::prop_assert!(whole.is_some() && !path.contains(']'));
+            // A principal may look like an option; then this is not the option.
+            if !options.starts_with("cert-authority,principals=") {
+                proptest::prop_assert_eq!(dequoted(value), format!("[{path}]:*"));
+            }
+        }
+        let Key::Authority { principal, command, .. } = &key else { unreachable!() };
+        if let Some(principal) = principal {
+            let value = options.strip_prefix("cert-authority,principals=").unwrap();
+            proptest::prop_assert_eq!(&dequoted(value), principal);
+        }
+        if let (Some(command), None) = (command, principal) {
+            let (_, value) = options.rsplit_once(",command=").unwrap();
+            proptest::prop_assert_eq!(&dequoted(value), command);
+        }
+    }
+}
