@@ -10,6 +10,9 @@
 mod addresses;
 mod asking;
 mod auth;
+mod authorize;
+mod authorize_keys;
+mod authorized;
 mod backoff;
 mod bastion;
 mod bastion_ends;
@@ -24,6 +27,7 @@ mod files;
 mod gateway;
 mod host_keys;
 mod idle;
+mod intruder;
 mod isolation;
 mod jump;
 mod jump_data;
