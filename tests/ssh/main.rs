@@ -40,6 +40,7 @@ mod load;
 mod many;
 mod neighbours;
 mod network;
+mod options;
 mod outage;
 mod passed;
 mod places;
