@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{Preferred, cipher};
+use tunneld_core::config::Target;
 
-use crate::host_key;
+use crate::host_key::{self, MIN_RSA_BITS};
+use crate::known_hosts::rsa_bits;
 
 /// What is offered to a server. `known` are the types of the host keys that known_hosts has for it:
 /// they come first, as OpenSSH does, so that a server with several keys shows one that can be
@@ -17,6 +20,26 @@ pub(crate) fn preferred(known: &[Algorithm]) -> Preferred {
         cipher: Cow::Owned(cipher_order(has_aes_hardware())),
         ..defaults
     }
+}
+
+/// The types of host certificate to ask for: none unless an authority is known for the host, because
+/// nothing could be made of one; then all but those that `host_key_algorithms` leaves out.
+pub(crate) fn certificates(target: &Target, authority: bool) -> Vec<Algorithm> {
+    let wanted = |a: &&Algorithm| authority && is_wanted(target, &a.to_certificate_type());
+    HOST_KEYS.iter().filter(wanted).cloned().collect()
+}
+
+/// Whether a server's key of this type and size would be accepted.
+pub(crate) fn accepts(target: &Target, key: &KeyData) -> bool {
+    let of_type = |a: &&Algorithm| host_key::same_type(a, &key.algorithm());
+    let mut names = HOST_KEYS.iter().filter(of_type).map(Algorithm::to_string);
+    names.any(|name| is_wanted(target, &name))
+        && rsa_bits(key).is_none_or(|bits| bits >= MIN_RSA_BITS)
+}
+
+fn is_wanted(target: &Target, name: &str) -> bool {
+    let wanted = target.algorithms.host_keys.as_deref();
+    wanted.is_none_or(|names| names.iter().any(|wanted| wanted == name))
 }
 
 /// The types of host key that are accepted. SHA-1 signatures (`ssh-rsa`) are not.

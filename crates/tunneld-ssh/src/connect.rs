@@ -14,8 +14,9 @@ use tunneld_core::failure::{Failure, Stage};
 use crate::algorithms;
 use crate::auth;
 use crate::error::{os_reason, session_failure, timeout_failure};
+use crate::further_keys;
 use crate::handler::Handler;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions};
 use crate::session::Session;
@@ -77,8 +78,9 @@ pub(crate) async fn establish(
     link.set_user_timeout(keepalive)
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
-    let config = config(&known.known_algorithms(&target.host, target.port));
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
+    let config = config(target, &known);
+    let (further_keys, learner) = further_keys::learner(target).unzip();
+    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
     let mut handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
         .map_err(|e| road.under.explain(session_failure(shared.stage(), &e)))?;
@@ -90,7 +92,9 @@ pub(crate) async fn establish(
     shared.set_stage(Stage::Session);
     guard.disarm();
     let road = (road.peer, road.under);
-    Ok(Session::start(handle, road, keepalive, link, shared))
+    let mut session = Session::start(handle, road, keepalive, link, shared);
+    session.learn_further_keys(learner);
+    Ok(session)
 }
 
 /// How far an attempt has come, for whoever gives it up.
@@ -165,7 +169,9 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
     }
 }
 
-fn config(known: &[russh::keys::Algorithm]) -> client::Config {
+fn config(target: &Target, known: &KnownHosts) -> client::Config {
+    let host = KnownAs::of(target);
+    let authority = target.host_key_fingerprint.is_empty() && known.has_authority(&host);
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -179,7 +185,10 @@ fn config(known: &[russh::keys::Algorithm]) -> client::Config {
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known),
+        preferred: russh::Preferred {
+            host_key_certificates: algorithms::certificates(target, authority).into(),
+            ..algorithms::preferred(&known.known_algorithms(&host))
+        },
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,

@@ -72,6 +72,26 @@ impl Hosts {
         }
     }
 
+    /// Whether the line may be about several hosts. A name and its address are one: ssh writes both
+    /// on one line where CheckHostIP is on.
+    pub(super) fn are_several(&self) -> bool {
+        match self {
+            Hosts::Hashed { .. } => false,
+            Hosts::Patterns(patterns) => self.has_wildcard() || patterns.len() > 2,
+        }
+    }
+
+    /// How a line about the host `name` names it that is to tell no more than this one does.
+    pub(super) fn alike(&self, name: &str) -> String {
+        match self {
+            Hosts::Hashed { salt, hash } => {
+                let (salt, hash) = (STANDARD.encode(salt), STANDARD.encode(hash));
+                format!("{HASH_MAGIC}{salt}|{hash}")
+            }
+            Hosts::Patterns(_) => name.to_owned(),
+        }
+    }
+
     /// Whether the line may be about hosts that it does not name.
     pub(super) fn has_wildcard(&self) -> bool {
         match self {
@@ -108,7 +128,7 @@ fn parse_hashed(field: &str) -> Result<Hosts, String> {
 
 /// `*` stands for any run of bytes, `?` for one. Goes back to the last `*` only, so that no
 /// pattern takes more than the product of the two lengths.
-fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
