@@ -21,7 +21,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use advice::shell_word;
+pub use advice::shell_word;
 pub(crate) use certificate::id;
 
 /// The smallest RSA key that is accepted: ssh's own default for RequiredRSASize.

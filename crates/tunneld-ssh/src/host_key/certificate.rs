@@ -13,11 +13,11 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, HashAlg};
 use tunneld_core::certificate::date;
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, glob_matches};
 
 use super::{Case, MIN_RSA_BITS, listed, named};
 use crate::error::printable;
-use crate::known_hosts::{Entry, Marker, glob_matches, rsa_bits};
+use crate::known_hosts::{Entry, Marker, rsa_bits};
 
 /// The longest name from a certificate that a message shows, in characters.
 const MOST_SHOWN: usize = 64;

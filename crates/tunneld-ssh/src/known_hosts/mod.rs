@@ -30,7 +30,6 @@ pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
 pub use learn::{LearnError, learn, learn_further};
 pub use name::KnownAs;
-pub(crate) use pattern::glob_matches;
 pub use problem::{KnownHostsError, ReadFault};
 
 /// The largest known_hosts file that is read, in bytes.
