@@ -21,6 +21,7 @@ mod dynamic_garbage;
 mod every_kind;
 mod faults;
 mod files;
+mod further_keys;
 mod gateway;
 mod host_certificates;
 mod host_keys;

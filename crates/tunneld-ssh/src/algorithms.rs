@@ -117,6 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn certificates_are_asked_for_where_an_authority_is_known_and_as_the_file_allows() {
+        let mut target = Target::new("db", 22, "tunnel");
+        assert!(certificates(&target, false).is_empty());
+        assert_eq!(certificates(&target, true), HOST_KEYS);
+        let names = ["ssh-ed25519", "rsa-sha2-256-cert-v01@openssh.com"];
+        target.algorithms.host_keys = Some(names.map(str::to_owned).to_vec());
+        let hash = Some(HashAlg::Sha256);
+        assert_eq!(certificates(&target, true), [Algorithm::Rsa { hash }]);
+    }
+
+    #[test]
     fn the_cipher_is_chosen_by_what_the_processor_does_fast() {
         assert_eq!(cipher_order(true)[0], cipher::AES_128_GCM);
         assert_eq!(cipher_order(false)[0], cipher::CHACHA20_POLY1305);

@@ -174,6 +174,30 @@ mod tests {
     }
 
     #[test]
+    fn host_keys_that_sign_with_sha1_only_are_told_from_others_that_are_not_in_common() {
+        let cause = |names: &[&str]| {
+            let theirs: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            no_common_algorithm(&russh::AlgorithmKind::Key, &theirs).cause
+        };
+        let sha1 = "no common host key type; the server offers only ";
+        for names in [
+            &["ssh-rsa"][..],
+            &["ssh-rsa", "ssh-dss"],
+            &["ssh-rsa-cert-v01@openssh.com", "ssh-rsa"],
+        ] {
+            let expected = format!("{sha1}{}, which signs with SHA-1", names.join(","));
+            assert_eq!(cause(names), expected);
+        }
+        for names in [
+            &["ssh-rsa", "x@y"][..],
+            &[],
+            &["ssh-rsa-cert-v01@openssh.com"],
+        ] {
+            assert!(!cause(names).starts_with(sha1), "{names:?}");
+        }
+    }
+
+    #[test]
     fn a_goodbye_over_too_many_keys_needs_a_person_and_others_do_not() {
         let info = |message: &str| RemoteDisconnectInfo {
             reason_code: russh::Disconnect::ByApplication,

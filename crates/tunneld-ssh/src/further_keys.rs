@@ -26,6 +26,12 @@ use crate::known_hosts::{self, KnownAs, KnownHosts, LearnError, Marker};
 use crate::once;
 use crate::opener::Opener;
 
+mod asked;
+#[cfg(test)]
+mod tests;
+
+use asked::Ask;
+
 /// The most keys that are looked at; servers have four.
 const MOST_KEYS: usize = 100;
 
@@ -61,7 +67,7 @@ impl Learner {
             return;
         };
         let target = self.target;
-        let (Some(news), target) = read(target, keys).await else {
+        let Some(news) = read(&target, keys).await else {
             return;
         };
         for gone in &news.gone {
@@ -70,7 +76,7 @@ impl Learner {
         if news.new.is_empty() {
             return;
         }
-        match prove(&session, &news.new).await {
+        match prove(&session, &target, &news.new).await {
             Ok(()) => write(&target, file, news.new).await,
             Err(Some(cause)) => tell_not_learnt(&target, cause, None),
             Err(None) => {}
@@ -95,17 +101,16 @@ struct Gone {
     place: String,
 }
 
-/// Reads the files, which may have changed since the session was made. `None` where they cannot be
-/// read.
-async fn read(target: Target, announced: Vec<PublicKey>) -> (Option<News>, Target) {
-    let files: Vec<_> = target.known_hosts.iter().map(|f| f.value.clone()).collect();
-    let host = target.clone();
-    let sifted = tokio::task::spawn_blocking(move || {
-        // A file that has become unreadable is told of when the next session is made.
-        let known = KnownHosts::read(&files).ok()?;
-        Some(sift(&host, &known, &announced))
-    });
-    (sifted.await.ok().flatten(), target)
+/// What is new by the files, which may have changed since the session was made. `None` where they
+/// cannot be read: that is told when the next session is made.
+async fn read(target: &Target, announced: Vec<PublicKey>) -> Option<News> {
+    let target = target.clone();
+    let sifting = move || {
+        let files = target.known_hosts.iter().map(|file| file.value.clone());
+        let known = KnownHosts::read(&files.collect::<Vec<_>>()).ok()?;
+        Some(sift(&target, &known, &announced))
+    };
+    tokio::task::spawn_blocking(sifting).await.ok().flatten()
 }
 
 fn sift(target: &Target, known: &KnownHosts, announced: &[PublicKey]) -> News {
@@ -120,8 +125,8 @@ fn sift(target: &Target, known: &KnownHosts, announced: &[PublicKey]) -> News {
         return News::default();
     }
     let mut news = News::default();
-    if lines.iter().all(|line| line.marker().is_some()) {
-        // It has been taken out since.
+    let taken_out = lines.iter().all(|line| line.marker().is_some());
+    if taken_out || announced.is_empty() {
         return news;
     }
     for key in announced.iter().take(MOST_KEYS) {
@@ -142,13 +147,32 @@ fn sift(target: &Target, known: &KnownHosts, announced: &[PublicKey]) -> News {
     news
 }
 
-/// Has the server prove that it has all the keys, or says what came of it where it still lives.
-async fn prove(session: &Opener, keys: &[PublicKey]) -> Result<(), Option<&'static str>> {
+/// Has the server prove that it has all the keys, or says what came of it, where there is something
+/// to say.
+async fn prove(
+    session: &Opener,
+    target: &Target,
+    keys: &[PublicKey],
+) -> Result<(), Option<&'static str>> {
+    let names: Vec<_> = keys.iter().map(|key| named(key.key_data())).collect();
+    let question = format!("{target}: {}", names.join(", "));
+    match asked::may_ask(&question, session.ending()) {
+        Ask::Yes => {}
+        Ask::NotNow => return Err(None),
+        Ask::Never => {
+            return Err(Some(
+                "a session ended during the proof of them, so that it is not asked for again",
+            ));
+        }
+    }
     let proof = session.prove_host_keys(keys.to_vec());
-    match tokio::time::timeout(PROOF_PATIENCE, proof).await {
+    let proved = match tokio::time::timeout(PROOF_PATIENCE, proof).await {
+        Ok(Err(None)) => return Err(None),
         Ok(proved) => proved,
         Err(_) => Err(Some("the server does not prove that it has them")),
-    }
+    };
+    asked::answered(&question);
+    proved
 }
 
 async fn write(target: &Target, file: PathBuf, keys: Vec<PublicKey>) {
@@ -204,6 +228,3 @@ fn tell_gone(target: &Target, gone: &Gone) {
         );
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -24,6 +24,8 @@ mod tests;
 pub use advice::shell_word;
 pub(crate) use certificate::id;
 
+pub use crate::known_hosts::learn;
+
 /// The smallest RSA key that is accepted: ssh's own default for RequiredRSASize.
 pub const MIN_RSA_BITS: usize = 1024;
 
@@ -41,7 +43,7 @@ pub enum Verdict {
         known_in: Option<PathBuf>,
     },
     /// Nothing is known of the host, and `accept-new` is set: the key is to be written down (see
-    /// [`learn`](crate::known_hosts::learn)) before the connection goes on.
+    /// [`learn`]) before the connection goes on.
     Learn,
     /// It is not, or nobody can tell.
     Refused(Failure),
@@ -167,7 +169,7 @@ impl<'a> Case<'a> {
         if self.target.strict_host_key_checking == accept_new && !self.files.is_empty() {
             return Verdict::Learn;
         }
-        self.unknown(&here)
+        self.unknown()
     }
 
     /// Every line about the host, with its port and without.

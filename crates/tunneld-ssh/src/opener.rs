@@ -9,9 +9,10 @@ use std::time::Duration;
 use russh::client::Msg;
 use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::Destination;
+use tunneld_core::failure::Failure;
 
 use crate::error::proof_failure;
 use crate::forward::Peer;
@@ -88,6 +89,11 @@ impl Opener {
     /// Whether the session still lives.
     pub fn is_live(&self) -> bool {
         self.0.shared.ended().borrow().is_none()
+    }
+
+    /// Tells when the session ends, and why.
+    pub(crate) fn ending(&self) -> watch::Receiver<Option<Failure>> {
+        self.0.shared.ended()
     }
 
     /// The round trip of the last keepalive request that was answered.

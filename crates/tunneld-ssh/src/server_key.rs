@@ -10,7 +10,7 @@ use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::host_key::{self, Verdict};
-use crate::known_hosts::{self, KnownAs, KnownHosts, fingerprint};
+use crate::known_hosts::{KnownAs, KnownHosts, fingerprint};
 use crate::once;
 use crate::shared::Shared;
 use crate::trace::Step;
@@ -74,7 +74,7 @@ async fn learn(target: &Target, key: &PublicKey) -> Result<PathBuf, Failure> {
         return Err(Failure::blocked(Stage::HostKey, cause));
     };
     let (path, host, learnt) = (file.clone(), KnownAs::of(target), key.clone());
-    let learning = move || known_hosts::learn(&path, &host, &learnt);
+    let learning = move || host_key::learn(&path, &host, &learnt);
     match tokio::task::spawn_blocking(learning).await {
         Ok(Ok(())) => {
             tracing::info!(

@@ -104,7 +104,7 @@ impl Case<'_> {
         )
     }
 
-    pub(super) fn unknown(&self, marked: &[&Entry]) -> Verdict {
+    pub(super) fn unknown(&self) -> Verdict {
         let nowhere = match self.files.as_slice() {
             [] => "and no known_hosts file is set".to_owned(),
             [file] => format!("which is not in {}", self.file(file)),
@@ -113,8 +113,9 @@ impl Case<'_> {
                 listed(files.iter().map(|file| self.file(file)))
             ),
         };
-        let authority = marked
-            .iter()
+        let authority = self
+            .all_lines()
+            .into_iter()
             .find(|e| e.marker() == Some(Marker::CertAuthority))
             .map(|e| {
                 format!(

@@ -361,3 +361,25 @@ fn an_authority_of_a_security_key_is_understood() {
     assert_eq!(entries[0].type_name(), "ED25519-SK");
     assert!(entries[0].fingerprint().is_some());
 }
+
+#[test]
+fn no_damage_to_a_certificate_makes_it_another_good_one_or_the_judgement_panic() {
+    // Each byte: the nonce, the key, the dates, the lengths, the signature.
+    let signed = Signed::new();
+    let good = signed.good();
+    let bytes = good.to_bytes().unwrap();
+    let known = signed.scene.known();
+    let now = UNIX_EPOCH + Duration::from_secs(NOW);
+    let mut read = 0;
+    for at in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 0x81;
+        let Ok(damaged) = Certificate::from_bytes(&bytes) else {
+            continue;
+        };
+        read += 1;
+        let (verdict, _) = judge_certificate(&signed.scene.target, &known, &damaged, now);
+        assert!(matches!(verdict, Verdict::Refused(_)), "{at}: {verdict:?}");
+    }
+    assert!(read > 100, "{read}");
+}
