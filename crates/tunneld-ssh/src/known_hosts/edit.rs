@@ -44,6 +44,7 @@ pub(super) fn add(
         if Instant::now() >= deadline {
             return Err(late("it is replaced all the time"));
         }
+        thread::sleep(LOCK_POLL);
     }
 }
 
