@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Algorithms, Keepalive, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
 use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
+use crate::further_keys;
 use crate::handler::Handler;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions};
 use crate::session::{Pace, Session};
@@ -77,12 +78,10 @@ pub(crate) async fn establish(
     link.set_user_timeout(keepalive)
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
-    let config = config(
-        &known.known_algorithms(&target.host, target.port),
-        &target.algorithms,
-    );
+    let config = config(target, &known);
     offers_a_host_key(&config.preferred)?;
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
+    let (further_keys, learner) = further_keys::learner(target).unzip();
+    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
     let mut handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
         .map_err(|e| {
@@ -101,7 +100,9 @@ pub(crate) async fn establish(
         keepalive,
         rekey_limit: target.rekey_limit,
     };
-    Ok(Session::start(handle, road, pace, link, shared))
+    let mut session = Session::start(handle, road, pace, link, shared);
+    session.learn_further_keys(learner);
+    Ok(session)
 }
 
 /// How far an attempt has come, for whoever gives it up.
@@ -200,7 +201,9 @@ fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
     }
 }
 
-fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Config {
+fn config(target: &Target, known: &KnownHosts) -> client::Config {
+    let host = KnownAs::of(target);
+    let authority = target.host_key_fingerprint.is_empty() && known.has_authority(&host);
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -214,7 +217,10 @@ fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Conf
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known, wanted),
+        preferred: russh::Preferred {
+            host_key_certificates: algorithms::certificates(target, authority).into(),
+            ..algorithms::preferred(&known.known_algorithms(&host), &target.algorithms)
+        },
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,
