@@ -15,6 +15,7 @@ use crate::error::os_reason;
 use crate::host_key::shell_word;
 use crate::known_hosts::{ReadFault, fingerprint, type_name};
 
+pub mod certificate;
 mod format;
 #[cfg(test)]
 mod tests;

@@ -10,9 +10,10 @@
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
 //! - [`forward`]: listening places that outlive sessions
-//! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
+//! - [`identity`], [`agent`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
+pub mod agent;
 mod algorithms;
 mod asked;
 mod auth;

@@ -72,6 +72,8 @@ pub fn type_name(algorithm: &Algorithm) -> String {
         Algorithm::Rsa { .. } => "RSA".to_owned(),
         Algorithm::Dsa => "DSA".to_owned(),
         Algorithm::Ecdsa { curve } => format!("ECDSA {curve}"),
+        Algorithm::SkEd25519 => "ED25519-SK".to_owned(),
+        Algorithm::SkEcdsaSha2NistP256 => "ECDSA-SK".to_owned(),
         other => other.to_string(),
     }
 }
