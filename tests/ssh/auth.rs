@@ -83,7 +83,9 @@ fn an_encrypted_key_blocks_the_tunnel_with_the_way_out() {
         failure.cause,
         format!("key file {file} is encrypted with a passphrase")
     );
-    let hint = format!("ssh-keygen -p -f {file} takes the passphrase off");
+    let hint = format!(
+        "name its passphrase in passphrase_credential, or take it off: ssh-keygen -p -f {file}"
+    );
     assert_eq!(failure.hint.unwrap(), hint);
 }
 

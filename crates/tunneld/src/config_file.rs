@@ -137,7 +137,7 @@ impl Loaded {
 fn check_target(spec: &TunnelSpec, target: &Target, items: &mut Vec<Diagnostic>) {
     let mut usable = 0;
     for file in &target.identity_file {
-        match identity::inspect(&file.value) {
+        match identity::inspect(&file.value, target) {
             Ok(()) => usable += 1,
             Err(problem) if target.identity_file_is_default && problem.is_missing() => {}
             Err(problem) => {
