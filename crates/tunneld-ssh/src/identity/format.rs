@@ -21,6 +21,10 @@ use crate::known_hosts::{rsa_bits, type_name};
 /// What an OpenSSH private key begins with, once decoded.
 const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";
 
+/// What the name of each certificate's type has in it: a private key is none, and one inside
+/// another would be followed without end.
+const MARK: &[u8] = b"-cert-v0";
+
 type Problem = IdentityProblemKind;
 
 /// What a key file holds.
@@ -41,8 +45,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Problem> {
     }
     if let Some(problem) = other_than_pem(text) {
         return match public_key(text) {
-            Some(key) if is_usable(&key.algorithm()) => Ok(Content::Public(key, problem)),
-            _ => Err(problem),
+            Some(key) => Ok(Content::Public(key, problem)),
+            None => Err(problem),
         };
     }
     let (label, body) = private_block(text)?;
@@ -70,7 +74,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Problem> {
 
 /// The public key of a `.pub` file: its first line that says anything, as ssh does.
 pub(super) fn public_key(text: &str) -> Option<PublicKey> {
-    PublicKey::from_openssh(after_comments(text).lines().next()?.trim()).ok()
+    let mut words = after_comments(text).lines().next()?.split_whitespace();
+    let (kind, data) = (words.next()?, words.next()?);
+    // Judged by its name before it is decoded: a certificate can hold another, and so on.
+    let blob = STANDARD.decode(data).ok()?;
+    let plain = Algorithm::new(kind).is_ok_and(|algorithm| is_usable(&algorithm));
+    let same = string(&blob).is_some_and(|(name, _)| name == kind.as_bytes());
+    (plain && same).then(|| PublicKey::from_bytes(&blob).ok())?
 }
 
 fn after_comments(text: &str) -> &str {
@@ -150,7 +160,12 @@ fn base64_of(body: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
 fn openssh(blob: &[u8]) -> Result<Content, Problem> {
     let damaged = || not_a_key("damaged: not what an OpenSSH key holds");
     let rest = blob.strip_prefix(OPENSSH_MAGIC).ok_or_else(damaged)?;
-    let (cipher, _) = string(rest).ok_or_else(damaged)?;
+    let (cipher, rest) = string(rest).ok_or_else(damaged)?;
+    let public = public_part(rest).ok_or_else(damaged)?;
+    let (kind, _) = string(public).ok_or_else(damaged)?;
+    if kind.windows(MARK.len()).any(|part| part == MARK) {
+        return Err(damaged());
+    }
     let cipher = String::from_utf8_lossy(cipher);
     // The library has the name of 3DES, and not the cipher.
     if matches!(Cipher::new(&cipher), Err(_) | Ok(Cipher::TdesCbc)) {
@@ -175,6 +190,14 @@ fn openssh(blob: &[u8]) -> Result<Content, Problem> {
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// The public key in a private one, which comes after the way that it is encrypted (PROTOCOL.key).
+fn public_part(after_cipher: &[u8]) -> Option<&[u8]> {
+    let (_kdf, rest) = string(after_cipher)?;
+    let (_options, rest) = string(rest)?;
+    let (_keys, rest) = rest.split_first_chunk::<4>()?;
+    Some(string(rest)?.0)
 }
 
 /// Decodes PKCS#8, and SEC 1 for EC keys.
