@@ -19,6 +19,8 @@ use crate::known_hosts::{ReadFault, fingerprint, open};
 
 mod blob;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use blob::Damage;
 pub(crate) use blob::decode;
@@ -188,9 +190,13 @@ fn parse(text: &str) -> Result<Certificate, CertificateProblemKind> {
     if !kind.contains("-cert-v") {
         return Err(other("something else"));
     }
-    let damaged = CertificateProblemKind::Damaged(Damage::NotDecoded);
+    let damaged = || CertificateProblemKind::Damaged(Damage::NotDecoded);
     let blob = data.and_then(|data| STANDARD.decode(data).ok());
-    let certificate = decode(&blob.ok_or(damaged)?).map_err(CertificateProblemKind::Damaged)?;
+    let blob = blob.ok_or_else(damaged)?;
+    let certificate = decode(&blob).map_err(CertificateProblemKind::Damaged)?;
+    if certificate.algorithm().to_certificate_type() != kind {
+        return Err(damaged());
+    }
     match certificate.cert_type() {
         CertType::User => Ok(certificate),
         CertType::Host => Err(other("a host certificate")),
