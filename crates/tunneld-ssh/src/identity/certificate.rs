@@ -53,10 +53,13 @@ impl UserCertificate {
         })
     }
 
-    /// Where the certificate of a key lies unless it is named: `KEY-cert.pub`, as ssh-keygen puts
-    /// it.
+    /// Where the certificate of a key lies unless it is named: `KEY-cert.pub`, where ssh-keygen puts
+    /// it; for the public half, `KEY.pub`, too.
     pub fn beside(key: &Path) -> PathBuf {
-        let mut path = key.as_os_str().to_owned();
+        let mut path = match key.extension() {
+            Some(end) if end == "pub" => key.with_extension("").into_os_string(),
+            _ => key.as_os_str().to_owned(),
+        };
         path.push("-cert.pub");
         path.into()
     }
