@@ -19,6 +19,7 @@ mod dynamic;
 mod dynamic_answers;
 mod dynamic_garbage;
 mod every_kind;
+mod expiry;
 mod faults;
 mod files;
 mod gateway;
