@@ -8,11 +8,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod agents;
 mod asking;
 mod auth;
 mod backoff;
 mod bastion;
 mod bastion_ends;
+mod certificates;
 mod commands;
 mod connections;
 mod dynamic;
