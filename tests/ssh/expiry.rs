@@ -125,3 +125,26 @@ fn a_jump_hosts_certificate_counts_and_tunnels_share_one_line() {
     }
     assert_eq!(daemon.log_text().matches(&begins).count(), 1);
 }
+
+#[test]
+fn how_long_before_the_end_it_is_told_is_set_in_the_file() {
+    // certificate_expiry_warning: longer, and off; a reload changes it without a new session.
+    let (sshd, _, _) = certified("-1m:+9d");
+    let (listen, connect) = (free_addr(), free_addr());
+    let table = |warning: &str| {
+        let table = Table::to(&sshd).set("certificate_expiry_warning", text(warning));
+        table.forward(listen, connect)
+    };
+    let daemon = table("10d").up();
+    let told = |wanted: usize| {
+        let as_wanted = |t: &TunnelStatus| !t.certificates.is_empty() && t.warnings.len() == wanted;
+        daemon.wait_for("t", LONG, as_wanted)
+    };
+    let status = told(1);
+    assert!(status.warnings[0].ends_with("(in 8 days)"), "{status:?}");
+    for (warning, wanted) in [("0s", 0), ("10d", 1), ("8d", 0)] {
+        daemon.write_config(&table(warning).toml());
+        assert!(daemon.reload().status.success());
+        assert_eq!(told(wanted).sessions, 1);
+    }
+}

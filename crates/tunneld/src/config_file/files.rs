@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tunneld_core::config::{Credential, Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
 use tunneld_ssh::error::os_reason;
 use tunneld_ssh::host_key::shell_word;
-use tunneld_ssh::identity::{self, IdentityProblem, IdentityProblemKind};
+use tunneld_ssh::identity::{self, IdentityProblem, IdentityProblemKind, certificate};
 use tunneld_ssh::known_hosts::KnownHosts;
 
 use super::{Loaded, open};
@@ -71,10 +71,8 @@ impl Check<'_> {
 
     fn certificates(&mut self) {
         for file in &self.target.certificate_file {
-            if let Err(e) = open(&file.value) {
-                let path = file.value.display();
-                let said = format!("certificate file {path}: {}", os_reason(&e));
-                self.report(&file.span, said, None);
+            if let Err(problem) = certificate::inspect(&file.value) {
+                self.report(&file.span, problem.to_string(), problem.hint());
             }
         }
     }
