@@ -8,17 +8,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod addresses;
+mod agents;
 mod asking;
 mod auth;
 mod backoff;
 mod bastion;
 mod bastion_ends;
+mod certificates;
 mod commands;
 mod connections;
 mod dynamic;
 mod dynamic_answers;
 mod dynamic_garbage;
 mod every_kind;
+mod expiry;
 mod faults;
 mod files;
 mod gateway;

@@ -6,6 +6,7 @@
 //!
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
 //! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
+//! - [`agent`]: agents with security keys and faults, and the real `ssh-agent`
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
 //! - [`unix`]: the same over unix sockets
@@ -21,6 +22,7 @@
 // A harness that cannot do its work has to fail the test that asked for it, there and then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod agent;
 pub mod daemon;
 pub mod etc;
 pub mod fault;

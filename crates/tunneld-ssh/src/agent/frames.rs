@@ -197,3 +197,68 @@ fn put_string(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend((bytes.len() as u32).to_be_bytes());
     to.extend(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn requests_are_the_bytes_of_the_draft() {
+        // Sections 3.2, 3.6 and 3.8; the extension as in PROTOCOL.agent.
+        assert_eq!(list(), [0, 0, 0, 1, 11]);
+        let signing = sign(b"k", b"da", RSA_SHA2_256);
+        let expected = b"\0\0\0\x10\x0d\0\0\0\x01k\0\0\0\x02da\0\0\0\x02";
+        assert_eq!(signing, expected);
+        let binding = bind(b"h", b"s", b"g");
+        let expected = [
+            &b"\0\0\0\x2d\x1b\0\0\0\x18session-bind@openssh.com"[..],
+            b"\0\0\0\x01h\0\0\0\x01s\0\0\0\x01g\0",
+        ];
+        assert_eq!(binding, expected.concat());
+    }
+
+    #[test]
+    fn a_signature_is_handed_on_as_it_came() {
+        // A security key adds to it what nobody here has to understand.
+        let blob = b"\0\0\0\x05sk-x@\0\0\0\x03sig\x01\0\0\0\x09";
+        let len = u8::try_from(blob.len()).unwrap();
+        let body = [&[14, 0, 0, 0, len][..], blob].concat();
+        let signature = signed(&body).unwrap().unwrap();
+        assert_eq!(signature.algorithm, "sk-x@");
+        let mut message = b"before".to_vec();
+        signature.append_to(&mut message);
+        let expected = [&b"before\0\0\0"[..], &[len], blob].concat();
+        assert_eq!(message, expected);
+    }
+
+    #[test]
+    fn a_frame_is_as_long_as_openssh_takes_it_and_no_longer() {
+        let limit = u32::try_from(MAX_FRAME).unwrap();
+        assert_eq!(body_len(limit.to_be_bytes()), Ok(MAX_FRAME));
+        let over = body_len((limit + 1).to_be_bytes());
+        assert_eq!(over, Err(Garbled::TooLong(limit + 1)));
+        assert_eq!(body_len([0; 4]), Err(Garbled::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_a_panic(number in prop::sample::select(vec![5_u8, 12, 14]), rest: Vec<u8>) {
+            let body = [vec![number], rest].concat();
+            let _ = (listed(&body), signed(&body), bound(&body));
+        }
+
+        #[test]
+        fn a_list_is_read_as_it_was_written(keys: Vec<(Vec<u8>, String)>) {
+            let mut body = vec![number::IDENTITIES_ANSWER];
+            body.extend(u32::try_from(keys.len()).unwrap().to_be_bytes());
+            for (blob, comment) in &keys {
+                put_string(&mut body, blob);
+                put_string(&mut body, comment.as_bytes());
+            }
+            let expected = keys.into_iter().map(|(blob, comment)| Listed { blob, comment });
+            prop_assert_eq!(listed(&body), Ok(Some(expected.collect())));
+        }
+    }
+}

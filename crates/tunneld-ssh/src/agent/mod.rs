@@ -8,6 +8,8 @@
 pub mod frames;
 mod key;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -50,12 +52,13 @@ impl Agent {
     /// Tells the agent which server the signatures are for, as it must know before it shows or uses
     /// keys that are for certain servers only (`ssh-add -h`). Most agents know nothing of it.
     pub(crate) async fn bind(&mut self, binding: &AgentSessionBinding) {
-        let request = frames::bind(
-            binding.host_key(),
-            binding.session_id().as_ref(),
-            binding.signature(),
-        );
-        match self.ask_soon(&request).await {
+        let session = binding.session_id().as_ref();
+        let request = frames::bind(binding.host_key(), session, binding.signature());
+        self.announce(&request).await;
+    }
+
+    async fn announce(&mut self, request: &[u8]) {
+        match self.ask_soon(request).await {
             Ok(answer) if frames::bound(&answer) => {}
             Ok(_) => tracing::debug!(agent = %self.name(), "the agent does not bind to sessions"),
             Err(problem) => {

@@ -19,6 +19,8 @@ use crate::known_hosts::{ReadFault, fingerprint, open};
 
 mod blob;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use blob::Damage;
 pub(crate) use blob::decode;
@@ -51,10 +53,13 @@ impl UserCertificate {
         })
     }
 
-    /// Where the certificate of a key lies unless it is named: `KEY-cert.pub`, as ssh-keygen puts
-    /// it.
+    /// Where the certificate of a key lies unless it is named: `KEY-cert.pub`, where ssh-keygen puts
+    /// it; for the public half, `KEY.pub`, too.
     pub fn beside(key: &Path) -> PathBuf {
-        let mut path = key.as_os_str().to_owned();
+        let mut path = match key.extension() {
+            Some(end) if end == "pub" => key.with_extension("").into_os_string(),
+            _ => key.as_os_str().to_owned(),
+        };
         path.push("-cert.pub");
         path.into()
     }
@@ -188,9 +193,13 @@ fn parse(text: &str) -> Result<Certificate, CertificateProblemKind> {
     if !kind.contains("-cert-v") {
         return Err(other("something else"));
     }
-    let damaged = CertificateProblemKind::Damaged(Damage::NotDecoded);
+    let damaged = || CertificateProblemKind::Damaged(Damage::NotDecoded);
     let blob = data.and_then(|data| STANDARD.decode(data).ok());
-    let certificate = decode(&blob.ok_or(damaged)?).map_err(CertificateProblemKind::Damaged)?;
+    let blob = blob.ok_or_else(damaged)?;
+    let certificate = decode(&blob).map_err(CertificateProblemKind::Damaged)?;
+    if certificate.algorithm().to_certificate_type() != kind {
+        return Err(damaged());
+    }
     match certificate.cert_type() {
         CertType::User => Ok(certificate),
         CertType::Host => Err(other("a host certificate")),

@@ -5,11 +5,10 @@ use std::ops::Range;
 
 use tunneld_core::config::{Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
 use tunneld_ssh::credential;
-use tunneld_ssh::error::os_reason;
-use tunneld_ssh::identity;
+use tunneld_ssh::identity::{self, certificate};
 use tunneld_ssh::known_hosts::KnownHosts;
 
-use super::{Loaded, open};
+use super::Loaded;
 
 impl Loaded {
     /// Checks the files that the tunnels name which `wanted` picks.
@@ -67,10 +66,8 @@ impl Check<'_> {
 
     fn certificates(&mut self) {
         for file in &self.target.certificate_file {
-            if let Err(e) = open(&file.value) {
-                let path = file.value.display();
-                let said = format!("certificate file {path}: {}", os_reason(&e));
-                self.report(&file.span, said, None);
+            if let Err(problem) = certificate::inspect(&file.value) {
+                self.report(&file.span, problem.to_string(), problem.hint());
             }
         }
     }

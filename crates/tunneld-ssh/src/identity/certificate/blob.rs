@@ -4,7 +4,7 @@ use std::fmt;
 
 use russh::keys::ssh_encoding::Decode;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg};
+use russh::keys::{Algorithm, Certificate, HashAlg};
 
 use crate::agent::is_usable;
 use crate::known_hosts::type_name;
@@ -67,13 +67,19 @@ pub(crate) fn decode(blob: &[u8]) -> Result<Certificate, Damage> {
     if end <= start {
         return Err(Damage::NeverValid);
     }
-    // Whether the authority is one that the server knows is the server's to say; at a time at
-    // which the certificate is valid, only its signature is left to be checked.
-    let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
-    if is_usable(&certificate.signature_key().algorithm())
-        && certificate.validate_at(start, [&authority]).is_err()
-    {
-        return Err(Damage::Signature);
+    if is_checkable(&certificate) {
+        // Whether the authority is one that the server knows is the server's to say. At a time at
+        // which the certificate is valid, only its signature is left to be checked.
+        let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
+        let validated = certificate.validate_at(start, [&authority]);
+        validated.map_err(|_| Damage::Signature)?;
     }
     Ok(certificate)
+}
+
+/// Whether the library knows how to check the signature. It does not with SHA-1, which the server
+/// may still take.
+fn is_checkable(certificate: &Certificate) -> bool {
+    let algorithm = certificate.signature().algorithm();
+    is_usable(&algorithm) && algorithm != Algorithm::Rsa { hash: None }
 }

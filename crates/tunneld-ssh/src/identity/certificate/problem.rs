@@ -132,9 +132,7 @@ impl CertificateProblem {
 
     /// `id_ed25519-cert.pub` for `id_ed25519` and `id_ed25519.pub`.
     fn likely_file(&self) -> String {
-        let text = self.path.display().to_string();
-        let key = text.strip_suffix(".pub").unwrap_or(&text);
-        let likely = UserCertificate::beside(Path::new(key));
+        let likely = UserCertificate::beside(&self.path);
         format!("its certificate is likely {}", likely.display())
     }
 }
