@@ -36,6 +36,8 @@ pub(crate) struct Agent {
     socket: PathBuf,
     /// Gone once an answer stayed out or was none: what came next would belong to nothing.
     stream: Option<UnixStream>,
+    /// Why it is gone.
+    lost: AgentProblemKind,
 }
 
 impl Agent {
@@ -46,6 +48,7 @@ impl Agent {
         Ok(Agent {
             socket,
             stream: Some(stream),
+            lost: AgentProblemKind::Closed,
         })
     }
 
@@ -63,8 +66,8 @@ impl Agent {
             Ok(_) => tracing::debug!(agent = %self.name(), "the agent does not bind to sessions"),
             Err(problem) => {
                 tracing::debug!(%problem, "the agent does not bind to sessions");
-                // Some hang up at a message that they do not know. A list that is asked for next
-                // says what is wrong, if anything is.
+                // Some hang up at a message that they do not know. What else is wrong is said once
+                // more when the list is asked for.
                 if problem.kind == AgentProblemKind::Closed {
                     self.stream = dial(&self.socket).await.ok();
                 }
@@ -138,7 +141,7 @@ impl Agent {
     async fn ask_soon(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentProblem> {
         match timeout(PATIENCE, self.ask(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.problem(AgentProblemKind::Silent { after: PATIENCE })),
+            Err(_) => Err(self.give_up(AgentProblemKind::Silent { after: PATIENCE })),
         }
     }
 
@@ -146,17 +149,18 @@ impl Agent {
     /// could give a late answer to the next question.
     async fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentProblem> {
         let Some(mut stream) = self.stream.take() else {
-            return Err(self.problem(AgentProblemKind::Closed));
+            return Err(self.problem(self.lost.clone()));
         };
         let answer = exchange(&mut stream, request).await;
-        let answer = answer.map_err(|kind| self.problem(kind))?;
+        let answer = answer.map_err(|kind| self.give_up(kind))?;
         self.stream = Some(stream);
         Ok(answer)
     }
 
-    /// The same problem, and an end to the connection.
+    /// A problem that ends the connection, and is what is wrong from then on.
     fn give_up(&mut self, kind: AgentProblemKind) -> AgentProblem {
         self.stream = None;
+        self.lost = kind.clone();
         self.problem(kind)
     }
 
