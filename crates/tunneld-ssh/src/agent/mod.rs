@@ -83,10 +83,13 @@ impl Agent {
             .ok_or_else(|| self.problem(AgentProblemKind::NoList))?;
         let mut keys = Vec::new();
         for (index, listed) in listed.into_iter().enumerate() {
+            let agent = self.socket.display();
             match AgentKey::read(listed) {
-                Ok(key) => keys.push(key),
+                Ok(key) => {
+                    tracing::debug!(%agent, index, %key, "the agent has a key");
+                    keys.push(key);
+                }
                 Err(what) => {
-                    let agent = self.name();
                     tracing::debug!(%agent, index, %what, "passed over a key of the agent");
                 }
             }
