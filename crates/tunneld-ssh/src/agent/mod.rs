@@ -21,7 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tunneld_core::config::IdentityAgent;
+use tunneld_core::text::clip;
 
+use crate::error::printable;
 use crate::known_hosts::fingerprint;
 
 pub use key::AgentKey;
@@ -30,6 +32,9 @@ pub(crate) use problem::{AgentProblem, AgentProblemKind};
 
 /// How long a connection, or an answer that nobody has to be asked for, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How much of a name that the agent made up is shown, in characters.
+const MAX_NAME: usize = 60;
 
 /// One connection to an agent.
 pub(crate) struct Agent {
@@ -134,7 +139,7 @@ impl Agent {
             return Err(self.problem(AgentProblemKind::OtherAlgorithm {
                 key: fingerprint(key.public_key().key_data()),
                 wanted,
-                given: signed.algorithm,
+                given: clip(&printable(&signed.algorithm), MAX_NAME),
             }));
         }
         signed.append_to(&mut data);
