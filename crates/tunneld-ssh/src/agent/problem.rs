@@ -73,11 +73,6 @@ impl AgentProblem {
         }
     }
 
-    /// What is wrong.
-    pub(crate) fn kind(&self) -> &AgentProblemKind {
-        &self.kind
-    }
-
     /// Whether waiting can fix it. An agent that is not there may be starting, beside us or with
     /// its user's session. One that will not sign is not asked every second: somebody may be
     /// asked each time to touch a key.

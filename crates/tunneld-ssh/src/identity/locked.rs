@@ -30,7 +30,7 @@ const MAX_SCRYPT_COST: u64 = 1 << 20;
 /// A key as it lies in the file.
 pub(super) enum Locked {
     /// In OpenSSH's format, which shows the public half.
-    OpenSsh(PrivateKey),
+    OpenSsh(Box<PrivateKey>),
     /// In PKCS#8.
     Pkcs8(Zeroizing<Vec<u8>>),
     /// An RSA key in PEM, encrypted with AES-128.
@@ -48,7 +48,7 @@ impl Locked {
                 let what = format!("a key of {rounds} bcrypt rounds");
                 Err(unsupported(what, WayOut::Rewrite))
             }
-            _ => Ok(Locked::OpenSsh(key)),
+            _ => Ok(Locked::OpenSsh(Box::new(key))),
         }
     }
 
@@ -68,7 +68,8 @@ impl Locked {
                 Err(unsupported(what, WayOut::Rewrite))
             }
             Pbes2Kdf::Scrypt(kdf) => {
-                let cost = u64::from(kdf.cost_parameter)
+                let cost = kdf
+                    .cost_parameter
                     .saturating_mul(kdf.block_size.into())
                     .saturating_mul(kdf.parallelization.into());
                 if cost > MAX_SCRYPT_COST {

@@ -5,7 +5,7 @@ use super::*;
 
 const PHRASE: &str = "a secret phrase";
 
-fn locked(path: &Path) -> LockedKey {
+fn locked(path: &Path) -> Box<LockedKey> {
     match KeyFile::read(path).unwrap() {
         KeyFile::Locked(locked) => locked,
         other => panic!("{other:?}"),
