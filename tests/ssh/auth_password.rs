@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tunneld_lab::asking::Asking;
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::expired::ExpiredPassword;
 use tunneld_lab::keys::generate;
 use tunneld_lab::login::Passwords;
 use tunneld_lab::process::Signal;
@@ -13,7 +15,7 @@ use tunneld_lab::server::{LabOptions, LabServer};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::free_addr;
 
-use crate::support::{NEVER, Table, daemon, fails, secret, text, unauthenticated, up};
+use crate::support::{LONG, NEVER, Table, daemon, fails, secret, text, unauthenticated, up};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -150,6 +152,38 @@ fn a_missing_credential_blocks_the_tunnel_with_the_line_of_the_unit() {
     let daemon = daemon().env("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap());
     let daemon = daemon.config(&table.toml()).start();
     up(&daemon, "t");
+}
+
+#[test]
+fn a_server_that_wants_another_password_is_not_waited_for_until_the_deadline() {
+    // russh takes its question in silence; what it is comes out of that nothing else happens.
+    let server = ExpiredPassword::start();
+    let dir = tempfile::tempdir().unwrap();
+    let known_hosts = dir.path().join("known_hosts");
+    fs::write(&known_hosts, server.known_hosts_line()).unwrap();
+    let file = secret(dir.path(), "password", PASSWORD);
+    let table = Table::new(server.addr(), "anyone", &known_hosts, &known_hosts)
+        .without("identity_file")
+        .set("connect_timeout", text("60s"))
+        .set("password_credential", &file)
+        .set("reconnect", NEVER)
+        .forward(free_addr(), free_addr());
+    let daemon = start(&table, dir.path());
+    server.wait_until_it_asks(LONG);
+    let asked = Instant::now();
+    let failure = unauthenticated(&daemon);
+    assert!(asked.elapsed() < Duration::from_secs(20));
+    let path = file.trim_matches('"');
+    let cause = format!(
+        "server neither accepted nor rejected the password of {path}: it likely wants a new one"
+    );
+    assert_eq!(failure.cause, cause);
+    let (ip, port) = (server.addr().ip(), server.addr().port());
+    let hint = format!(
+        "log in with ssh -p {port} anyone@{ip} to change it, and write the new one to the \
+         credential"
+    );
+    assert_eq!(failure.hint.unwrap(), hint);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
 //! - [`server`], [`fault`] and [`asking`]: a server in this process, for the faults and the questions
 //!   that `sshd` does not have
-//! - [`login`]: passwords for the real server
+//! - [`login`]: passwords for the real server; [`expired`]: another one that wants a new password
 //! - [`agent`]: agents with security keys and faults, and the real `ssh-agent`
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
@@ -28,6 +28,7 @@ pub mod agent;
 pub mod asking;
 pub mod daemon;
 pub mod etc;
+pub mod expired;
 pub mod fault;
 pub mod journal;
 pub mod keys;

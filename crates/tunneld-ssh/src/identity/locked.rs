@@ -20,8 +20,8 @@ use super::{IdentityProblemKind as Problem, WayOut};
 /// The most rounds of bcrypt: `ssh-keygen -a`, whose own default is 16. One takes about 10 ms.
 const MAX_BCRYPT_ROUNDS: u32 = 1024;
 
-/// The most rounds of PBKDF2: what RFC 8018 section 4.2 calls enough for the most critical keys.
-const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
+/// The most rounds of PBKDF2: a few seconds, too. OpenSSL's own default is 2,048.
+const MAX_PBKDF2_ROUNDS: u32 = 5_000_000;
 
 /// The most that scrypt may cost, N × r × p, and, at 128 bytes each, take of memory. OpenSSL's
 /// default is an eighth of it.
