@@ -8,6 +8,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, PublicKey};
 use tunneld_core::text::clip;
 
+use super::MAX_NAME;
 use super::frames::Listed;
 use crate::error::printable;
 use crate::identity::certificate;
@@ -40,7 +41,7 @@ impl AgentKey {
             let certificate = certificate::decode(&blob).map_err(|e| e.to_string())?;
             return Ok(AgentKey::Certificate(Box::new(certificate), comment));
         }
-        let foreign = || format!("of type `{}`", clip(&printable(&name), 60));
+        let foreign = || format!("of type `{}`", clip(&printable(&name), MAX_NAME));
         if !Algorithm::new(&name).is_ok_and(|algorithm| is_usable(&algorithm)) {
             return Err(foreign());
         }

@@ -21,7 +21,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tunneld_core::config::IdentityAgent;
+use tunneld_core::text::clip;
 
+use crate::error::printable;
 use crate::known_hosts::fingerprint;
 
 pub use key::AgentKey;
@@ -31,11 +33,16 @@ pub(crate) use problem::{AgentProblem, AgentProblemKind};
 /// How long a connection, or an answer that nobody has to be asked for, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How much of a name that the agent made up is shown, in characters.
+const MAX_NAME: usize = 60;
+
 /// One connection to an agent.
 pub(crate) struct Agent {
     socket: PathBuf,
     /// Gone once an answer stayed out or was none: what came next would belong to nothing.
     stream: Option<UnixStream>,
+    /// Why it is gone.
+    lost: AgentProblemKind,
 }
 
 impl Agent {
@@ -46,6 +53,7 @@ impl Agent {
         Ok(Agent {
             socket,
             stream: Some(stream),
+            lost: AgentProblemKind::Closed,
         })
     }
 
@@ -63,8 +71,8 @@ impl Agent {
             Ok(_) => tracing::debug!(agent = %self.name(), "the agent does not bind to sessions"),
             Err(problem) => {
                 tracing::debug!(%problem, "the agent does not bind to sessions");
-                // Some hang up at a message that they do not know. A list that is asked for next
-                // says what is wrong, if anything is.
+                // Some hang up at a message that they do not know. What else is wrong is said once
+                // more when the list is asked for.
                 if problem.kind == AgentProblemKind::Closed {
                     self.stream = dial(&self.socket).await.ok();
                 }
@@ -80,10 +88,13 @@ impl Agent {
             .ok_or_else(|| self.problem(AgentProblemKind::NoList))?;
         let mut keys = Vec::new();
         for (index, listed) in listed.into_iter().enumerate() {
+            let agent = self.socket.display();
             match AgentKey::read(listed) {
-                Ok(key) => keys.push(key),
+                Ok(key) => {
+                    tracing::debug!(%agent, index, %key, "the agent has a key");
+                    keys.push(key);
+                }
                 Err(what) => {
-                    let agent = self.name();
                     tracing::debug!(%agent, index, %what, "passed over a key of the agent");
                 }
             }
@@ -128,7 +139,7 @@ impl Agent {
             return Err(self.problem(AgentProblemKind::OtherAlgorithm {
                 key: fingerprint(key.public_key().key_data()),
                 wanted,
-                given: signed.algorithm,
+                given: clip(&printable(&signed.algorithm), MAX_NAME),
             }));
         }
         signed.append_to(&mut data);
@@ -138,7 +149,7 @@ impl Agent {
     async fn ask_soon(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentProblem> {
         match timeout(PATIENCE, self.ask(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.problem(AgentProblemKind::Silent { after: PATIENCE })),
+            Err(_) => Err(self.give_up(AgentProblemKind::Silent { after: PATIENCE })),
         }
     }
 
@@ -146,17 +157,18 @@ impl Agent {
     /// could give a late answer to the next question.
     async fn ask(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentProblem> {
         let Some(mut stream) = self.stream.take() else {
-            return Err(self.problem(AgentProblemKind::Closed));
+            return Err(self.problem(self.lost.clone()));
         };
         let answer = exchange(&mut stream, request).await;
-        let answer = answer.map_err(|kind| self.problem(kind))?;
+        let answer = answer.map_err(|kind| self.give_up(kind))?;
         self.stream = Some(stream);
         Ok(answer)
     }
 
-    /// The same problem, and an end to the connection.
+    /// A problem that ends the connection, and is what is wrong from then on.
     fn give_up(&mut self, kind: AgentProblemKind) -> AgentProblem {
         self.stream = None;
+        self.lost = kind.clone();
         self.problem(kind)
     }
 

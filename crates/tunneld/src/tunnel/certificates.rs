@@ -75,14 +75,18 @@ impl Certificates {
     }
 }
 
-/// Every file that may hold one: those that are named, and those beside a key.
+/// Every file that may hold one that is used: those that are named, or else those beside a key.
 fn files(target: &Target) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for target in target.hops().into_iter().chain([target]) {
         let named = target.certificate_file.iter().map(|f| f.value.clone());
         let keys = target.identity_file.iter();
         let beside = keys.map(|f| UserCertificate::beside(&f.value));
-        for file in named.chain(beside) {
+        let used: Vec<_> = match target.certificate_file.is_empty() {
+            true => beside.collect(),
+            false => named.collect(),
+        };
+        for file in used {
             if !files.contains(&file) {
                 files.push(file);
             }
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn those_of_the_jump_hosts_are_looked_at_too_and_each_once() {
-        // Named, and beside a key.
+        // Beside a key; where one is named, those beside the keys do not count.
         let path = |path: &str| Sourced {
             value: PathBuf::from(path),
             span: None,
@@ -181,10 +185,13 @@ mod tests {
         let mut bastion = Target::new("bastion", 22, "u");
         bastion.identity_file = vec![path("/k/shared"), path("/k/bastion")];
         let mut target = Target::new("db", 22, "u");
-        target.identity_file = vec![path("/k/shared")];
-        target.certificate_file = vec![path("/c/named")];
+        target.identity_file = vec![path("/k/shared"), path("/k/own")];
         target.via = Via::Jump(Arc::new(bastion));
-        let expected = ["/k/shared-cert.pub", "/k/bastion-cert.pub", "/c/named"];
-        assert_eq!(files(&target), expected.map(PathBuf::from));
+        let beside = ["/k/shared-cert.pub", "/k/bastion-cert.pub"].map(PathBuf::from);
+        let own = PathBuf::from("/k/own-cert.pub");
+        assert_eq!(files(&target), [&beside[..], &[own]].concat());
+        target.certificate_file = vec![path("/c/named")];
+        let named = PathBuf::from("/c/named");
+        assert_eq!(files(&target), [&beside[..], &[named]].concat());
     }
 }

@@ -7,7 +7,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, HashAlg};
 
 use crate::agent::is_usable;
-use crate::known_hosts::type_name;
+use crate::known_hosts::{rsa_bits, type_name};
 
 /// What the name of each certificate's type has in it.
 const MARK: &[u8] = b"-cert-v01@";
@@ -15,6 +15,9 @@ const MARK: &[u8] = b"-cert-v01@";
 /// How often it may: once in a certificate that we take, and then where its authority writes it
 /// into a text.
 const MAX_MARKS: usize = 8;
+
+/// The largest RSA key whose signatures the library checks.
+const MAX_CHECKED_RSA_BITS: usize = 8192;
 
 /// Why bytes are no certificate that could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +80,11 @@ pub(crate) fn decode(blob: &[u8]) -> Result<Certificate, Damage> {
     Ok(certificate)
 }
 
-/// Whether the library knows how to check the signature. It does not with SHA-1, which the server
-/// may still take.
+/// Whether the library knows how to check the signature. Servers may take SHA-1 and larger keys.
 fn is_checkable(certificate: &Certificate) -> bool {
     let algorithm = certificate.signature().algorithm();
-    is_usable(&algorithm) && algorithm != Algorithm::Rsa { hash: None }
+    let bits = rsa_bits(certificate.signature_key()).unwrap_or_default();
+    is_usable(&algorithm)
+        && algorithm != Algorithm::Rsa { hash: None }
+        && bits <= MAX_CHECKED_RSA_BITS
 }

@@ -64,6 +64,15 @@ fn line_of(blob: &[u8]) -> String {
     format!("ssh-ed25519-cert-v01@openssh.com {data} comment\n")
 }
 
+/// What stands before and behind the key of the authority.
+fn around_the_signer<'a>(blob: &'a [u8], authority: &KeyFiles) -> (&'a [u8], &'a [u8]) {
+    let signer = russh::keys::load_public_key(&authority.public).unwrap();
+    let signer = wire_string(&signer.to_bytes().unwrap());
+    let mut windows = blob.windows(signer.len());
+    let at = windows.position(|w| w == signer).unwrap();
+    (&blob[..at], &blob[at + signer.len()..])
+}
+
 #[test]
 fn certificates_of_every_key_by_every_authority_are_read() {
     // What ssh-keygen wrote into them comes back; nobody's word is taken for the signature.
@@ -243,13 +252,8 @@ fn a_damaged_certificate_is_not_sent_to_any_server() {
     let (cause, hint) = said_of(line_of(&changed));
     assert_eq!(cause, " is damaged: its signature does not fit");
     assert_eq!(hint, "ssh-keygen -L -f PATH shows it");
-    let signer = russh::keys::load_public_key(&authority.public).unwrap();
-    let signer = wire_string(&signer.to_bytes().unwrap());
-    let at = blob
-        .windows(signer.len())
-        .position(|w| w == signer)
-        .unwrap();
-    let nested = [&blob[..at], &wire_string(&blob), &blob[at + signer.len()..]].concat();
+    let (before, after) = around_the_signer(&blob, &authority);
+    let nested = [before, &wire_string(&blob), after].concat();
     let expected = " is signed by another certificate, not by a key";
     assert_eq!(said_of(line_of(&nested)).0, expected);
     let bottomless = b"ssh-ed25519-cert-v01@openssh.com".repeat(1000);
@@ -266,10 +270,30 @@ fn the_first_line_that_says_anything_is_the_certificate() {
 }
 
 #[test]
-fn a_signature_that_only_old_servers_take_is_theirs_to_judge() {
-    // SHA-1, which the library does not check.
-    let (dir, files, _) = pair();
-    let authority = key(&dir, KeyType::Rsa, "rsa");
-    let path = certify(&authority, &files.public, "id", &["-t", "ssh-rsa"]);
+fn a_signature_that_the_library_does_not_check_is_the_servers_to_judge() {
+    // SHA-1, and RSA keys that are longer than anybody's.
+    let (dir, files, authority) = pair();
+    let path = certify(&authority, &files.public, "id", &[]);
+    let blob = blob_of(&path);
+    let (before, _) = around_the_signer(&blob, &authority);
+    let long = [
+        wire_string(b"ssh-rsa"),
+        wire_string(&[3]),
+        wire_string(&[77; 1025]),
+    ];
+    let signature = [wire_string(b"rsa-sha2-512"), wire_string(&[77; 1025])];
+    let parts = [
+        wire_string(&long.concat()),
+        wire_string(&signature.concat()),
+    ];
+    fs::write(&path, line_of(&[before, &parts.concat()].concat())).unwrap();
     inspect(&path).unwrap();
+    let authority = key(&dir, KeyType::Rsa, "rsa");
+    inspect(&certify(
+        &authority,
+        &files.public,
+        "id",
+        &["-t", "ssh-rsa"],
+    ))
+    .unwrap();
 }
