@@ -39,7 +39,7 @@ pub enum KeyFile {
     /// A key that is ready to sign.
     Open(Identity),
     /// A key that needs its passphrase.
-    Locked(LockedKey),
+    Locked(Box<LockedKey>),
     /// Only the public half is to be had: an agent may have the key itself.
     Public {
         /// The public half.
@@ -69,12 +69,12 @@ impl KeyFile {
     pub fn read_for(path: &Path, credentials: Option<&Path>) -> Result<Self, IdentityProblem> {
         let problem = |kind| IdentityProblem::new(path, kind);
         match content(path, credentials) {
-            Ok(Content::Open(key)) => Ok(KeyFile::Open(Identity::new(path, key))),
-            Ok(Content::Locked(form)) => Ok(KeyFile::Locked(LockedKey {
+            Ok(Content::Open(key)) => Ok(KeyFile::Open(Identity::new(path, *key))),
+            Ok(Content::Locked(form)) => Ok(KeyFile::Locked(Box::new(LockedKey {
                 path: path.to_owned(),
                 public: form.public().cloned().or_else(|| public_beside(path)),
                 form,
-            })),
+            }))),
             Ok(Content::Public(public, kind)) => Ok(KeyFile::Public {
                 public,
                 problem: problem(kind),

@@ -12,8 +12,9 @@ use crate::error::printable;
 /// How many rounds of questions there may be; sshd has one or two, and one to say goodbye.
 const MAX_ROUNDS: usize = 10;
 
-/// The longest question that a message shows, in characters.
-const MAX_QUESTION: usize = 100;
+/// The longest question that a message shows, in characters: sshd puts what PAM has to say before
+/// the question into it.
+const MAX_QUESTION: usize = 200;
 
 /// What to say to a round of questions.
 #[derive(Debug, PartialEq, Eq)]
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_question_is_shown_as_one_short_line() {
-        let long = format!("\u{1b}[2JCode\nfor\t{}", "x".repeat(200));
+        let long = format!("\u{1b}[2JCode\nfor\t{}", "x".repeat(300));
         let Round::Other(shown) = judge(&[prompt(&long, true)], false) else {
             panic!();
         };

@@ -4,7 +4,7 @@
 //! So a private key stays here, and an encrypted one is opened only for a server that wants it. And
 //! RSA keys sign with SHA-2 also where they are certified, which russh's own way does not see to.
 
-use std::future::Future;
+use std::sync::Arc;
 
 use russh::SendError;
 use russh::keys::agent::AgentIdentity;
@@ -17,8 +17,6 @@ use tokio::task::spawn_blocking;
 use tunneld_core::config::Credential;
 use tunneld_core::failure::{Failure, Stage};
 
-use std::sync::Arc;
-
 use super::offers::SignedBy;
 use crate::agent::Agent;
 use crate::credential;
@@ -27,7 +25,7 @@ use crate::identity::{Identity, LockedKey};
 /// A private key in a file.
 pub(super) enum FileKey {
     Open(Identity),
-    Locked(LockedKey, Credential),
+    Locked(Box<LockedKey>, Credential),
 }
 
 impl FileKey {
@@ -67,23 +65,21 @@ impl From<SendError> for Unsigned {
 impl russh::Signer for Signer<'_> {
     type Error = Unsigned;
 
-    fn auth_sign(
+    async fn auth_sign(
         &mut self,
         _shown: &AgentIdentity,
         hash: Option<HashAlg>,
         data: Vec<u8>,
-    ) -> impl Future<Output = Result<Vec<u8>, Unsigned>> + Send {
-        async move {
-            let signed = match (self.by, self.agent.as_deref_mut()) {
-                (SignedBy::File(key), _) => by_file(Arc::clone(key), hash, data).await,
-                (SignedBy::Agent(key), Some(agent)) => {
-                    let signed = agent.sign(key, hash, data).await;
-                    signed.map_err(|e| e.into_failure())
-                }
-                (SignedBy::Agent(_), None) => Err(interrupted()),
-            };
-            signed.map_err(Unsigned::Problem)
-        }
+    ) -> Result<Vec<u8>, Unsigned> {
+        let signed = match (self.by, self.agent.as_deref_mut()) {
+            (SignedBy::File(key), _) => by_file(Arc::clone(key), hash, data).await,
+            (SignedBy::Agent(key), Some(agent)) => {
+                let signed = agent.sign(key, hash, data).await;
+                signed.map_err(|e| e.into_failure())
+            }
+            (SignedBy::Agent(_), None) => Err(interrupted()),
+        };
+        signed.map_err(Unsigned::Problem)
     }
 }
 

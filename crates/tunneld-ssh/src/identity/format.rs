@@ -30,7 +30,7 @@ type Problem = IdentityProblemKind;
 /// What a key file holds.
 pub(super) enum Content {
     /// A key.
-    Open(PrivateKey),
+    Open(Box<PrivateKey>),
     /// A key that needs its passphrase.
     Locked(Locked),
     /// A public key, and why there is no more.
@@ -69,7 +69,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Problem> {
         other => return Err(unsupported(format!("`{other}`"), WayOut::Rewrite)),
     };
     usable(&key)?;
-    Ok(Content::Open(key))
+    Ok(Content::Open(Box::new(key)))
 }
 
 /// The public key of a `.pub` file: its first line that says anything, as ssh does.
@@ -184,7 +184,7 @@ fn openssh(blob: &[u8]) -> Result<Content, Problem> {
     })?;
     match usable(&key) {
         Ok(()) if key.is_encrypted() => Locked::openssh(key).map(Content::Locked),
-        Ok(()) => Ok(Content::Open(key)),
+        Ok(()) => Ok(Content::Open(Box::new(key))),
         Err(problem) if is_usable(&key.algorithm()) => {
             Ok(Content::Public(key.public_key().clone(), problem))
         }

@@ -20,8 +20,8 @@ use super::{IdentityProblemKind as Problem, WayOut};
 /// The most rounds of bcrypt: `ssh-keygen -a`, whose own default is 16. One takes about 10 ms.
 const MAX_BCRYPT_ROUNDS: u32 = 1024;
 
-/// The most rounds of PBKDF2: what RFC 8018 section 4.2 calls enough for the most critical keys.
-const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
+/// The most rounds of PBKDF2: a few seconds, too. OpenSSL's own default is 2,048.
+const MAX_PBKDF2_ROUNDS: u32 = 5_000_000;
 
 /// The most that scrypt may cost, N × r × p, and, at 128 bytes each, take of memory. OpenSSL's
 /// default is an eighth of it.
@@ -30,7 +30,7 @@ const MAX_SCRYPT_COST: u64 = 1 << 20;
 /// A key as it lies in the file.
 pub(super) enum Locked {
     /// In OpenSSH's format, which shows the public half.
-    OpenSsh(PrivateKey),
+    OpenSsh(Box<PrivateKey>),
     /// In PKCS#8.
     Pkcs8(Zeroizing<Vec<u8>>),
     /// An RSA key in PEM, encrypted with AES-128.
@@ -48,7 +48,7 @@ impl Locked {
                 let what = format!("a key of {rounds} bcrypt rounds");
                 Err(unsupported(what, WayOut::Rewrite))
             }
-            _ => Ok(Locked::OpenSsh(key)),
+            _ => Ok(Locked::OpenSsh(Box::new(key))),
         }
     }
 
@@ -68,7 +68,8 @@ impl Locked {
                 Err(unsupported(what, WayOut::Rewrite))
             }
             Pbes2Kdf::Scrypt(kdf) => {
-                let cost = u64::from(kdf.cost_parameter)
+                let cost = kdf
+                    .cost_parameter
                     .saturating_mul(kdf.block_size.into())
                     .saturating_mul(kdf.parallelization.into());
                 if cost > MAX_SCRYPT_COST {

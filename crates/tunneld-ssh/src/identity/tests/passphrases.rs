@@ -5,7 +5,7 @@ use super::*;
 
 const PHRASE: &str = "a secret phrase";
 
-fn locked(path: &Path) -> LockedKey {
+fn locked(path: &Path) -> Box<LockedKey> {
     match KeyFile::read(path).unwrap() {
         KeyFile::Locked(locked) => locked,
         other => panic!("{other:?}"),
@@ -169,9 +169,7 @@ fn a_key_that_takes_for_ever_to_open_is_not_begun() {
         [0x02, 0x03, 0x7f, 0xff, 0xff],
     );
     change(&pbkdf2, "ENCRYPTED PRIVATE KEY", &old, &most);
-    assert!(matches!(KeyFile::read(&pbkdf2), Ok(KeyFile::Locked(_))));
-    let pbkdf2 = encrypt("more", &["-iter", "16909060"]);
-    let cause = " is a key of 16909060 PBKDF2 rounds, which tunneld does not support";
+    let cause = " is a key of 8388607 PBKDF2 rounds, which tunneld does not support";
     assert_problem(&pbkdf2, cause, rewrite);
     let most = encrypt("most", &["-scrypt", "-scrypt_p", "8"]);
     assert!(matches!(KeyFile::read(&most), Ok(KeyFile::Locked(_))));
