@@ -3,25 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::status::Phase;
-use tunneld_lab::daemon::Daemon;
 use tunneld_lab::keys::{KeyType, generate, ssh_keygen};
 use tunneld_lab::process::Signal;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{echoes, free_addr};
 
-use crate::support::{LONG, NEVER, Rig, Table, text, up};
-
-fn blocked(daemon: &Daemon) -> Failure {
-    let failure = daemon
-        .wait_phase("t", Phase::Blocked, LONG)
-        .failure
-        .unwrap();
-    let expected = (Stage::Authenticate, Class::Blocked);
-    assert_eq!((failure.stage, failure.class), expected, "{failure:?}");
-    failure
-}
+use crate::support::{LONG, NEVER, Rig, Table, text, unauthenticated, up};
 
 #[test]
 fn a_key_file_that_is_removed_blocks_the_tunnel_until_it_is_put_back() {
@@ -32,7 +20,7 @@ fn a_key_file_that_is_removed_blocks_the_tunnel_until_it_is_put_back() {
     fs::rename(&key, &away).unwrap();
     echoes(rig.listen).unwrap();
     rig.sshd.kill_sessions();
-    let failure = blocked(&rig.daemon);
+    let failure = unauthenticated(&rig.daemon);
     let cause = format!("key file {}: no such file", key.display());
     assert_eq!(failure.cause, cause);
     assert!(failure.hint.is_some());
@@ -50,7 +38,7 @@ fn a_key_that_others_can_read_is_refused_until_its_mode_is_right() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let table = Table::to(&sshd).set("reconnect", NEVER);
     let daemon = table.forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let cause = format!("key file {} is open to others: mode 0644", key.display());
     assert_eq!(failure.cause, cause);
     assert_eq!(
@@ -77,13 +65,15 @@ fn an_encrypted_key_blocks_the_tunnel_with_the_way_out() {
     sshd.authorize(&locked.public_line());
     let table = Table::to(&sshd).set("identity_file", text(locked.private.display()));
     let daemon = table.forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let file = locked.private.display();
     assert_eq!(
         failure.cause,
         format!("key file {file} is encrypted with a passphrase")
     );
-    let hint = format!("ssh-keygen -p -f {file} takes the passphrase off");
+    let hint = format!(
+        "name its passphrase in passphrase_credential, or take it off: ssh-keygen -p -f {file}"
+    );
     assert_eq!(failure.hint.unwrap(), hint);
 }
 
@@ -93,7 +83,7 @@ fn a_key_that_is_authorized_later_gets_in_without_a_restart() {
     let sshd = Sshd::start();
     sshd.authorize_nobody();
     let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     assert!(
         failure.cause.starts_with("server rejected every key"),
         "{failure:?}"
@@ -137,7 +127,7 @@ fn a_key_that_is_right_and_not_enough_is_not_called_rejected() {
     let wanted = "PasswordAuthentication yes\nAuthenticationMethods publickey,password";
     let sshd = Sshd::builder().config(wanted).start();
     let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let cause = &failure.cause;
     assert!(cause.contains("accepted the key SHA256:"), "{cause}");
     assert!(cause.ends_with("wants more: password"), "{cause}");

@@ -89,7 +89,13 @@ pub(crate) async fn establish(
             road.under.explain(restricted(target, &e, failure))
         })?;
     shared.set_stage(Stage::Authenticate);
-    auth::authenticate(&mut handle, target, &shared)
+    let connection = auth::Connection {
+        handle: &mut handle,
+        target,
+        shared: &shared,
+        link: &link,
+    };
+    auth::authenticate(connection, progress.patience())
         .await
         .map_err(|failure| road.under.explain(failure))?;
     shared.trace.note(|| Step::Authenticated);
@@ -155,7 +161,7 @@ impl Progress {
     pub(crate) fn timed_out(&self, after: Duration) -> Failure {
         match &*self.at.lock().unwrap_or_else(PoisonError::into_inner) {
             Where::Nowhere => timeout_failure(Stage::Resolve, after),
-            Where::Server(shared) => timeout_failure(shared.stage(), after),
+            Where::Server(shared) => shared.timed_out(after),
             Where::Over { what, shared } => {
                 road::failure_of(what, timeout_failure(shared.stage(), after))
             }
