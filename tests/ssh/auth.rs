@@ -105,6 +105,44 @@ fn of_several_keys_the_right_one_is_found() {
 }
 
 #[test]
+fn too_many_keys_are_told_with_those_that_the_server_has_seen() {
+    // MaxAuthTries: the server hangs up, and the right key was not even offered.
+    let sshd = Sshd::builder().config("MaxAuthTries 3").start();
+    let wrong = ["w1", "w2", "w3"].map(|name| generate(sshd.dir(), name));
+    let mut keys: Vec<_> = wrong.iter().map(|k| text(k.private.display())).collect();
+    keys.push(text(sshd.client_key().display()));
+    let table = Table::to(&sshd)
+        .set("identity_file", format!("[{}]", keys.join(", ")))
+        .forward(free_addr(), free_addr());
+    let failure = unauthenticated(&table.start());
+    let seen: Vec<_> = wrong.iter().map(|key| key.fingerprint()).collect();
+    let cause = format!(
+        "server disconnected: Too many authentication failures (tried 3: {})",
+        seen.join(", ")
+    );
+    assert_eq!(failure.cause, cause);
+    let hint = "list only the right key in `identity_file`: each wrong one counts";
+    assert_eq!(failure.hint.unwrap(), hint);
+}
+
+#[test]
+fn a_server_that_takes_nothing_that_we_can_do_is_said_to() {
+    // Its only method is one that needs a Kerberos ticket in the key exchange.
+    let sshd = Sshd::builder()
+        .config(
+            "GSSAPIAuthentication yes\nGSSAPIKeyExchange yes\nAuthenticationMethods gssapi-keyex",
+        )
+        .start();
+    let table = Table::to(&sshd).forward(free_addr(), free_addr());
+    let failure = unauthenticated(&table.start());
+    let key = sshd.client_key_files().fingerprint();
+    let cause = format!(
+        "server rejected every key (tried 1: {key}); it accepts: nothing that tunneld can do"
+    );
+    assert_eq!(failure.cause, cause);
+}
+
+#[test]
 fn a_rejected_tunnel_does_not_keep_others_to_the_same_server_down() {
     // Each tunnel has its own fate.
     let sshd = Sshd::start();

@@ -4,7 +4,7 @@
 //!   connect(spec) ──▶ Session ──▶ Opener ──watch──▶ forwards ──▶ pump: bytes both ways
 //!     dial: resolver and TCP          └── keepalive, rekey: beside the session
 //!     handler: host key, channels
-//!     auth: keys
+//!     auth: keys, agents, certificates, passwords
 //! ```
 //!
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication

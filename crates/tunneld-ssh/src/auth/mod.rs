@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Everything is read afresh at each attempt: files, the agent, credentials. Secrets go to the
-//! server whose host key was checked, and to no other: a jump host has a target of its own. russh
-//! holds a copy of a password for as long as its request takes.
+//! server whose host key was checked, and to no other: a jump host has a target of its own. Ours are
+//! wiped; russh's copies of a password are out of reach, and not all of them are.
 //!
 //! A request cannot be taken back: whoever gives up waiting for its answer gives the session up.
 
@@ -27,7 +27,7 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::HashAlg;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tunneld_core::config::{Credential, Target};
+use tunneld_core::config::{Credential, IdentityAgent, Target};
 use tunneld_core::failure::{Failure, Stage};
 use zeroize::Zeroizing;
 
@@ -100,12 +100,14 @@ impl<'a> Attempt<'a> {
     async fn prepare(connection: Connection<'a>, patience: Duration) -> Result<Self, Failure> {
         let target = connection.target;
         let mut tried = Tried::new(target);
-        connection.shared.waits_for("keys are read");
+        connection
+            .shared
+            .waits_for("keys are still read, or asked for at the agent");
         let wanted = target.clone();
         // Slow disks and passphrases must not hold up the runtime.
         let files = spawn_blocking(move || Files::read(&wanted));
-        // Files are there for an agent that hangs.
-        let agent = timeout(patience / 3, ask_agent(&connection));
+        // Where little time is given, an agent that hangs must leave some for the files.
+        let agent = timeout(patience / 2, ask_agent(&connection));
         let (files, agent) = tokio::join!(files, agent);
         let files = files.map_err(|_| interrupted("reading keys"))?;
         let (agent, keys) = match agent {
@@ -116,8 +118,12 @@ impl<'a> Attempt<'a> {
                 (None, None)
             }
             Err(_) => {
-                let seconds = (patience / 3).as_secs_f64();
-                let cause = format!("the agent did not answer within {seconds:.1}s");
+                let name = target.identity_agent.as_ref().map(agent_name);
+                let seconds = (patience / 2).as_secs_f64();
+                let cause = format!(
+                    "agent {}: no answer within {seconds}s",
+                    name.unwrap_or_default()
+                );
                 tried.problem(Failure::transient(Stage::Authenticate, cause));
                 (None, None)
             }
@@ -272,6 +278,13 @@ async fn ask_agent(connection: &Connection<'_>) -> Option<Result<(Agent, Vec<Age
             .await
             .map_err(|problem: crate::agent::AgentProblem| problem.into_failure()),
     )
+}
+
+fn agent_name(agent: &IdentityAgent) -> String {
+    match agent {
+        IdentityAgent::Socket(path) => path.display().to_string(),
+        IdentityAgent::Variable(name) => format!("${name}"),
+    }
 }
 
 fn interrupted(what: &str) -> Failure {

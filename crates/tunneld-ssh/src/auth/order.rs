@@ -115,6 +115,9 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const PUBLICKEY: MethodKind = MethodKind::PublicKey;
@@ -134,6 +137,42 @@ mod tests {
             order.refused(turn, set(allowed));
         }
         turns
+    }
+
+    proptest! {
+        /// Whatever a server says, it is tired of us before we are of it: each key is offered once
+        /// between two answers that bring something, and each of those uses something up.
+        #[test]
+        fn every_server_comes_to_an_end(
+            keys in 0..5_usize,
+            has_password: bool,
+            answers in vec((0..3_u8, 0..8_u8), 60),
+        ) {
+            let mut order = Order::new(keys, has_password);
+            let mut answers = answers.into_iter();
+            let (mut turns, mut taken) = (0, Vec::new());
+            while let Some(turn) = order.next() {
+                turns += 1;
+                prop_assert!(turns <= 1 + (keys + 2) * (keys + 3), "{turns}");
+                prop_assert!(!taken.contains(&turn), "{turn:?} again");
+                let (how, methods) = answers.next().unwrap_or((0, 7));
+                let all = [PUBLICKEY, INTERACTIVE, PASSWORD];
+                let allowed = all.iter().enumerate().filter(|(n, _)| methods >> n & 1 == 1);
+                let allowed: Vec<MethodKind> = allowed.map(|(_, method)| *method).collect();
+                match how {
+                    0 => order.refused(turn, set(&allowed)),
+                    1 if turn != Turn::Ask => {
+                        taken.push(turn);
+                        order.partial(turn, set(&allowed));
+                    }
+                    _ if turn != Turn::Ask => {
+                        taken.push(turn);
+                        order.skipped(turn);
+                    }
+                    _ => order.refused(turn, set(&allowed)),
+                }
+            }
+        }
     }
 
     #[test]
