@@ -13,11 +13,11 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
-use crate::error::{os_reason, session_failure, timeout_failure};
+use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
 use crate::handler::Handler;
 use crate::known_hosts::KnownHosts;
 use crate::link::{KillOnDrop, Link};
-use crate::road::{self, Bastions};
+use crate::road::{self, Bastions, Under};
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::trace::{Step, Trace};
@@ -68,29 +68,62 @@ pub(crate) async fn establish(
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
-    let road = road::reach(target, keepalive, bastions, progress, &shared).await?;
+    let config = config(&known.known_algorithms(&target.host, target.port));
+    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
+    let client = (config, handler);
+    let mut met = meet(target, keepalive, bastions, progress, &shared, client).await?;
+    let road = met.road;
+    shared.set_stage(Stage::Authenticate);
+    auth::authenticate(&mut met.handle, target, &shared)
+        .await
+        .map_err(|failure| road.1.explain(failure))?;
+    shared.trace.note(|| Step::Authenticated);
+    shared.set_stage(Stage::Session);
+    met.guard.disarm();
+    Ok(Session::start(
+        met.handle, road, keepalive, met.link, shared,
+    ))
+}
+
+/// A server that keys were exchanged with, and that nobody has logged in to.
+pub(crate) struct Met<H: client::Handler> {
+    handle: client::Handle<H>,
+    link: Arc<Link>,
+    guard: KillOnDrop,
+    /// What was reached, for people, and what the way to it rests on.
+    road: (String, Under),
+}
+
+/// Reaches the server of `target` and exchanges keys with it, as this client.
+pub(crate) async fn meet<H>(
+    target: &Target,
+    keepalive: Keepalive,
+    bastions: &Bastions,
+    progress: &Progress,
+    shared: &Arc<Shared>,
+    (config, handler): (client::Config, H),
+) -> Result<Met<H>, Failure>
+where
+    H: client::Handler<Error = SessionError> + 'static,
+{
+    let road = road::reach(target, keepalive, bastions, progress, shared).await?;
     let peer = &road.peer;
     shared.trace.note(|| Step::Connected { peer: peer.clone() });
-    progress.at(Where::Server(Arc::clone(&shared)));
+    progress.at(Where::Server(Arc::clone(shared)));
     shared.set_stage(Stage::KeyExchange);
     let (stream, link) = Link::new(road.wire);
     link.set_user_timeout(keepalive)
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
-    let config = config(&known.known_algorithms(&target.host, target.port));
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
-    let mut handle = client::connect_stream(Arc::new(config), stream, handler)
+    let handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
         .map_err(|e| road.under.explain(session_failure(shared.stage(), &e)))?;
-    shared.set_stage(Stage::Authenticate);
-    auth::authenticate(&mut handle, target, &shared)
-        .await
-        .map_err(|failure| road.under.explain(failure))?;
-    shared.trace.note(|| Step::Authenticated);
-    shared.set_stage(Stage::Session);
-    guard.disarm();
-    let road = (road.peer, road.under);
-    Ok(Session::start(handle, road, keepalive, link, shared))
+    Ok(Met {
+        handle,
+        link,
+        guard,
+        road: (road.peer, road.under),
+    })
 }
 
 /// How far an attempt has come, for whoever gives it up.
@@ -165,7 +198,7 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
     }
 }
 
-fn config(known: &[russh::keys::Algorithm]) -> client::Config {
+pub(crate) fn config(known: &[russh::keys::Algorithm]) -> client::Config {
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),

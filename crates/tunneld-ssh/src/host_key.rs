@@ -13,7 +13,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::known_hosts::{Entry, KnownHosts, Marker, fingerprint, host_name, rsa_bits, type_name};
 
-pub use crate::known_hosts::learn;
+pub use crate::known_hosts::{enter, learn};
 
 /// The smallest RSA key that is accepted: ssh's own default for RequiredRSASize.
 pub const MIN_RSA_BITS: usize = 1024;
@@ -72,7 +72,7 @@ pub fn order(preferred: &[Algorithm], known: &[Algorithm]) -> Vec<Algorithm> {
 }
 
 /// RSA is one type of key, whichever hash its signatures use.
-fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
+pub(crate) fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
     matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || a == b
 }
 

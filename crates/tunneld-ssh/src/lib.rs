@@ -9,6 +9,7 @@
 //!
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
+//! - [`scan`]: which host keys a server has
 //! - [`forward`]: listening places that outlive sessions
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
@@ -31,6 +32,7 @@ mod openings;
 mod pump;
 mod rekey;
 mod road;
+pub mod scan;
 pub mod session;
 mod shared;
 pub mod trace;

@@ -28,7 +28,7 @@ use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::learn;
+pub use learn::{enter, learn};
 
 /// The largest known_hosts file that is read, in bytes.
 pub const MAX_FILE_LEN: u64 = 8 << 20;
@@ -188,6 +188,16 @@ impl KnownHosts {
             }
         }
         known
+    }
+
+    /// The same files with the lines alone whose keys are of the type of `key`.
+    pub(crate) fn of_type(&self, key: &KeyData) -> Self {
+        let kind = key.algorithm();
+        let is_type = |e: &&Entry| e.key().is_some_and(|k| k.algorithm() == kind);
+        KnownHosts {
+            files: self.files.clone(),
+            entries: self.entries.iter().filter(is_type).cloned().collect(),
+        }
     }
 
     fn add(&mut self, path: &Path, file: File) -> Result<(), KnownHostsError> {
