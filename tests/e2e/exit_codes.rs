@@ -11,8 +11,9 @@ fn zero_is_done() {
     // 0: every command that did what it was asked for.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["check"],
+        &["trust", "db"],
         &["status"],
         &["status", "db"],
         &["reload", "--dry-run"],
@@ -38,8 +39,9 @@ fn one_is_failed() {
     // 1: the daemon is there, and cannot do it: no tunnel has that name.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 5] = [
         &["status", "bd"],
+        &["trust", "bd"],
         &["stop", "bd"],
         &["start", "bd"],
         &["restart", "bd", "db"],
@@ -51,7 +53,9 @@ fn one_is_failed() {
         assert!(stdout(&output).is_empty(), "{}", stdout(&output));
     }
     // The names that exist are told, and nonsense is refused in the same words.
-    assert_has(&stderr(&daemon.cli(&["stop", "bd"])), &["there are: db"]);
+    for command in ["stop", "trust"] {
+        assert_has(&stderr(&daemon.cli(&[command, "bd"])), &["there are: db"]);
+    }
     for nonsense in ["../db", "d b", "", "\u{e9}", "%00", &"x".repeat(5000)] {
         let output = daemon.cli(&["stop", nonsense]);
         assert_exit(&output, 1);
@@ -59,6 +63,9 @@ fn one_is_failed() {
     }
     assert_eq!(daemon.tunnel("db").phase, Phase::Up);
 }
+
+/// A fingerprint of nothing.
+const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
 #[test]
 fn two_is_usage() {
@@ -69,6 +76,10 @@ fn two_is_usage() {
         (&["status", "--jsno"], "--json"),
         (&["reload", "now"], "unexpected argument"),
         (&["run", "--log-format", "xml"], "journal"),
+        (&["trust"], "NAME"),
+        (&["trust", "db", "--yes"], "would trust whoever answers"),
+        (&["trust", "db", "--fingerprint", PIN], "--yes"),
+        (&["trust", "db", "--yes", "--fingerprint", "x"], "SHA256:"),
     ] {
         let output = tunneld(command);
         assert_exit(&output, 2);
@@ -124,11 +135,12 @@ fn four_is_no_daemon() {
 
 #[test]
 fn seventy_eight_is_a_bad_file() {
-    // 78: `check`, `run` and `reload` of a file that is wrong.
+    // 78: `check`, `run`, `trust` and `reload` of a file that is wrong.
     let folder = Folder::new();
     let file = folder.write("t.toml", "[tunnels.db]\nhosst = 1\n");
     assert_exit(&tunneld(&["check", &file]), 78);
     assert_exit(&tunneld(&["run", "--config", &file]), 78);
+    assert_exit(&tunneld(&["trust", "db", "--config", &file]), 78);
     let bed = Bed::new();
     let daemon = bed.up();
     daemon.write_config("[tunnels.db]\nhosst = 1\n");

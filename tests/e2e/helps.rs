@@ -22,7 +22,7 @@ fn the_help_names_every_command_and_every_exit_code() {
     assert_exit(&output, 0);
     let help = stdout(&output);
     let commands = [
-        "run", "check", "status", "reload", "restart", "stop", "start",
+        "run", "check", "status", "reload", "trust", "restart", "stop", "start",
     ];
     assert_has(
         &help,
@@ -50,7 +50,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 #[test]
 fn the_help_of_each_command_says_more_than_its_name() {
     // `--help` of each command: what it does, what it takes, and what it depends on.
-    let wanted: [(&str, &[&str]); 7] = [
+    let wanted: [(&str, &[&str]); 8] = [
         (
             "run",
             &[
@@ -65,6 +65,17 @@ fn the_help_of_each_command_says_more_than_its_name() {
         ("check", &["[FILE]", "--print", "every problem"]),
         ("status", &["[NAME]", "--json", "Exits with 3"]),
         ("reload", &["--dry-run", "all of it, or nothing"]),
+        (
+            "trust",
+            &[
+                "<NAME>",
+                "--hop",
+                "--yes",
+                "--fingerprint",
+                "SSHFP",
+                "ssh-keygen -lv",
+            ],
+        ),
         ("restart", &["<NAME>...", "new session"]),
         ("stop", &["<NAME>...", "until they are started"]),
         ("start", &["<NAME>...", "stopped"]),
