@@ -366,6 +366,12 @@ fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     assert_eq!(known(&sshd), sshd.known_hosts_lines());
     logins(&bastion, 1);
     logins(&sshd, 0);
+    // Nobody is learnt on the way, whatever the file says.
+    fs::write(bastion.known_hosts(), "").unwrap();
+    let table = Table::to(&sshd).over(&[&bastion]);
+    let desk = Desk::new(&table.set("strict_host_key_checking", text("accept-new")));
+    has(&desk.ends(&[], 1), &[&first]);
+    assert_eq!(known(&bastion), "");
     // Another host is none of its jump hosts.
     let said = desk.ends(&["--hop", "elsewhere.test"], 1);
     has(

@@ -115,6 +115,17 @@ impl Handler {
         }
     }
 
+    fn note_key(&self, key: &PublicKey, by: &str) {
+        self.shared.trace.note(|| Step::HostKey {
+            key: format!(
+                "{} {}",
+                type_name(&key.algorithm()),
+                fingerprint(key.key_data())
+            ),
+            by: by.to_owned(),
+        });
+    }
+
     /// `accept-new`: writes the key down before it is trusted.
     async fn learn(&self, key: PublicKey) -> Result<(), Failure> {
         let Target { host, port, .. } = &self.target;
@@ -174,15 +185,15 @@ impl client::Handler for Handler {
         };
         match host_key::judge(&self.target, &known, &key) {
             Verdict::Trusted { by } => {
-                let name = type_name(&key.algorithm());
-                self.shared.trace.note(|| Step::HostKey {
-                    key: format!("{name} {}", fingerprint(key.key_data())),
-                    by: by.clone(),
-                });
+                self.note_key(&key, &by);
                 tracing::debug!(host = %self.target.host, by, "host key trusted");
                 Ok(true)
             }
             Verdict::Refused(failure) => Err(SessionError::Refused(failure)),
+            Verdict::Learn if self.shared.trace.is_watched() => {
+                self.note_key(&key, "new: the daemon learns it at its first connection");
+                Ok(true)
+            }
             Verdict::Learn => {
                 self.learn(key).await.map_err(SessionError::Refused)?;
                 Ok(true)

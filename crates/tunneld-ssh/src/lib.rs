@@ -11,6 +11,8 @@
 //! - [`session`]: a live session, why it ended, the order in which it is closed
 //! - [`scan`]: which host keys a server has
 //! - [`forward`]: listening places that outlive sessions
+//! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
+//!   place
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
@@ -36,9 +38,11 @@ pub mod scan;
 pub mod session;
 mod shared;
 pub mod trace;
+pub mod tryout;
 mod wait;
 mod wire;
 
+pub use algorithms::has_aes_hardware;
 pub use connect::{connect, connect_traced};
 pub use opener::{OpenError, Opener};
 pub use road::Bastions;

@@ -7,7 +7,8 @@
 //! logged in (MaxStartups of sshd_config(5)). russh has checked the server's signature when a key is
 //! shown: the server does have the private half. The connection ends there, before anybody logs in.
 //!
-//! Jump hosts on the way are logged in to as ever: their own keys must be trusted.
+//! Jump hosts on the way are logged in to as ever: their own keys must be trusted already, also where
+//! `accept-new` would have them learnt.
 
 use std::borrow::Cow;
 use std::io;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use russh::client;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
-use tunneld_core::config::{Keepalive, StrictHostKeyChecking, Target};
+use tunneld_core::config::{Keepalive, StrictHostKeyChecking, Target, Via};
 use tunneld_core::failure::{Class, Failure, Stage};
 
 use crate::connect::{Progress, config, meet};
@@ -52,6 +53,7 @@ pub async fn scan(
     patience: Duration,
     bastions: &Bastions,
 ) -> Result<Shown, Failure> {
+    let target = &over_known_hosts(target);
     let _lease = Lease::take(target, keepalive, bastions, patience);
     let mut left = config(&[]).preferred.key.into_owned();
     let mut keys: Vec<HostKey> = Vec::new();
@@ -77,6 +79,23 @@ pub async fn scan(
         }
     }
     Ok(Shown { keys, cut_short })
+}
+
+/// The same target over jump hosts none of which is learnt on the way, or anything of it: that is
+/// what the person is here for, and what root writes the daemon may not be able to read.
+fn over_known_hosts(target: &Target) -> Target {
+    let Via::Jump(hop) = &target.via else {
+        return target.clone();
+    };
+    let hop = Target {
+        strict_host_key_checking: StrictHostKeyChecking::Yes,
+        update_host_keys: false,
+        ..over_known_hosts(hop)
+    };
+    Target {
+        via: Via::Jump(Arc::new(hop)),
+        ..target.clone()
+    }
 }
 
 fn is_disagreement(failure: &Failure) -> bool {

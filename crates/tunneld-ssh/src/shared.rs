@@ -23,6 +23,14 @@ pub struct Facts {
     pub host_key: String,
 }
 
+impl Facts {
+    /// Whether the key exchange also withstands a quantum computer: it has ML-KEM (FIPS 203) or
+    /// Streamlined NTRU Prime in it.
+    pub fn is_post_quantum(&self) -> bool {
+        ["mlkem", "sntrup"].iter().any(|k| self.kex.starts_with(k))
+    }
+}
+
 /// What the handler, the session and its forwards share.
 pub(crate) struct Shared {
     stage: Mutex<Stage>,

@@ -278,7 +278,7 @@ impl Remote {
 }
 
 /// Whether something listens at a place of the server's; `None` where it does not let us look.
-async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<bool> {
+pub(crate) async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<bool> {
     use crate::opener::OpenError;
     let to = match place {
         RemoteListen::Tcp { port: 0, .. } => return None,
@@ -304,7 +304,7 @@ pub(crate) fn reachable(bind: &str) -> &str {
 
 /// Why the server does not listen, as far as it can be known: whether something listens there, and
 /// whether it was us on an earlier session.
-fn refused(place: &RemoteListen, held: Option<bool>, had_it: bool) -> Failure {
+pub(crate) fn refused(place: &RemoteListen, held: Option<bool>, had_it: bool) -> Failure {
     let (what, frees, rules) = match place {
         RemoteListen::Tcp { .. } => (
             "remote port held",

@@ -4,6 +4,7 @@ mod check;
 mod reload;
 mod run;
 mod status;
+mod test;
 mod trust;
 mod tunnels;
 
@@ -12,11 +13,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config_file;
+use crate::config_file::{self, LoadError, Loaded};
 use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
 use crate::exit::Exit;
 use crate::observe::logging::{Format, Verbosity};
+use crate::terminal::colour;
 
 /// Where the configuration is unless somebody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
@@ -39,11 +41,12 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
 
-Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up; 4 daemon not reachable;
-78 bad configuration."
+Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up, or does not work; 4 daemon not
+reachable; 78 bad configuration."
 )]
 struct Cli {
     #[command(flatten)]
@@ -123,6 +126,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
+    ///
+    /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
+    /// authentication. Then tries each forward: targets are reached, and the server is asked for
+    /// ports and gives them back. It needs no daemon, does not disturb one, binds nothing on this
+    /// machine, and writes nothing to known_hosts. Exits with 3 if anything does not work.
+    #[command(after_long_help = test::HELP)]
+    Test {
+        /// The tunnel, as the file names it.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Log to stderr meanwhile, this much.
+        #[arg(long, value_enum)]
+        log_level: Option<Verbosity>,
+    },
     /// Apply the edited file to the running daemon: all of it, or nothing.
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
@@ -170,6 +191,11 @@ pub(crate) fn main() -> Exit {
             check::run(file.as_deref().unwrap_or(&places.config), print)
         }
         Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::Test {
+            name,
+            json,
+            log_level,
+        } => test::run(places, &name, json, log_level),
         Command::Reload { dry_run } => reload::run(places, dry_run),
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
@@ -214,6 +240,17 @@ fn client_failed(e: &ClientError) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// Reads the file, or prints what is wrong with it.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    config_file::load(path).map_err(|e| {
+        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
+        if let LoadError::Bad(_) = e {
+            eprintln!("\n{}", e.summary());
+        }
+        Exit::BadConfig
+    })
 }
 
 /// A path as people see it.

@@ -5,6 +5,7 @@ mod question;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory};
 use hyper::Method;
@@ -17,10 +18,9 @@ use tunneld_ssh::known_hosts::KnownHosts;
 use tunneld_ssh::scan::{self, HostKey};
 use tunneld_ssh::{Bastions, error::os_reason};
 
+use super::test::no_such_tunnel;
 use super::{Cli, Places};
-use crate::config_file;
 use crate::control::client::call;
-use crate::control::server::no_tunnel;
 use crate::exit::Exit;
 use crate::sshfp;
 use page::Page;
@@ -111,18 +111,10 @@ impl Refusal {
 
 /// The tunnel of this name in the file.
 fn tunnel(places: &Places, name: &str) -> Result<TunnelSpec, Exit> {
-    let loaded = config_file::load(&places.config).map_err(|e| {
-        eprintln!(
-            "{}",
-            e.render(crate::terminal::colour(&io::stderr())).trim_end()
-        );
-        Exit::BadConfig
-    })?;
-    let mut tunnels = loaded.config.tunnels;
-    let key = tunnels.keys().find(|key| key.as_str() == name).cloned();
-    key.and_then(|key| tunnels.remove(&key)).ok_or_else(|| {
-        let names: Vec<&str> = tunnels.keys().map(|key| key.as_str()).collect();
-        eprintln!("error: {}", no_tunnel(name, &names));
+    let config = super::load(&places.config)?.config;
+    let spec = config.tunnels.values().find(|t| t.name.as_str() == name);
+    spec.cloned().ok_or_else(|| {
+        eprintln!("error: {}", no_such_tunnel(&config, name));
         Exit::Failed
     })
 }
@@ -179,6 +171,8 @@ fn ask_host<'a>(
         bastions.closed().await;
         asked
     });
+    // A resolver may still be waiting for its answer; nobody else does.
+    runtime.shutdown_timeout(Duration::from_millis(100));
     let shown = shown.map_err(|failure| unreached(spec, target, failure))?;
     let judged = |key: &HostKey| match key.judge(target, &known) {
         Verdict::Trusted { .. } => key.judge(target, &common),

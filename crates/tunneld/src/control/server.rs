@@ -1,6 +1,5 @@
 //! The daemon's side of the control socket.
 
-use std::borrow::Borrow;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -21,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{ApiError, Done, ErrorKind, TunnelCommand};
+use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::supervisor::{Control, Snapshots};
 
 /// How many clients are served at once; more of them wait. Those that say nothing are sent away
@@ -205,17 +204,6 @@ async fn command(
 /// The error for a tunnel that does not exist, with the ones that do.
 pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
     ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
-}
-
-/// That there is no tunnel of this name, and which there are.
-pub(crate) fn no_tunnel<S: Borrow<str>>(name: &str, names: &[S]) -> String {
-    let known = match names.len() {
-        0 => "there are none".to_owned(),
-        n if n > 10 => format!("there are {n}; `tunneld status` lists them"),
-        _ => format!("there are: {}", names.join(", ")),
-    };
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("no tunnel `{shown}`; {known}")
 }
 
 async fn not_found() -> Response {
