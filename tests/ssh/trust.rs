@@ -179,6 +179,23 @@ fn a_server_with_a_key_of_every_type_shows_all_of_them_and_is_met_once_for_each(
 }
 
 #[test]
+fn only_keys_that_the_tunnel_would_accept_are_asked_for() {
+    // `host_key_algorithms` of the file; with nothing but certificates in it there is no key to trust.
+    let (sshd, _) = unknown();
+    let only = |names: &str| {
+        let table = Table::to(&sshd).set("host_key_algorithms", text(names));
+        Desk::new(&table).ends(&[], 1)
+    };
+    let said = only("rsa-sha2-256");
+    let keys = fingerprints(&sshd);
+    has(&said, &["has shown 1 host key\n", &keys[2]]);
+    let said = only("ssh-ed25519-cert-v01@openssh.com");
+    has(&said, &["`host_key_algorithms` allows only certificates"]);
+    let met = sshd.log().matches("Connection from").count();
+    assert_eq!(met, 1, "{}", sshd.log());
+}
+
+#[test]
 fn whatever_is_not_a_clear_yes_writes_nothing() {
     // The default, a no, and a fingerprint that is none of theirs.
     let (sshd, desk) = unknown();

@@ -14,6 +14,7 @@
 //!
 //! - [`name`]: names of tunnels and forwards, valid by construction
 //! - [`config`]: the file, with every problem in it reported at once and in its place
+//! - [`authorize`]: what a server has to allow for a tunnel, and nothing else
 //! - [`plan`]: what a new configuration changes in a running daemon
 //! - [`events`]: what the journal can be searched for
 //! - [`failure`]: what went wrong, at which stage, and whether waiting can fix it
@@ -24,6 +25,7 @@
 //! - [`status`]: snapshots for people and programs
 //! - [`text`]: texts that come from elsewhere, made fit to be shown
 
+pub mod authorize;
 pub mod backoff;
 pub mod config;
 pub mod events;

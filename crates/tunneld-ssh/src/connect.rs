@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Keepalive, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Algorithms, Keepalive, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
@@ -18,7 +18,7 @@ use crate::handler::Handler;
 use crate::known_hosts::KnownHosts;
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions, Under};
-use crate::session::Session;
+use crate::session::{Pace, Session};
 use crate::shared::Shared;
 use crate::trace::{Step, Trace};
 
@@ -68,7 +68,11 @@ pub(crate) async fn establish(
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
-    let config = config(&known.known_algorithms(&target.host, target.port));
+    let config = config(
+        &known.known_algorithms(&target.host, target.port),
+        &target.algorithms,
+    );
+    offers_a_host_key(&config.preferred)?;
     let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
     let client = (config, handler);
     let mut met = meet(target, keepalive, bastions, progress, &shared, client).await?;
@@ -80,9 +84,11 @@ pub(crate) async fn establish(
     shared.trace.note(|| Step::Authenticated);
     shared.set_stage(Stage::Session);
     met.guard.disarm();
-    Ok(Session::start(
-        met.handle, road, keepalive, met.link, shared,
-    ))
+    let pace = Pace {
+        keepalive,
+        rekey_limit: target.rekey_limit,
+    };
+    Ok(Session::start(met.handle, road, pace, met.link, shared))
 }
 
 /// A server that keys were exchanged with, and that nobody has logged in to.
@@ -117,7 +123,10 @@ where
     let guard = KillOnDrop::new(&link);
     let handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
-        .map_err(|e| road.under.explain(session_failure(shared.stage(), &e)))?;
+        .map_err(|e| {
+            let failure = session_failure(shared.stage(), &e);
+            road.under.explain(restricted(target, &e, failure))
+        })?;
     Ok(Met {
         handle,
         link,
@@ -198,7 +207,31 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
     }
 }
 
-pub(crate) fn config(known: &[russh::keys::Algorithm]) -> client::Config {
+/// A list of the file may have certificates only, which are asked for only where there is an
+/// authority.
+pub(crate) fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
+    if preferred.key.is_empty() && preferred.host_key_certificates.is_empty() {
+        let cause = "`host_key_algorithms` allows only certificates, and known_hosts has no \
+                     authority for this host";
+        return Err(Failure::blocked(Stage::HostKey, cause)
+            .with_hint("add an @cert-authority line for it, or a type of plain key"));
+    }
+    Ok(())
+}
+
+/// The same failure; where it is the file that leaves nothing in common with the server, with the
+/// key that does.
+fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
+    let SessionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) = e else {
+        return failure;
+    };
+    match algorithms::restriction(&target.algorithms, kind, theirs) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+pub(crate) fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Config {
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -212,7 +245,7 @@ pub(crate) fn config(known: &[russh::keys::Algorithm]) -> client::Config {
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known),
+        preferred: algorithms::preferred(known, wanted),
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,

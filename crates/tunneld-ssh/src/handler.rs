@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
+use russh::compression::Compression;
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::mpsc::error::TrySendError;
@@ -162,6 +163,23 @@ impl Handler {
     }
 }
 
+/// The MAC of what we send; a cipher that authenticates as well has none beside it.
+fn mac_name(names: &russh::Names) -> &str {
+    let cipher = names.cipher.as_ref();
+    match cipher.contains("-gcm@") || cipher.starts_with("chacha20-") {
+        true => "implicit",
+        false => names.client_mac.as_ref(),
+    }
+}
+
+fn compression_name(names: &russh::Names) -> &'static str {
+    match names.client_compression {
+        Compression::None => "none",
+        Compression::Zlib => "zlib",
+        Compression::ZlibOpenSSH => "zlib@openssh.com",
+    }
+}
+
 impl client::Handler for Handler {
     type Error = SessionError;
 
@@ -214,6 +232,8 @@ impl client::Handler for Handler {
             server: clip(&printable(&server), 255),
             kex: names.kex.as_ref().to_owned(),
             cipher: names.cipher.as_ref().to_owned(),
+            mac: mac_name(names).to_owned(),
+            compression: compression_name(names).to_owned(),
             host_key: names.key.to_string(),
         };
         self.shared.trace.note(|| Step::KeyExchanged(facts.clone()));

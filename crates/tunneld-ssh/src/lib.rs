@@ -14,6 +14,7 @@
 //! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
 //!   place
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
+//! - [`public_key`]: what can be told of a key to others
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 mod algorithms;
@@ -31,6 +32,7 @@ pub mod known_hosts;
 mod link;
 mod opener;
 mod openings;
+pub mod public_key;
 mod pump;
 mod rekey;
 mod road;

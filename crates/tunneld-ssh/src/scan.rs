@@ -21,7 +21,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertific
 use tunneld_core::config::{Keepalive, StrictHostKeyChecking, Target, Via};
 use tunneld_core::failure::{Class, Failure, Stage};
 
-use crate::connect::{Progress, config, meet};
+use crate::connect::{Progress, config, meet, offers_a_host_key};
 use crate::error::SessionError;
 use crate::host_key::{self, Verdict, same_type};
 use crate::known_hosts::{self, KnownHosts, enter, host_name, rsa_bits};
@@ -55,7 +55,9 @@ pub async fn scan(
 ) -> Result<Shown, Failure> {
     let target = &over_known_hosts(target);
     let _lease = Lease::take(target, keepalive, bastions, patience);
-    let mut left = config(&[]).preferred.key.into_owned();
+    let offer = config(&[], &target.algorithms).preferred;
+    offers_a_host_key(&offer)?;
+    let mut left = offer.key.into_owned();
     let mut keys: Vec<HostKey> = Vec::new();
     let mut cut_short = None;
     while !left.is_empty() {
@@ -117,7 +119,7 @@ async fn ask(
 ) -> Result<PublicKey, Failure> {
     let progress = Progress::new(patience, Trace::default());
     let shared = Shared::new(Trace::default());
-    let mut config = config(&[]);
+    let mut config = config(&[], &target.algorithms);
     config.preferred.key = Cow::Owned(kinds.to_vec());
     config.preferred.host_key_certificates = Cow::Borrowed(&[]);
     let shown = Arc::default();

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tunneld_core::config::Keepalive;
+use tunneld_core::config::{Keepalive, RekeyLimit};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::handler::Handler;
@@ -37,6 +37,15 @@ pub struct Session {
     _under: Under,
 }
 
+/// What happens on a session again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// When its server is asked for a sign of life.
+    pub(crate) keepalive: Keepalive,
+    /// When it is asked for new keys.
+    pub(crate) rekey_limit: RekeyLimit,
+}
+
 pub(crate) struct Inner {
     pub(crate) handle: Handle<Handler>,
     pub(crate) peer: String,
@@ -58,10 +67,11 @@ impl Session {
     pub(crate) fn start(
         handle: Handle<Handler>,
         (peer, under): (String, Under),
-        keepalive: Keepalive,
+        pace: Pace,
         link: Arc<Link>,
         shared: Arc<Shared>,
     ) -> Self {
+        let keepalive = pace.keepalive;
         let inner = Arc::new(Inner {
             handle,
             peer,
@@ -77,7 +87,10 @@ impl Session {
         });
         Session {
             watcher: tokio::spawn(watch_over(Arc::clone(&inner), keepalive)),
-            rekeyer: tokio::spawn(rekey::watch(Opener::new(Arc::clone(&inner)))),
+            rekeyer: tokio::spawn(rekey::watch(
+                Opener::new(Arc::clone(&inner)),
+                pace.rekey_limit,
+            )),
             since: Instant::now(),
             keepalive,
             inner,

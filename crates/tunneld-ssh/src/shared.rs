@@ -19,6 +19,10 @@ pub struct Facts {
     pub kex: String,
     /// Cipher.
     pub cipher: String,
+    /// Message authentication; `implicit` where the cipher does it.
+    pub mac: String,
+    /// Compression of what is sent: `none`, or its method.
+    pub compression: String,
     /// Type of the host key.
     pub host_key: String,
 }

@@ -1,5 +1,6 @@
 //! The command line: what may be asked, and where each question is answered.
 
+mod authorize;
 mod check;
 mod reload;
 mod run;
@@ -12,10 +13,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use tunneld_core::config::{Config, TunnelSpec};
 
 use crate::config_file::{self, LoadError, Loaded};
-use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
+use crate::control::{TunnelCommand, no_tunnel};
 use crate::exit::Exit;
 use crate::observe::logging::{Format, Verbosity};
 use crate::terminal::colour;
@@ -168,6 +170,12 @@ enum Command {
     Stop(Names),
     /// Make a new session for tunnels now, without waiting for the next attempt.
     Restart(Names),
+    /// Print what the servers have to allow for tunnels, and nothing else.
+    ///
+    /// For each host on the way, the line of authorized_keys and a `Match` block for sshd_config:
+    /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
+    /// comment there, too. Asks no server, and needs no daemon.
+    Authorize(authorize::Authorize),
 }
 
 /// The tunnels that a command is for.
@@ -200,8 +208,33 @@ pub(crate) fn main() -> Exit {
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
+        Command::Authorize(asked) => authorize::run(&places.config, &asked),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
+}
+
+/// Reads and checks the configuration file; what is wrong with it is printed.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    config_file::load(path).map_err(|e| {
+        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
+        if let LoadError::Bad(_) = e {
+            eprintln!("\n{}", e.summary());
+        }
+        Exit::BadConfig
+    })
+}
+
+/// The tunnel of that name, or the words for whoever asked for another one.
+fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
+    let found = config.tunnels.values().find(|t| t.name.as_str() == name);
+    found.ok_or_else(|| {
+        let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
+        let said = no_tunnel(name, &names);
+        match config.nearest_name(name) {
+            Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
+            _ => said,
+        }
+    })
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
@@ -242,17 +275,6 @@ fn client_failed(e: &ClientError) -> Exit {
     }
 }
 
-/// Reads the file, or prints what is wrong with it.
-fn load(path: &Path) -> Result<Loaded, Exit> {
-    config_file::load(path).map_err(|e| {
-        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
-        if let LoadError::Bad(_) = e {
-            eprintln!("\n{}", e.summary());
-        }
-        Exit::BadConfig
-    })
-}
-
 /// A path as people see it.
 fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -262,9 +284,29 @@ fn shown(path: &Path) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use tunneld_core::config::{Origin, Surroundings, load};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_told_with_the_one_that_was_meant() {
+        let text = "[tunnels.reports]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"1:a:1\"\n\
+                    [tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"2:a:1\"\n";
+        let config = load(
+            text,
+            &Origin::of_file("t.toml".as_ref()),
+            &Surroundings::default(),
+        );
+        let config = config.unwrap();
+        let said = named(&config, "repotrs").unwrap_err();
+        assert_eq!(
+            said,
+            "no tunnel `repotrs`; there are: db, reports; did you mean `reports`?"
+        );
+        let said = named(&config, "x\n").unwrap_err();
+        assert_eq!(said, "no tunnel `x`; there are: db, reports");
     }
 }

@@ -18,7 +18,6 @@ use tunneld_ssh::known_hosts::KnownHosts;
 use tunneld_ssh::scan::{self, HostKey};
 use tunneld_ssh::{Bastions, error::os_reason};
 
-use super::test::no_such_tunnel;
 use super::{Cli, Places};
 use crate::control::client::call;
 use crate::exit::Exit;
@@ -112,9 +111,8 @@ impl Refusal {
 /// The tunnel of this name in the file.
 fn tunnel(places: &Places, name: &str) -> Result<TunnelSpec, Exit> {
     let config = super::load(&places.config)?.config;
-    let spec = config.tunnels.values().find(|t| t.name.as_str() == name);
-    spec.cloned().ok_or_else(|| {
-        eprintln!("error: {}", no_such_tunnel(&config, name));
+    super::named(&config, name).cloned().map_err(|e| {
+        eprintln!("error: {e}");
         Exit::Failed
     })
 }
