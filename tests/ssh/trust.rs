@@ -289,6 +289,26 @@ fn a_key_that_has_changed_keeps_every_other_one_out_until_its_line_is_gone() {
 }
 
 #[test]
+fn a_host_with_an_alias_is_known_by_that_alone() {
+    // Looked up and written without the port, as ssh does; the tunnel then finds it.
+    let (sshd, _) = unknown();
+    let table = Table::to(&sshd).set("host_key_alias", text("Alias.test"));
+    let (code, screen) = Desk::new(&table).answered(&[], "y");
+    assert_eq!(code, Some(0), "{screen}");
+    has(&screen, &[" alias.test (ED25519)\n"]);
+    let lines = known(&sshd);
+    assert!(
+        lines.lines().all(|l| l.starts_with("alias.test ")),
+        "{lines}"
+    );
+    has(
+        &Desk::new(&table).ends(&[], 0),
+        &["known_hosts:3\n", "nothing to add"],
+    );
+    table.forward(free_addr(), free_addr()).up();
+}
+
+#[test]
 fn a_revoked_key_is_refused() {
     // Also where nothing else is known of the host.
     let sshd = Sshd::start();
@@ -495,7 +515,7 @@ fn a_file_that_cannot_be_written_is_told_with_who_can() {
     let desk = Desk::new(&Table::to(&sshd).set("known_hosts", away));
     has(
         &desk.ends(&named, 1),
-        &["no such file or directory", "make the folder"],
+        &["no such file or directory", "make its folder"],
     );
 }
 

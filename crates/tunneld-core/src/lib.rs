@@ -19,6 +19,7 @@
 //! - [`events`]: what the journal can be searched for
 //! - [`failure`]: what went wrong, at which stage, and whether waiting can fix it
 //! - [`backoff`]: the delay before the next attempt
+//! - [`certificate`]: when to say that a certificate ends
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
@@ -27,6 +28,7 @@
 
 pub mod authorize;
 pub mod backoff;
+pub mod certificate;
 pub mod config;
 pub mod events;
 pub mod failure;

@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Algorithms, Keepalive, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
 use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
+use crate::further_keys;
 use crate::handler::Handler;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions, Under};
 use crate::session::{Pace, Session};
@@ -68,12 +69,10 @@ pub(crate) async fn establish(
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
-    let config = config(
-        &known.known_algorithms(&target.host, target.port),
-        &target.algorithms,
-    );
+    let config = config(target, &known);
     offers_a_host_key(&config.preferred)?;
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
+    let (further_keys, learner) = further_keys::learner(target).unzip();
+    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
     let client = (config, handler);
     let mut met = meet(target, keepalive, bastions, progress, &shared, client).await?;
     let road = met.road;
@@ -88,7 +87,9 @@ pub(crate) async fn establish(
         keepalive,
         rekey_limit: target.rekey_limit,
     };
-    Ok(Session::start(met.handle, road, pace, met.link, shared))
+    let mut session = Session::start(met.handle, road, pace, met.link, shared);
+    session.learn_further_keys(learner);
+    Ok(session)
 }
 
 /// A server that keys were exchanged with, and that nobody has logged in to.
@@ -231,7 +232,9 @@ fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
     }
 }
 
-pub(crate) fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Config {
+pub(crate) fn config(target: &Target, known: &KnownHosts) -> client::Config {
+    let host = KnownAs::of(target);
+    let authority = target.host_key_fingerprint.is_empty() && known.has_authority(&host);
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -245,7 +248,10 @@ pub(crate) fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> c
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known, wanted),
+        preferred: russh::Preferred {
+            host_key_certificates: algorithms::certificates(target, authority).into(),
+            ..algorithms::preferred(&known.known_algorithms(&host), &target.algorithms)
+        },
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,

@@ -11,7 +11,6 @@
 //! `accept-new` would have them learnt.
 
 use std::borrow::Cow;
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use tunneld_core::failure::{Class, Failure, Stage};
 use crate::connect::{Progress, config, meet, offers_a_host_key};
 use crate::error::SessionError;
 use crate::host_key::{self, Verdict, same_type};
-use crate::known_hosts::{self, KnownHosts, enter, host_name, rsa_bits};
+use crate::known_hosts::{self, KnownAs, KnownHosts, LearnError, enter, rsa_bits};
 use crate::road::{Bastions, Lease};
 use crate::shared::Shared;
 use crate::trace::Trace;
@@ -55,7 +54,7 @@ pub async fn scan(
 ) -> Result<Shown, Failure> {
     let target = &over_known_hosts(target);
     let _lease = Lease::take(target, keepalive, bastions, patience);
-    let offer = config(&[], &target.algorithms).preferred;
+    let offer = config(target, &KnownHosts::default()).preferred;
     offers_a_host_key(&offer)?;
     let mut left = offer.key.into_owned();
     let mut keys: Vec<HostKey> = Vec::new();
@@ -119,7 +118,7 @@ async fn ask(
 ) -> Result<PublicKey, Failure> {
     let progress = Progress::new(patience, Trace::default());
     let shared = Shared::new(Trace::default());
-    let mut config = config(&[], &target.algorithms);
+    let mut config = config(target, &KnownHosts::default());
     config.preferred.key = Cow::Owned(kinds.to_vec());
     config.preferred.host_key_certificates = Cow::Borrowed(&[]);
     let shown = Arc::default();
@@ -155,33 +154,17 @@ impl client::Handler for Onlooker {
     }
 }
 
-/// The name that the host of `target` goes by in known_hosts.
-pub fn name(target: &Target) -> String {
-    let (host, port) = place(target);
-    host_name(host, port)
-}
-
 /// Writes keys of the host down in the first known_hosts file of `target`: see [`enter`]. Blocks.
 ///
 /// # Errors
 ///
-/// The file's name and the system's reason, or why the keys must not be added.
-pub fn write_down(target: &Target, keys: &[&HostKey]) -> io::Result<()> {
+/// As [`enter`].
+pub fn write_down(target: &Target, keys: &[&HostKey]) -> Result<(), LearnError> {
     let Some(file) = target.known_hosts.first() else {
-        let message = "known_hosts names no file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        return Ok(());
     };
     let keys: Vec<PublicKey> = keys.iter().map(|key| key.0.clone()).collect();
-    let (host, port) = place(target);
-    enter(&file.value, host, port, &keys)
-}
-
-/// What known_hosts is asked for: an alias stands for host and port, as with ssh.
-fn place(target: &Target) -> (&str, u16) {
-    match &target.host_key_alias {
-        Some(alias) => (alias, 22),
-        None => (&target.host, target.port),
-    }
+    enter(&file.value, &KnownAs::of(target), &keys)
 }
 
 impl HostKey {

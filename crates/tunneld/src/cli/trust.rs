@@ -3,7 +3,6 @@
 mod page;
 mod question;
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tunneld_core::config::{Fingerprint, Sourced, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
 use tunneld_ssh::host_key::Verdict;
-use tunneld_ssh::known_hosts::KnownHosts;
+use tunneld_ssh::known_hosts::{KnownHosts, LearnError};
 use tunneld_ssh::scan::{self, HostKey};
 use tunneld_ssh::{Bastions, error::os_reason};
 
@@ -273,14 +272,14 @@ fn decide(places: &Places, page: &Page, request: &Request) -> Result<Exit, Refus
 }
 
 /// Why the file was not written, and who can write it.
-fn unwritten(page: &Page, e: &io::Error) -> Refusal {
+fn unwritten(page: &Page, e: &LearnError) -> Refusal {
     let refusal = Refusal::new(format!("{e}; nothing was added"));
-    match e.kind() {
-        io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
+    match e.remedy() {
+        Some(_) if e.is_denied() && !rustix::process::geteuid().is_root() => {
             refusal.hint(format!("as root: `sudo {}`", page.command))
         }
-        io::ErrorKind::NotFound => refusal.hint("make the folder first"),
-        _ => refusal,
+        Some(remedy) => refusal.hint(remedy),
+        None => refusal,
     }
 }
 

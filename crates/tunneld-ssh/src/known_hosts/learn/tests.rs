@@ -18,7 +18,7 @@ fn entered(text: &str, keys: &[&str]) -> (String, Result<(), String>) {
     let file = dir.path().join("known_hosts");
     fs::write(&file, text).unwrap();
     let keys: Vec<PublicKey> = keys.iter().map(|line| key(line)).collect();
-    let done = enter(&file, "h", 22, &keys).map_err(|e| e.to_string());
+    let done = enter(&file, &KnownAs::host("h", 22), &keys).map_err(|e| e.to_string());
     (fs::read_to_string(&file).unwrap(), done)
 }
 
@@ -48,7 +48,8 @@ fn a_new_host_is_learnt_once_whatever_the_type_of_its_next_key() {
     // `accept-new` is for hosts that nothing is known of.
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("known_hosts");
-    learn(&file, "h", 22, &key(ED25519)).unwrap();
-    learn(&file, "h", 22, &key(ECDSA)).unwrap_err();
+    let host = KnownAs::host("h", 22);
+    learn(&file, &host, &key(ED25519)).unwrap();
+    learn(&file, &host, &key(ECDSA)).unwrap_err();
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("h {ED25519}\n"));
 }

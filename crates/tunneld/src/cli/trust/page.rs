@@ -3,7 +3,8 @@
 use tunneld_core::config::{Target, host_port};
 use tunneld_core::failure::Failure;
 use tunneld_ssh::host_key::Verdict;
-use tunneld_ssh::scan::{self, HostKey};
+use tunneld_ssh::known_hosts::KnownAs;
+use tunneld_ssh::scan::HostKey;
 
 use super::Refusal;
 use crate::sshfp::Sshfp;
@@ -29,7 +30,8 @@ impl Page<'_> {
             n => format!("{n} host keys"),
         };
         let mut out = format!("{} has shown {count}\n", self.place());
-        let name = scan::name(self.target);
+        let name = KnownAs::of(self.target);
+        let name = name.name();
         for (key, verdict) in self.keys.iter().zip(&self.verdicts) {
             let (bits, kind) = (key.bits(), key.kind());
             out.push_str(&format!(
@@ -99,7 +101,7 @@ impl Page<'_> {
 /// What known_hosts and the pins say of a key.
 fn told(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Trusted { by } => format!("already trusted: {by}"),
+        Verdict::Trusted { by, .. } => format!("already trusted: {by}"),
         Verdict::Learn => "new".to_owned(),
         Verdict::Refused(failure) => format!("REFUSED: {failure}"),
     }
