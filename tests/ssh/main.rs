@@ -1,8 +1,8 @@
 //! What a tunnel survives. The real binary, a real sshd, a real network to cut.
 //!
 //! Needs root (namespaces, a private /etc/hosts), openssh-server, iproute2, util-linux, systemd (for
-//! systemd-socket-activate), and a hard limit of at least 8,192 open files. What is missing fails
-//! the test that needs it.
+//! systemd-socket-activate), unbound and ldnsutils, and a hard limit of at least 8,192 open files.
+//! What is missing fails the test that needs it.
 
 // Helpers are not tests to clippy, and their failure is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -71,11 +71,13 @@ mod remote_refused;
 mod remote_reload;
 mod sessions;
 mod socket_files;
+mod sshfp;
 mod support;
 mod table;
 mod test_command;
 mod test_forwards;
 mod tested;
+mod trust;
 mod two;
 mod unix;
 mod ways;

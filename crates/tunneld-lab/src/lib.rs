@@ -17,6 +17,8 @@
 //! - [`journal`]: a private systemd-journald
 //! - [`topology`] and [`etc`]: machines and the cables between them, by network namespaces
 //! - [`net`]: three of them in a row, with a cable to cut
+//! - [`dns`]: a resolver with a zone of its own, signed or not
+//! - [`terminal`]: a terminal for a program that asks a person
 //! - [`web`] and [`postgres`]: real servers to put at a machine
 //! - [`keys`]: throw-away keys
 //! - [`process`]: processes, their children and what they print
@@ -27,6 +29,7 @@
 pub mod agent;
 pub mod asking;
 pub mod daemon;
+pub mod dns;
 pub mod etc;
 pub mod expired;
 pub mod fault;
@@ -43,6 +46,7 @@ pub mod server;
 mod service;
 pub mod sshd;
 pub mod target;
+pub mod terminal;
 pub mod topology;
 pub mod unix;
 pub mod web;

@@ -9,6 +9,7 @@
 //!
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
+//! - [`scan`]: which host keys a server has
 //! - [`forward`]: listening places that outlive sessions
 //! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
 //!   place
@@ -39,6 +40,7 @@ pub mod public_key;
 mod pump;
 mod rekey;
 mod road;
+pub mod scan;
 mod secret_file;
 mod server_key;
 pub mod session;

@@ -28,7 +28,7 @@ use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::{LearnError, learn, learn_further};
+pub use learn::{LearnError, enter, learn, learn_further};
 pub use name::KnownAs;
 pub use problem::{KnownHostsError, ReadFault};
 
@@ -206,6 +206,16 @@ impl KnownHosts {
             }
         }
         known
+    }
+
+    /// The same files with the lines alone whose keys are of the type of `key`.
+    pub(crate) fn of_type(&self, key: &KeyData) -> Self {
+        let kind = key.algorithm();
+        let is_type = |e: &&Entry| e.key().is_some_and(|k| k.algorithm() == kind);
+        KnownHosts {
+            files: self.files.clone(),
+            entries: self.entries.iter().filter(is_type).cloned().collect(),
+        }
     }
 
     fn add(&mut self, path: &Path, file: File) -> Result<(), KnownHostsError> {
