@@ -22,7 +22,16 @@ fn the_help_names_every_command_and_every_exit_code() {
     assert_exit(&output, 0);
     let help = stdout(&output);
     let commands = [
-        "run", "check", "status", "test", "reload", "restart", "stop", "start",
+        "run",
+        "check",
+        "status",
+        "test",
+        "reload",
+        "trust",
+        "restart",
+        "stop",
+        "start",
+        "authorize",
     ];
     assert_has(
         &help,
@@ -50,7 +59,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 #[test]
 fn the_help_of_each_command_says_more_than_its_name() {
     // `--help` of each command: what it does, what it takes, and what it depends on.
-    let wanted: [(&str, &[&str]); 8] = [
+    let wanted: [(&str, &[&str]); 10] = [
         (
             "run",
             &[
@@ -77,9 +86,33 @@ fn the_help_of_each_command_says_more_than_its_name() {
             ],
         ),
         ("reload", &["--dry-run", "all of it, or nothing"]),
+        (
+            "trust",
+            &[
+                "<NAME>",
+                "--hop",
+                "--yes",
+                "--fingerprint",
+                "SSHFP",
+                "ssh-keygen -lv",
+            ],
+        ),
         ("restart", &["<NAME>...", "new session"]),
         ("stop", &["<NAME>...", "until they are started"]),
         ("start", &["<NAME>...", "stopped"]),
+        (
+            "authorize",
+            &[
+                "<NAME>...",
+                "authorized_keys",
+                "--hop",
+                "--key",
+                "--from",
+                "--expiry-time",
+                "--only",
+                "Examples:",
+            ],
+        ),
     ];
     for (name, parts) in wanted {
         let output = tunneld(&[name, "--help"]);

@@ -119,6 +119,23 @@ pub struct TunnelStatus {
     /// What is worth knowing although it works.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The certificates that it uses, from files, its jump hosts' too.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// A user certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Its file.
+    pub file: String,
+    /// What its authority calls it.
+    pub key_id: String,
+    /// `SHA256:…` of the key that it certifies.
+    pub fingerprint: String,
+    /// The Unix time in seconds at which it ends; absent when it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_before_unix_s: Option<u64>,
 }
 
 /// A live session.
@@ -134,6 +151,12 @@ pub struct SessionStatus {
     pub kex: String,
     /// Cipher.
     pub cipher: String,
+    /// Message authentication; `implicit` where the cipher does it.
+    #[serde(default)]
+    pub mac: String,
+    /// Compression of what is sent: `none`, or its method.
+    #[serde(default)]
+    pub compression: String,
     /// Type of the server's host key.
     pub host_key: String,
     /// Round trip of the last keepalive probe, in microseconds; absent before the first.
@@ -247,6 +270,7 @@ mod tests {
             session: None,
             forwards: vec![],
             warnings: vec![],
+            certificates: vec![],
         }
     }
 
@@ -294,6 +318,7 @@ mod tests {
         let fields = json.as_object_mut().unwrap();
         fields.remove("sessions_open").unwrap();
         fields.remove("relief_sessions").unwrap();
+        fields.remove("certificates").unwrap();
         assert_eq!(serde_json::from_value::<TunnelStatus>(json).unwrap(), now);
         let forward = r#"{"name": "pg", "kind": "local", "listen": "a", "connect": "b",
             "connections": {"open": 0, "total": 0, "refused": 0},

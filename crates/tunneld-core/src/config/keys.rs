@@ -192,12 +192,15 @@ const HOP: &[&str] = &[
 ];
 
 /// What people write for keys whose names are too far away to be found by likeness.
-const OTHER_NAMES: [(&str, &str); 10] = [
+const OTHER_NAMES: [(&str, &str); 13] = [
     ("hostname", "host"),
     ("address", "host"),
     ("username", "user"),
     ("login", "user"),
     ("key", "identity_file"),
+    ("certificate", "certificate_file"),
+    ("agent", "identity_agent"),
+    ("kex", "kex_algorithms"),
     ("forward", "local_forward"),
     ("jump", "proxy_jump"),
     ("jumphost", "proxy_jump"),

@@ -20,7 +20,6 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::clip;
 
 use super::gate::Gate;
-use super::remote::reachable;
 use super::sessions::Choice;
 use super::{Peer, Probing, Sessions, State};
 use crate::error::printable;
@@ -135,7 +134,7 @@ fn destination(spec: &ForwardSpec, allocated: Option<u16>) -> Option<Destination
         ForwardKind::Remote(remote) => match &remote.listen.value {
             RemoteListen::Tcp { bind, port } => {
                 let port = allocated.unwrap_or(*port);
-                Some(Destination::tcp(reachable(bind), port))
+                Some(Destination::tcp(RemoteListen::reached_at(bind), port))
             }
             RemoteListen::Unix(path) => Some(Destination::Unix(path.clone())),
         },

@@ -282,7 +282,7 @@ pub(crate) async fn something_listens(session: &Opener, place: &RemoteListen) ->
     use crate::opener::OpenError;
     let to = match place {
         RemoteListen::Tcp { port: 0, .. } => return None,
-        RemoteListen::Tcp { bind, port } => Destination::tcp(reachable(bind), *port),
+        RemoteListen::Tcp { bind, port } => Destination::tcp(RemoteListen::reached_at(bind), *port),
         RemoteListen::Unix(path) => Destination::Unix(path.clone()),
     };
     let look = session.open(&to, &Peer::Here);
@@ -291,14 +291,6 @@ pub(crate) async fn something_listens(session: &Opener, place: &RemoteListen) ->
         Ok(Ok(_)) => Some(true),
         Ok(Err(OpenError::Refused { prohibited, .. })) if !prohibited => Some(false),
         _ => None,
-    }
-}
-
-/// Where a listener with this bind address can be reached at the server itself.
-pub(crate) fn reachable(bind: &str) -> &str {
-    match bind {
-        "" | "*" | "0.0.0.0" | "::" => "localhost",
-        bind => bind,
     }
 }
 

@@ -1,20 +1,23 @@
 //! The command line: what may be asked, and where each question is answered.
 
+mod authorize;
 mod check;
 mod reload;
 mod run;
 mod status;
 mod test;
+mod trust;
 mod tunnels;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use tunneld_core::config::{Config, TunnelSpec};
 
 use crate::config_file::{self, LoadError, Loaded};
-use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
+use crate::control::{TunnelCommand, no_tunnel};
 use crate::exit::Exit;
 use crate::observe::logging::{Format, Verbosity};
 use crate::terminal::colour;
@@ -37,6 +40,7 @@ const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
     after_help = "\
 Examples:
   tunneld check                      is the file right, and every key that it names?
+  tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
   tunneld test db                    does it work, step by step, and what to do where it does not
@@ -151,12 +155,27 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show the keys of a tunnel's host, and add those that you agree to to known_hosts.
+    ///
+    /// Asks the host for each of its keys, over the tunnel's own way, and shows them as
+    /// `ssh-keygen -lv` does. Says what known_hosts and the pins have, and what the SSHFP records of
+    /// the DNS say. Then it asks, and writes to the first file of `known_hosts`. Needs no daemon; run
+    /// it as a user that may write the file.
+    ///
+    /// Nothing is written as long as a key that the file has is not the one that the host shows.
+    Trust(trust::Request),
     /// Start tunnels that were stopped.
     Start(Names),
     /// Stop tunnels, until they are started, the file is reloaded, or the daemon restarts.
     Stop(Names),
     /// Make a new session for tunnels now, without waiting for the next attempt.
     Restart(Names),
+    /// Print what the servers have to allow for tunnels, and nothing else.
+    ///
+    /// For each host on the way, the line of authorized_keys and a `Match` block for sshd_config:
+    /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
+    /// comment there, too. Asks no server, and needs no daemon.
+    Authorize(authorize::Authorize),
 }
 
 /// The tunnels that a command is for.
@@ -186,10 +205,36 @@ pub(crate) fn main() -> Exit {
             log_level,
         } => test::run(places, &name, json, log_level),
         Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
+        Command::Authorize(asked) => authorize::run(&places.config, &asked),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
+}
+
+/// Reads and checks the configuration file; what is wrong with it is printed.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    config_file::load(path).map_err(|e| {
+        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
+        if let LoadError::Bad(_) = e {
+            eprintln!("\n{}", e.summary());
+        }
+        Exit::BadConfig
+    })
+}
+
+/// The tunnel of that name, or the words for whoever asked for another one.
+fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
+    let found = config.tunnels.values().find(|t| t.name.as_str() == name);
+    found.ok_or_else(|| {
+        let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
+        let said = no_tunnel(name, &names);
+        match config.nearest_name(name) {
+            Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
+            _ => said,
+        }
+    })
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
@@ -230,17 +275,6 @@ fn client_failed(e: &ClientError) -> Exit {
     }
 }
 
-/// Reads the file, or prints what is wrong with it.
-fn load(path: &Path) -> Result<Loaded, Exit> {
-    config_file::load(path).map_err(|e| {
-        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
-        if let LoadError::Bad(_) = e {
-            eprintln!("\n{}", e.summary());
-        }
-        Exit::BadConfig
-    })
-}
-
 /// A path as people see it.
 fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -250,9 +284,29 @@ fn shown(path: &Path) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use tunneld_core::config::{Origin, Surroundings, load};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_told_with_the_one_that_was_meant() {
+        let text = "[tunnels.reports]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"1:a:1\"\n\
+                    [tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"2:a:1\"\n";
+        let config = load(
+            text,
+            &Origin::of_file("t.toml".as_ref()),
+            &Surroundings::default(),
+        );
+        let config = config.unwrap();
+        let said = named(&config, "repotrs").unwrap_err();
+        assert_eq!(
+            said,
+            "no tunnel `repotrs`; there are: db, reports; did you mean `reports`?"
+        );
+        let said = named(&config, "x\n").unwrap_err();
+        assert_eq!(said, "no tunnel `x`; there are: db, reports");
     }
 }

@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
-use tunneld_core::config::{Config, Target, TunnelSpec, Via};
+use tunneld_core::config::{Target, TunnelSpec, Via};
 use tunneld_core::failure::Failure;
 use tunneld_ssh::trace::{Entry, Trace};
 use tunneld_ssh::{Bastions, Session, connect_traced};
 
 use super::Places;
-use crate::control::no_tunnel;
 use crate::exit::Exit;
 use crate::observe::logging::{self, Format, Verbosity};
 use crate::signals::Requests;
@@ -74,9 +73,12 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
             return exit;
         }
     };
-    let Some(spec) = config.tunnels.values().find(|t| t.name.as_str() == name) else {
-        eprintln!("error: {}", no_such_tunnel(&config, name));
-        return Exit::Failed;
+    let spec = match super::named(&config, name) {
+        Ok(spec) => spec,
+        Err(said) => {
+            eprintln!("error: {said}");
+            return Exit::Failed;
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -101,15 +103,6 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
-}
-
-fn no_such_tunnel(config: &Config, name: &str) -> String {
-    let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
-    let said = no_tunnel(name, &names);
-    match config.nearest_name(name) {
-        Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
-        _ => said,
-    }
 }
 
 /// The same target; what its servers announce of their keys is not written down.
@@ -243,30 +236,5 @@ impl Test {
             self.page.forward(&found);
             tried.push(found);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tunneld_core::config::{Origin, Surroundings, load};
-
-    #[test]
-    fn a_name_that_does_not_exist_is_told_with_the_one_that_was_meant() {
-        let text = "[tunnels.reports]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"1:a:1\"\n\
-                    [tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"2:a:1\"\n";
-        let config = load(
-            text,
-            &Origin::of_file("t.toml".as_ref()),
-            &Surroundings::default(),
-        );
-        let config = config.unwrap();
-        let said = no_such_tunnel(&config, "repotrs");
-        assert_eq!(
-            said,
-            "no tunnel `repotrs`; there are: db, reports; did you mean `reports`?"
-        );
-        let said = no_such_tunnel(&config, "x\n");
-        assert_eq!(said, "no tunnel `x`; there are: db, reports");
     }
 }
