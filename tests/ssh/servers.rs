@@ -6,27 +6,28 @@
 use std::any::Any;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::Daemon;
-use tunneld_lab::keys::{KeyFiles, KeyType, ssh_keygen};
+use tunneld_lab::keys::{KeyFiles, KeyType, certify, ssh_keygen};
+use tunneld_lab::login::Passwords;
 use tunneld_lab::others::{Other, PASSWORD};
 use tunneld_lab::process::poll;
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, echoes, free_addr, try_connect};
+use tunneld_lab::target::{EchoServer, echoes, free_addr, free_port, try_connect};
 use tunneld_lab::unix::{self, UnixServer};
 
-use crate::support::{LONG, Table, text};
+use crate::support::{LONG, Table, secret, text};
 
 const TABLE: &str = include_str!("../../docs/servers.md");
 
 /// What a server is asked for: a row of the table.
 type Row = (&'static str, fn(&Case) -> bool);
 
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     ("Ed25519 key", |case| case.logs_in_with(&case.key)),
     ("RSA key, with SHA-2", |case| {
         let rsa = case.authorize(KeyType::Rsa);
@@ -36,22 +37,19 @@ const ROWS: [Row; 13] = [
         let ecdsa = case.authorize(KeyType::Ecdsa);
         case.logs_in_with(&ecdsa)
     }),
+    ("user certificate", Case::logs_in_by_certificate),
     ("password", |case| case.logs_in_by_password()),
     ("`compression`", |case| {
         case.carries_local(|t| t.set("compression", true))
     }),
     ("keepalive is answered", |case| {
-        let table = case
-            .table()
-            .alive("1s", 3)
-            .forward(free_addr(), free_addr());
-        let daemon = table.start();
-        let answered = |s: &TunnelStatus| {
-            let session = s.session.as_ref();
-            session.is_some_and(|s| s.round_trip_us.is_some())
+        let table = case.table().alive("1s", 3);
+        let daemon = table.forward(free_addr(), free_addr()).start();
+        let answered = || {
+            let session = daemon.tunnel("t").session?;
+            session.round_trip_us
         };
-        daemon.wait_for("t", LONG, |s| answered(s) || s.failure.is_some());
-        answered(&daemon.tunnel("t"))
+        case.logged_in(&daemon) && poll(PATIENCE, answered).is_some()
     }),
     ("`local_forward`", |case| case.carries_local(|t| t)),
     ("`local_forward` to a unix socket", |case| {
@@ -62,7 +60,10 @@ const ROWS: [Row; 13] = [
         case.logged_in(&daemon) && echoes(listen).is_ok()
     }),
     ("`remote_forward`", |case| {
-        let (listen, echo) = (free_addr(), EchoServer::start());
+        // Where servers let others listen unless they are told to let them listen everywhere.
+        let ip = Ipv4Addr::LOCALHOST.into();
+        let listen = SocketAddr::new(ip, free_port(ip));
+        let echo = EchoServer::start();
         let daemon = case.table().remote(listen, echo.addr()).start();
         is_up(&daemon) && echoes(listen).is_ok()
     }),
@@ -82,7 +83,8 @@ const ROWS: [Row; 13] = [
         let table = Table::to(&sshd)
             .set("proxy_jump", hop)
             .forward(listen, echo.addr());
-        is_up(&table.start()) && echoes(listen).is_ok()
+        let daemon = table.start();
+        is_up(&daemon) && echoes(listen).is_ok()
     }),
     ("announces its host keys", |case| case.announces()),
 ];
@@ -103,8 +105,9 @@ struct Case {
 
 impl Case {
     fn openssh() -> Self {
-        // The password of this machine's root is nobody's business.
-        let sshd = Sshd::builder()
+        let passwords = Passwords::new(PASSWORD);
+        let sshd = passwords
+            .sshd("PasswordAuthentication yes")
             .host_keys(&[KeyType::Ed25519, KeyType::Ecdsa])
             .start();
         Case {
@@ -114,7 +117,7 @@ impl Case {
             authorized_keys: sshd.authorized_keys(),
             known_hosts: sshd.known_hosts(),
             dir: sshd.dir().to_owned(),
-            _server: Box::new(sshd),
+            _server: Box::new((sshd, passwords)),
         }
     }
 
@@ -174,10 +177,14 @@ impl Case {
             "",
             &[],
         );
-        let old = fs::read_to_string(&self.authorized_keys).unwrap();
-        let line = key.public_line();
-        fs::write(&self.authorized_keys, format!("{old}{line}\n")).unwrap();
+        self.allow(&key.public_line());
         key
+    }
+
+    /// One more line of authorized_keys.
+    fn allow(&self, line: &str) {
+        let old = fs::read_to_string(&self.authorized_keys).unwrap();
+        fs::write(&self.authorized_keys, format!("{old}{line}\n")).unwrap();
     }
 
     /// Whether it has let the tunnel `t` in.
@@ -196,13 +203,21 @@ impl Case {
     }
 
     fn logs_in_by_password(&self) -> bool {
-        let secret = self.path("password");
-        write_secret(&secret, PASSWORD);
+        let file = secret(&self.dir, "password", PASSWORD);
         let rejected = ssh_keygen(KeyType::Ed25519, &self.dir, "rejected", "", &[]);
         let table = self
             .table()
             .set("identity_file", text(rejected.private.display()));
-        self.logs_in(table.set("password_credential", text(secret.display())))
+        self.logs_in(table.set("password_credential", file))
+    }
+
+    fn logs_in_by_certificate(&self) -> bool {
+        let make = |name| ssh_keygen(KeyType::Ed25519, &self.dir, name, "", &[]);
+        let (authority, key) = (make("authority"), make("certified"));
+        certify(&authority, &key.public, "id", &["-n", &self.user]);
+        let line = format!("cert-authority {}", authority.public_line());
+        self.allow(&line);
+        self.logs_in_with(&key)
     }
 
     fn carries_local(&self, change: impl FnOnce(Table) -> Table) -> bool {
@@ -229,12 +244,12 @@ impl Case {
 }
 
 fn is_up(daemon: &Daemon) -> bool {
-    let settled = |s: &TunnelStatus| s.phase == Phase::Up || s.failure.is_some() || broken(s);
+    let refused = |s: &TunnelStatus| s.forwards.iter().any(|f| f.failure.is_some());
+    let settled = |s: &TunnelStatus| match s.phase {
+        Phase::Degraded => refused(s),
+        phase => phase == Phase::Up || s.failure.is_some(),
+    };
     daemon.wait_for("t", LONG, settled).phase == Phase::Up
-}
-
-fn broken(status: &TunnelStatus) -> bool {
-    status.forwards.iter().any(|f| f.failure.is_some())
 }
 
 fn unix_echoes(path: &Path) -> bool {
@@ -263,18 +278,6 @@ fn echoes_through(proxy: SocketAddr, to: SocketAddr) -> bool {
         Ok(back)
     };
     ask().is_ok_and(|back| &back == b"x")
-}
-
-fn write_secret(path: &Path, secret: &str) {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .unwrap();
-    file.write_all(secret.as_bytes()).unwrap();
 }
 
 /// The rows of the table and what they say of a server.

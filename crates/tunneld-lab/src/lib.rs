@@ -5,15 +5,12 @@
 //! what it saw instead.
 //!
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
-<<<<<<< HEAD
 //! - [`others`]: servers that are not OpenSSH
 //! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
-=======
 //! - [`server`], [`fault`] and [`asking`]: a server in this process, for the faults and the questions
 //!   that `sshd` does not have
 //! - [`login`]: passwords for the real server; [`expired`]: another one that wants a new password
 //! - [`agent`]: agents with security keys and faults, and the real `ssh-agent`
->>>>>>> main
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
 //! - [`unix`]: the same over unix sockets

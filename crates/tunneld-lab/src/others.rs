@@ -138,7 +138,10 @@ impl Other {
             python.display()
         );
         let place = Place::new();
-        let host_key = ssh_keygen(KeyType::Ed25519, place.dir.path(), "host", "", &[]);
+        let host_key = |kind: KeyType| {
+            let name = format!("host_{}", kind.as_str());
+            ssh_keygen(kind, place.dir.path(), &name, "", &[]).private
+        };
         let script = place.path("server.py");
         fs::write(&script, include_str!("others/asyncssh_server.py")).unwrap();
         let mut command = Command::new(python);
@@ -149,7 +152,8 @@ impl Other {
                 place.addr.port().to_string(),
                 PASSWORD.to_owned(),
             ])
-            .args([&host_key.private, &place.path(AUTHORIZED_KEYS)]);
+            .arg(place.path(AUTHORIZED_KEYS))
+            .args([KeyType::Ed25519, KeyType::Ecdsa].map(host_key));
         place.start(&mut command, "listening")
     }
 

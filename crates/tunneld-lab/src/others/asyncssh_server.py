@@ -1,11 +1,11 @@
-"""An AsyncSSH server that forwards everything: ADDRESS PORT PASSWORD HOST_KEY AUTHORIZED_KEYS."""
+"""An AsyncSSH server that forwards everything: ADDRESS PORT PASSWORD AUTHORIZED_KEYS HOST_KEY…"""
 
 import asyncio
 import sys
 
 import asyncssh
 
-address, port, password, host_key, authorized = sys.argv[1:]
+address, port, password, authorized, *host_keys = sys.argv[1:]
 
 
 class Server(asyncssh.SSHServer):
@@ -33,7 +33,8 @@ async def main():
         address,
         int(port),
         server_factory=Server,
-        server_host_keys=[host_key],
+        server_host_keys=host_keys,
+        send_server_host_keys=True,
         authorized_client_keys=authorized,
     )
     print("listening", flush=True)
