@@ -69,6 +69,7 @@ mod remote;
 mod remote_held;
 mod remote_refused;
 mod remote_reload;
+mod servers;
 mod sessions;
 mod socket_files;
 mod sshfp;

@@ -5,6 +5,8 @@
 //! what it saw instead.
 //!
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
+//! - [`others`]: servers that are not OpenSSH
+//! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
 //! - [`server`], [`fault`] and [`asking`]: a server in this process, for the faults and the questions
 //!   that `sshd` does not have
 //! - [`login`]: passwords for the real server; [`expired`]: another one that wants a new password
@@ -38,6 +40,7 @@ pub mod keys;
 pub mod login;
 pub mod net;
 pub mod notify;
+pub mod others;
 pub mod pattern;
 pub mod postgres;
 pub mod process;
