@@ -314,14 +314,17 @@ fn belongs(place: Place, key: &str) -> Option<String> {
 }
 
 /// The key that is most like this one, unless none is like it.
-pub(super) fn nearest(keys: &[&'static str], key: &str) -> Option<&'static str> {
+pub(crate) fn nearest(keys: &[&'static str], key: &str) -> Option<&'static str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;
     }
     let key = key.to_lowercase();
     keys.iter()
-        .map(|known| (strsim::normalized_damerau_levenshtein(known, &key), *known))
+        .map(|known| {
+            let likeness = strsim::normalized_damerau_levenshtein(&known.to_lowercase(), &key);
+            (likeness, *known)
+        })
         .filter(|(likeness, _)| *likeness >= LIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)

@@ -35,6 +35,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use keys::nearest;
+pub(crate) use render::quoted;
+pub(crate) use values::{check_host, is_ipv6};
+pub(crate) use way_forms::parse_hop;
+
 pub use diagnostic::{Diagnostic, DiagnosticView, Diagnostics, Origin, Related};
 pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,

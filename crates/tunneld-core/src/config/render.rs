@@ -194,7 +194,7 @@ impl<'a> Excerpt<'a> {
 
 /// What the user wrote, in backticks: of bounded length, and without anything that a terminal
 /// acts on.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const MAX: usize = 80;
     let mut shown = printable(&text.chars().take(MAX).collect::<String>());
     if text.chars().nth(MAX).is_some() {
