@@ -95,6 +95,7 @@ fn the_effective_configuration_is_a_file_that_says_the_same() {
         let surroundings = Surroundings {
             user: None,
             home: None,
+            aes_hardware: false,
         };
         load(text, &origin, &surroundings).unwrap()
     };

@@ -6,6 +6,7 @@
 mod check;
 mod check_files;
 mod check_forwards;
+mod check_secrets;
 mod commands;
 mod control_socket;
 mod examples;

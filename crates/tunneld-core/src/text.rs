@@ -8,6 +8,35 @@ pub fn clip(text: &str, max: usize) -> String {
     }
 }
 
+/// Whether a text fits a pattern, as in ssh_config(5) and sshd(8): `*` stands for any run of bytes,
+/// `?` for one. Goes back to the last `*` only, so that no pattern takes more than the product of
+/// the two lengths.
+pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p + 1, t));
+                p += 1;
+            }
+            Some(c) if *c == b'?' || *c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((after, from)) => {
+                    star = Some((after, from + 1));
+                    p = after;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -16,5 +45,35 @@ mod tests {
     fn a_text_is_cut_at_a_character() {
         assert_eq!(clip("äöü", 2), "äö…");
         assert_eq!(clip("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn a_glob_matches_whole_names_only() {
+        for (pattern, name, expected) in [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("*", "anything", true),
+            ("a*", "a", true),
+            ("*.example.com", "db.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("db?", "db1", true),
+            ("db?", "db", false),
+            ("db?", "db12", false),
+            ("*b*d*", "abcd", true),
+            ("*b*d*e", "abcd", false),
+            ("a**b", "ab", true),
+            ("[a]:22", "[a]:22", true),
+            ("[ab]", "a", false),
+        ] {
+            let got = glob_matches(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(got, expected, "{pattern:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_made_to_be_slow_is_not() {
+        let pattern = "*a".repeat(500) + "b";
+        assert!(!glob_matches(pattern.as_bytes(), &[b'a'; 1000]));
     }
 }

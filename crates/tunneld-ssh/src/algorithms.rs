@@ -56,19 +56,22 @@ fn cipher_order(aes_hardware: bool) -> Vec<cipher::Name> {
     [first, second, &ctr].concat()
 }
 
+/// Whether the processor does AES: it decides which ciphers come first.
 #[cfg(target_arch = "x86_64")]
-fn has_aes_hardware() -> bool {
+pub fn has_aes_hardware() -> bool {
     std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
 }
 
+/// Whether the processor does AES: it decides which ciphers come first.
 #[cfg(target_arch = "aarch64")]
-fn has_aes_hardware() -> bool {
+pub fn has_aes_hardware() -> bool {
     std::arch::is_aarch64_feature_detected!("aes")
         && std::arch::is_aarch64_feature_detected!("pmull")
 }
 
+/// Whether the processor does AES: it decides which ciphers come first.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes_hardware() -> bool {
+pub fn has_aes_hardware() -> bool {
     false
 }
 

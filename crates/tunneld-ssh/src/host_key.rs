@@ -383,7 +383,7 @@ fn listed(items: impl Iterator<Item = String>) -> String {
 }
 
 /// A word as a shell takes it back: quoted only where it has to be.
-pub(crate) fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+=-,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -37,6 +37,7 @@ pub mod trace;
 mod wait;
 mod wire;
 
+pub use algorithms::has_aes_hardware;
 pub use connect::{connect, connect_traced};
 pub use opener::{OpenError, Opener};
 pub use road::Bastions;

@@ -1,16 +1,14 @@
 //! Reading the configuration file, and checking the files that it names.
 
-use std::collections::HashSet;
+mod files;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use tunneld_core::config::{self, Config, Diagnostic, Diagnostics, Origin, Sourced, Surroundings};
-use tunneld_core::config::{MAX_FILE_LEN, Target, TunnelSpec};
+use tunneld_core::config::{self, Config, Diagnostics, MAX_FILE_LEN, Origin, Surroundings};
 use tunneld_ssh::error::os_reason;
-use tunneld_ssh::identity;
-use tunneld_ssh::known_hosts::KnownHosts;
 
 /// A file that was read, and what it says.
 #[derive(Debug, Clone)]
@@ -76,6 +74,14 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
 
 /// One byte more than is allowed, so that the parser can tell that it is too much.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open(path)?;
+    file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file.
+fn open(path: &Path) -> io::Result<File> {
     // To open a pipe would wait for whoever writes to it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -86,9 +92,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file)
 }
 
 /// The control socket that a file names, even if the file is wrong otherwise.
@@ -102,6 +106,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         user: login_name(),
         home: home.map(PathBuf::from),
+        aes_hardware: tunneld_ssh::has_aes_hardware(),
     }
 }
 
@@ -116,63 +121,4 @@ fn login_name() -> Option<String> {
         (id == uid).then(|| name.to_owned())
     });
     by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
-}
-
-impl Loaded {
-    /// Checks the files that the tunnels name which `wanted` picks: keys and known_hosts.
-    pub(crate) fn check_files(&self, wanted: impl Fn(&TunnelSpec) -> bool) -> Diagnostics {
-        let mut items = Vec::new();
-        for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
-            for target in spec.target.hops().into_iter().chain([&spec.target]) {
-                check_target(spec, target, &mut items);
-            }
-        }
-        // A file that `[defaults]` names, or a tunnel for its jump hosts too, is one problem.
-        let mut seen = HashSet::new();
-        items.retain(|item| seen.insert((item.span.clone(), item.message.clone())));
-        Diagnostics::new(self.origin.clone(), self.text.clone(), items)
-    }
-}
-
-fn check_target(spec: &TunnelSpec, target: &Target, items: &mut Vec<Diagnostic>) {
-    let mut usable = 0;
-    for file in &target.identity_file {
-        match identity::inspect(&file.value) {
-            Ok(()) => usable += 1,
-            Err(problem) if target.identity_file_is_default && problem.is_missing() => {}
-            Err(problem) => {
-                let hint = problem.hint();
-                items.push(place(spec, file, problem.to_string(), hint));
-            }
-        }
-    }
-    if target.identity_file_is_default && usable == 0 {
-        let message = format!("tunnel `{}` has no key to authenticate with", spec.name);
-        items.push(
-            Diagnostic::new(message)
-                .with_help("make one with ssh-keygen, and name it in `identity_file`")
-                .with_tunnel(spec.name.clone()),
-        );
-    }
-    for file in &target.known_hosts {
-        if let Err(e) = KnownHosts::read(std::slice::from_ref(&file.value)) {
-            items.push(place(spec, file, e.to_string(), e.hint()));
-        }
-    }
-}
-
-fn place(
-    spec: &TunnelSpec,
-    file: &Sourced<PathBuf>,
-    message: String,
-    hint: Option<String>,
-) -> Diagnostic {
-    let mut item = match &file.span {
-        Some(span) => Diagnostic::at(span.clone(), message),
-        None => Diagnostic::new(message),
-    };
-    if let Some(hint) = hint {
-        item = item.with_help(hint);
-    }
-    item.with_tunnel(spec.name.clone())
 }

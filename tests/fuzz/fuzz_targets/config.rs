@@ -13,6 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let surroundings = Surroundings {
         user: Some("svc".to_owned()),
         home: Some("/home/svc".into()),
+        aes_hardware: bytes.len() % 2 == 0,
     };
     match load_bytes(bytes, &origin, &surroundings) {
         Ok(config) => {

@@ -54,15 +54,7 @@ impl Place {
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
             Place::Reconnect => &["initial", "max", "multiplier", "jitter", "reset_after"],
-            Place::Hop => &[
-                "host",
-                "port",
-                "user",
-                "identity_file",
-                "known_hosts",
-                "strict_host_key_checking",
-                "host_key_fingerprint",
-            ],
+            Place::Hop => HOP,
             Place::LocalForward => &[
                 "name",
                 "listen",
@@ -105,34 +97,9 @@ impl Place {
         match self {
             Place::Root => &["include"],
             Place::Daemon => &["metrics_listen"],
-            Place::Defaults | Place::Tunnel => &[
-                "address_family",
-                "bind_address",
-                "certificate_file",
-                "ciphers",
-                "compression",
-                "host_key_algorithms",
-                "host_key_alias",
-                "identities_only",
-                "identity_agent",
-                "kex_algorithms",
-                "macs",
-                "on_down",
-                "on_up",
-                "passphrase_credential",
-                "password_credential",
-                "rekey_limit",
-                "ssh_config",
-            ],
-            Place::Hop => &[
-                "certificate_file",
-                "host_key_alias",
-                "identities_only",
-                "identity_agent",
-                "passphrase_credential",
-                "password_credential",
-            ],
-            Place::Reconnect
+            Place::Defaults | Place::Tunnel => &["on_down", "on_up", "ssh_config"],
+            Place::Hop
+            | Place::Reconnect
             | Place::LocalForward
             | Place::RemoteForward
             | Place::DynamicForward
@@ -166,15 +133,31 @@ const TUNNEL: &[&str] = &[
     "port",
     "user",
     "identity_file",
+    "certificate_file",
+    "identity_agent",
+    "identities_only",
+    "passphrase_credential",
+    "password_credential",
     "known_hosts",
     "strict_host_key_checking",
     "host_key_fingerprint",
+    "host_key_alias",
+    "update_host_keys",
+    "ciphers",
+    "macs",
+    "kex_algorithms",
+    "host_key_algorithms",
+    "compression",
+    "rekey_limit",
+    "address_family",
+    "bind_address",
     "proxy_jump",
     "proxy",
     "proxy_command",
     "connect_timeout",
     "server_alive_interval",
     "server_alive_count_max",
+    "certificate_expiry_warning",
     "min_sessions",
     "max_sessions",
     "stall_timeout",
@@ -184,6 +167,29 @@ const TUNNEL: &[&str] = &[
 
 /// The keys that `[defaults]` and `[tunnels.NAME]` have in common.
 const SETTINGS: &[&str] = TUNNEL.split_at(4).1;
+
+/// A jump host: who it is, how to log in there, which key it has, and what is negotiated with it.
+const HOP: &[&str] = &[
+    "host",
+    "port",
+    "user",
+    "identity_file",
+    "certificate_file",
+    "identity_agent",
+    "identities_only",
+    "passphrase_credential",
+    "password_credential",
+    "known_hosts",
+    "strict_host_key_checking",
+    "host_key_fingerprint",
+    "host_key_alias",
+    "update_host_keys",
+    "ciphers",
+    "macs",
+    "kex_algorithms",
+    "host_key_algorithms",
+    "rekey_limit",
+];
 
 /// What people write for keys whose names are too far away to be found by likeness.
 const OTHER_NAMES: [(&str, &str); 10] = [
@@ -244,14 +250,14 @@ pub(super) fn unknown(place: Place, key: &str) -> Unknown {
         said.meant = Some(near);
     } else if let Some(help) = not_needed(key) {
         said.help = Some(help.to_owned());
-    } else if is_secret(key) {
-        said.help = Some(
-            "secrets are never in this file: log in with a private key and name it in \
-             `identity_file`"
-                .to_owned(),
-        );
     } else if let Some(home) = belongs(place, key) {
         said.label = Some(home);
+    } else if is_secret(key) {
+        said.help = Some(
+            "secrets are never in this file: `password_credential` and `passphrase_credential` \
+             name a credential of systemd or a file that has them"
+                .to_owned(),
+        );
     } else {
         said.meant = nearest(place.keys(), key);
     }
@@ -408,6 +414,11 @@ mod tests {
                 Place::LocalForward,
                 "host",
                 "`host` belongs in [tunnels.NAME]",
+            ),
+            (
+                Place::Daemon,
+                "password_credential",
+                "`password_credential` belongs in [tunnels.NAME] or [defaults]",
             ),
             (
                 Place::Tunnel,

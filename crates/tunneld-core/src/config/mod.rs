@@ -4,6 +4,7 @@
 //! place. It reads no files: what a path names is checked by whoever opens it.
 
 mod access;
+pub mod algorithms;
 mod conflicts;
 mod diagnostic;
 mod forward_keys;
@@ -11,11 +12,13 @@ mod forward_names;
 mod forwards;
 mod items;
 mod keys;
+mod login;
 pub mod places;
 mod print;
 mod probe;
 mod raw;
 mod reach;
+mod rekey_limit;
 mod render;
 mod resolve;
 mod settings;
@@ -24,6 +27,8 @@ mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
+mod transport;
+mod trust;
 pub mod values;
 mod way;
 mod way_forms;
@@ -46,6 +51,7 @@ pub use forwards::{
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
 pub use print::effective;
+pub use rekey_limit::parse_rekey_limit;
 pub use resolve::{Surroundings, control_socket, load, load_bytes};
 pub use target::{
     AddressFamily, Algorithms, Credential, Fingerprint, IdentityAgent, Proxy, ProxyCommand,
@@ -177,6 +183,13 @@ pub struct Sourced<T> {
     pub value: T,
     /// Its bytes in the file; `None` for a default.
     pub span: Option<Range<usize>>,
+}
+
+impl<T> Sourced<T> {
+    /// A default.
+    pub(crate) fn unwritten(value: T) -> Self {
+        Sourced { value, span: None }
+    }
 }
 
 impl<T: PartialEq> PartialEq for Sourced<T> {

@@ -198,13 +198,18 @@ fn descriptor(name: &str) -> Result<String, ValueError> {
         let said = format!("has a name of more than {MAX} characters after `fd:`");
         return Err(ValueError::new(said));
     }
-    let bad = |c: char| c == ':' || !(c == ' ' || c.is_ascii_graphic());
-    match name.chars().find(|c| bad(*c)) {
+    match name.chars().find(|c| !fits_a_descriptor(*c)) {
         Some(c) => Err(ValueError::new(format!(
             "has a character that no FileDescriptorName= has: {c:?}"
         ))),
         None => Ok(name.to_owned()),
     }
+}
+
+/// What systemd lets the name of a descriptor have, and that of a credential (its
+/// `fdname_is_valid`).
+pub(super) fn fits_a_descriptor(c: char) -> bool {
+    c != ':' && (c == ' ' || c.is_ascii_graphic())
 }
 
 /// Splits `host:port` and `[v6]:port`.

@@ -1,13 +1,16 @@
 //! The effective configuration as a file: every key, with the defaults filled in.
 
+mod target;
+
 use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ProxyCommand,
-    ReadyWhen, RemoteListen, Target, TunnelSpec, Via, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
+    RemoteListen, TunnelSpec, WhileDown,
 };
+use target::{write_server, write_way};
 
 /// The configuration as TOML. It loads to an equal [`Config`].
 pub fn effective(config: &Config) -> String {
@@ -41,13 +44,9 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
     let name = string(tunnel.name.as_str());
     writeln!(out, "[tunnels.{name}]")?;
     writeln!(out, "enabled = {}", tunnel.enabled)?;
-    write_target(out, &tunnel.target)?;
+    write_server(out, &tunnel.target)?;
+    write_way(out, &tunnel.target)?;
     let keepalive = &tunnel.keepalive;
-    let hops = tunnel.target.hops();
-    if hops.is_empty() {
-        writeln!(out, "proxy_jump = \"none\"")?;
-    }
-    write_first_via(out, tunnel.target.first_via())?;
     writeln!(
         out,
         "connect_timeout = {}",
@@ -59,6 +58,11 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
         duration(keepalive.interval)
     )?;
     writeln!(out, "server_alive_count_max = {}", keepalive.count_max)?;
+    writeln!(
+        out,
+        "certificate_expiry_warning = {}",
+        duration(tunnel.certificate_expiry_warning)
+    )?;
     writeln!(out, "min_sessions = {}", tunnel.sessions.min)?;
     writeln!(out, "max_sessions = {}", tunnel.sessions.max)?;
     writeln!(out, "stall_timeout = {}", duration(tunnel.stall_timeout))?;
@@ -72,53 +76,14 @@ fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
         reconnect.jitter,
         duration(reconnect.reset_after),
     )?;
-    for hop in hops {
+    for hop in tunnel.target.hops() {
         writeln!(out, "\n[[tunnels.{name}.proxy_jump]]")?;
-        write_target(out, hop)?;
+        write_server(out, hop)?;
     }
     for forward in &tunnel.forwards {
         write_forward(out, &name, forward)?;
     }
     Ok(())
-}
-
-/// How the first host on the way is reached: the other key of the two is off.
-fn write_first_via(out: &mut String, via: &Via) -> fmt::Result {
-    let none = string("none");
-    let proxy = match via {
-        Via::Proxy(proxy) => string(&proxy.to_string()),
-        Via::Command(_) | Via::Direct | Via::Jump(_) => none.clone(),
-    };
-    let command = match via {
-        Via::Command(ProxyCommand::Shell(line)) => string(line),
-        Via::Command(ProxyCommand::Argv(words)) => array(words.iter().map(|w| string(w))),
-        Via::Proxy(_) | Via::Direct | Via::Jump(_) => none,
-    };
-    writeln!(out, "proxy = {proxy}")?;
-    writeln!(out, "proxy_command = {command}")
-}
-
-fn write_target(out: &mut String, target: &Target) -> fmt::Result {
-    let paths = |files: &[super::Sourced<std::path::PathBuf>]| {
-        array(files.iter().map(|file| path(&file.value)))
-    };
-    let strict = target.strict_host_key_checking.as_str();
-    writeln!(out, "host = {}", string(&target.host))?;
-    writeln!(out, "port = {}", target.port)?;
-    writeln!(out, "user = {}", string(&target.user))?;
-    // Written out, default keys that do not exist would be errors.
-    let (mark, why) = if target.identity_file_is_default {
-        ("# ", "  # the default: those that exist")
-    } else {
-        ("", "")
-    };
-    let keys = paths(&target.identity_file);
-    writeln!(out, "{mark}identity_file = {keys}{why}")?;
-    writeln!(out, "known_hosts = {}", paths(&target.known_hosts))?;
-    writeln!(out, "strict_host_key_checking = {}", string(strict))?;
-    let pins = target.host_key_fingerprint.iter();
-    let pins = array(pins.map(|pin| string(pin.as_str())));
-    writeln!(out, "host_key_fingerprint = {pins}")
 }
 
 fn write_forward(out: &mut String, tunnel: &str, forward: &ForwardSpec) -> fmt::Result {

@@ -1,15 +1,17 @@
 //! From settings to a [`Target`]: the host of a tunnel, and the hosts on the way to it.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::Diagnostic;
 use super::items::Base;
+use super::login::Login;
 use super::raw::Problems;
 use super::settings::Settings;
+use super::transport::Transport;
+use super::trust::Trust;
 use super::way::Hop;
-use super::{Fingerprint, Sourced, StrictHostKeyChecking, Target, Via};
+use super::{Sourced, Target, Via};
 use crate::name::TunnelName;
 
 /// What a tunnel is reached with.
@@ -25,6 +27,13 @@ pub(super) struct Reach<'a> {
     pub(super) base: Base<'a>,
 }
 
+/// What is said about one of the servers on the way.
+struct Said<'a> {
+    login: &'a Login,
+    trust: &'a Trust,
+    transport: &'a Transport,
+}
+
 impl Reach<'_> {
     /// The SSH server of the tunnel; `None` if it is not complete, which was said.
     pub(super) fn target(
@@ -32,23 +41,23 @@ impl Reach<'_> {
         host: Option<Sourced<String>>,
         problems: &mut Problems,
     ) -> Option<Target> {
-        let via = self.via(problems);
         let settings = self.settings;
+        settings.way.check(problems);
+        let via = self.via(problems);
         let user = settings.user.as_ref().map(|v| v.value.clone());
         let user = self.user(user, "", self.at.clone(), problems);
-        let pins = settings.host_key_fingerprint.as_ref();
-        let pins = pins.map(|v| v.value.clone()).unwrap_or_default();
-        let known_hosts = settings.known_hosts.as_ref();
-        checkable(known_hosts, &pins, "no host key can", problems);
+        settings.trust.check("no host key can", problems);
         let port = settings.port.as_ref().map_or(22, |v| v.value);
+        let said = Said {
+            login: &settings.login,
+            trust: &settings.trust,
+            transport: &settings.transport,
+        };
+        let mut target = self.complete(Target::new(host?.value, port, user?), &said);
+        target.algorithms.compression = settings.compression.as_ref().is_some_and(|v| v.value);
         Some(Target {
-            identity_file_is_default: settings.identity_file.is_none(),
-            identity_file: self.keys(),
-            known_hosts: self.known_hosts(known_hosts),
-            strict_host_key_checking: self.strictness(),
-            host_key_fingerprint: pins,
             via: via?,
-            ..Target::new(host?.value, port, user?)
+            ..target
         })
     }
 
@@ -65,30 +74,38 @@ impl Reach<'_> {
         via
     }
 
-    /// A jump host. Keys and files that it does not say are those of the tunnel; its login name and
-    /// its port are not, since those of the tunnel belong to another server.
+    /// A jump host. What it does not say is as with the tunnel, except what belongs to another
+    /// server: who it is and as whom we come, its key, its name in known_hosts, and a password.
+    /// Nothing that goes over it is compressed: it is encrypted already.
     fn hop(&self, hop: &Hop, problems: &mut Problems) -> Option<Target> {
-        let theirs = self.defaults.user.as_ref().map(|v| v.value.clone());
+        let (settings, defaults) = (self.settings, self.defaults);
+        let theirs = defaults.user.as_ref().map(|v| v.value.clone());
         let who = format!("jump host `{}` of ", hop.host);
         let user = hop.user.clone().or(theirs);
         let user = self.user(user, &who, hop.at.clone(), problems);
-        let known_hosts = hop.known_hosts.as_ref();
-        let known_hosts = known_hosts.or(self.settings.known_hosts.as_ref());
+        let trust = hop.trust.of_hop(&settings.trust);
         let unchecked = format!("the host key of jump host `{}` cannot", hop.host);
-        checkable(known_hosts, &hop.host_key_fingerprint, &unchecked, problems);
-        let port = self.defaults.port.as_ref().map(|v| v.value);
-        let files = hop.identity_file.clone();
+        trust.check(&unchecked, problems);
+        let port = defaults.port.as_ref().map(|v| v.value);
         let port = hop.port.or(port).unwrap_or(22);
-        Some(Target {
-            identity_file_is_default: files.is_none() && self.settings.identity_file.is_none(),
-            identity_file: files.unwrap_or_else(|| self.keys()),
-            known_hosts: self.known_hosts(known_hosts),
-            strict_host_key_checking: hop
-                .strict_host_key_checking
-                .unwrap_or_else(|| self.strictness()),
-            host_key_fingerprint: hop.host_key_fingerprint.clone(),
-            ..Target::new(&hop.host, port, user?)
-        })
+        let said = Said {
+            login: &hop.login.of_hop(&settings.login, &defaults.login),
+            trust: &trust,
+            transport: &hop.transport.clone().or(&settings.transport),
+        };
+        Some(self.complete(Target::new(&hop.host, port, user?), &said))
+    }
+
+    /// The server with what is said about it, and with defaults for what is not. Only the first
+    /// connection leaves this machine: its addresses are the same whatever it is made for.
+    fn complete(&self, mut target: Target, said: &Said<'_>) -> Target {
+        let home = self.base.surroundings.home.as_deref();
+        said.login.fill(&mut target, home);
+        said.trust.fill(&mut target, home);
+        said.transport.fill(&mut target);
+        target.address_family = self.settings.way.address_family();
+        target.bind_address = self.settings.way.bind_address();
+        target
     }
 
     /// A login name, or that of the user that tunneld runs as.
@@ -108,69 +125,4 @@ impl Reach<'_> {
         }
         user
     }
-
-    fn strictness(&self) -> StrictHostKeyChecking {
-        let written = self.settings.strict_host_key_checking.as_ref();
-        written.map_or(StrictHostKeyChecking::Yes, |v| v.value)
-    }
-
-    fn keys(&self) -> Vec<Sourced<PathBuf>> {
-        let home = self.base.surroundings.home.as_deref();
-        match &self.settings.identity_file {
-            Some(written) => written.value.clone(),
-            None => default_keys(home),
-        }
-    }
-
-    fn known_hosts(
-        &self,
-        written: Option<&Sourced<Vec<Sourced<PathBuf>>>>,
-    ) -> Vec<Sourced<PathBuf>> {
-        let home = self.base.surroundings.home.as_deref();
-        match written {
-            Some(written) => written.value.clone(),
-            None => default_known_hosts(home),
-        }
-    }
-}
-
-/// Reports that there is nothing that a host key could be compared with.
-fn checkable(
-    known_hosts: Option<&Sourced<Vec<Sourced<PathBuf>>>>,
-    pins: &[Fingerprint],
-    unchecked: &str,
-    problems: &mut Problems,
-) {
-    if let Some(Sourced { value, span }) = known_hosts
-        && value.is_empty()
-        && pins.is_empty()
-    {
-        let said = format!("`known_hosts` names no file, so {unchecked} be checked");
-        problems.report(Diagnostic {
-            span: span.clone(),
-            ..Diagnostic::new(said).with_help(
-                "name a file, leave the key out to use the usual ones, or pin the host's key \
-                 with `host_key_fingerprint`",
-            )
-        });
-    }
-}
-
-fn default_keys(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
-    let names = [".ssh/id_ed25519", ".ssh/id_ecdsa", ".ssh/id_rsa"];
-    let paths = home.iter().flat_map(|home| names.map(|n| home.join(n)));
-    paths.map(unwritten).collect()
-}
-
-fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
-    let ours = home.map(|home| home.join(".ssh/known_hosts"));
-    std::iter::once(PathBuf::from("/etc/tunneld/known_hosts"))
-        .chain(ours)
-        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
-        .map(unwritten)
-        .collect()
-}
-
-fn unwritten(value: PathBuf) -> Sourced<PathBuf> {
-    Sourced { value, span: None }
 }

@@ -25,6 +25,9 @@ use crate::name::{MAX_NAME_LEN, TunnelName};
 /// How many tunnels a file may have.
 const MAX_TUNNELS: usize = 10_000;
 
+/// How long before its end a certificate is warned of, where the file does not say.
+const A_WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// What the defaults depend on and a file does not say.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {
@@ -32,6 +35,8 @@ pub struct Surroundings {
     pub user: Option<String>,
     /// That user's home directory: where `~/` and the default keys are.
     pub home: Option<PathBuf>,
+    /// Whether the processor does AES: it decides which ciphers come first.
+    pub aes_hardware: bool,
 }
 
 #[cfg(test)]
@@ -41,6 +46,7 @@ impl Surroundings {
         Surroundings {
             user: Some("svc".to_owned()),
             home: Some("/home/svc".into()),
+            aes_hardware: true,
         }
     }
 }
@@ -318,7 +324,7 @@ fn tunnel(
             count_max: value_or(settings.server_alive_count_max, || 3),
         },
         reconnect,
-        certificate_expiry_warning: Duration::from_secs(7 * 24 * 3600),
+        certificate_expiry_warning: value_or(settings.certificate_expiry_warning, || A_WEEK),
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
         sessions,
         forwards: forwards.clone(),

@@ -1,18 +1,18 @@
 //! The keys that `[defaults]` and `[tunnels.NAME]` have in common.
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::de::DeValue;
-
 use super::diagnostic::Diagnostic;
-use super::items::{Base, choice, duration, list, parsed, paths, positive};
+use super::items::{Base, duration, parsed, positive};
 use super::keys::Place;
+use super::login::Login;
 use super::raw::{Cursor, Item, Problems};
-use super::values::{parse_fingerprint, parse_user};
+use super::transport::Transport;
+use super::trust::Trust;
+use super::values::parse_user;
 use super::way::Way;
-use super::{Fingerprint, Reconnect, SessionCount, Sourced, StrictHostKeyChecking};
+use super::{Reconnect, SessionCount, Sourced};
 
 /// The most sessions that a tunnel may have.
 const MAX_SESSIONS: u32 = 16;
@@ -22,10 +22,11 @@ const MAX_SESSIONS: u32 = 16;
 pub(super) struct Settings {
     pub(super) port: Option<Sourced<u16>>,
     pub(super) user: Option<Sourced<String>>,
-    pub(super) identity_file: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    pub(super) known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    pub(super) strict_host_key_checking: Option<Sourced<StrictHostKeyChecking>>,
-    pub(super) host_key_fingerprint: Option<Sourced<Vec<Fingerprint>>>,
+    pub(super) login: Login,
+    pub(super) trust: Trust,
+    pub(super) transport: Transport,
+    pub(super) compression: Option<Sourced<bool>>,
+    pub(super) certificate_expiry_warning: Option<Sourced<Duration>>,
     pub(super) connect_timeout: Option<Sourced<Duration>>,
     pub(super) server_alive_interval: Option<Sourced<Duration>>,
     pub(super) server_alive_count_max: Option<Sourced<u32>>,
@@ -52,14 +53,11 @@ impl Settings {
         Settings {
             port: keys.take("port", problems, port),
             user: keys.take("user", problems, user),
-            identity_file: keys.take("identity_file", problems, |item, problems| {
-                identity_file(item, base, problems)
-            }),
-            known_hosts: keys.take("known_hosts", problems, |item, problems| {
-                paths(item, base, problems)
-            }),
-            strict_host_key_checking: keys.take("strict_host_key_checking", problems, strictness),
-            host_key_fingerprint: keys.take("host_key_fingerprint", problems, fingerprints),
+            login: Login::take(keys, base, problems),
+            trust: Trust::take(keys, base, problems),
+            transport: Transport::take(keys, base, problems),
+            compression: keys.take("compression", problems, truth),
+            certificate_expiry_warning: keys.take("certificate_expiry_warning", problems, duration),
             connect_timeout: keys.take("connect_timeout", problems, positive),
             server_alive_interval: keys.take("server_alive_interval", problems, duration),
             server_alive_count_max: keys.take(
@@ -70,7 +68,7 @@ impl Settings {
             stall_timeout: keys.take("stall_timeout", problems, positive),
             min_sessions: keys.take("min_sessions", problems, sessions),
             max_sessions: keys.take("max_sessions", problems, sessions),
-            enabled: keys.take("enabled", problems, |item, problems| item.truth(problems)),
+            enabled: keys.take("enabled", problems, truth),
             way: Way::take(keys, base, problems),
             reconnect: keys
                 .take("reconnect", problems, reconnect_parts)
@@ -85,13 +83,14 @@ impl Settings {
         Settings {
             port: or(self.port, &defaults.port),
             user: or(self.user, &defaults.user),
-            identity_file: or(self.identity_file, &defaults.identity_file),
-            known_hosts: or(self.known_hosts, &defaults.known_hosts),
-            strict_host_key_checking: or(
-                self.strict_host_key_checking,
-                &defaults.strict_host_key_checking,
+            login: self.login.or(&defaults.login),
+            trust: self.trust.or(&defaults.trust),
+            transport: self.transport.or(&defaults.transport),
+            compression: or(self.compression, &defaults.compression),
+            certificate_expiry_warning: or(
+                self.certificate_expiry_warning,
+                &defaults.certificate_expiry_warning,
             ),
-            host_key_fingerprint: or(self.host_key_fingerprint, &defaults.host_key_fingerprint),
             connect_timeout: or(self.connect_timeout, &defaults.connect_timeout),
             server_alive_interval: or(self.server_alive_interval, &defaults.server_alive_interval),
             server_alive_count_max: or(
@@ -158,15 +157,17 @@ impl Settings {
 
 /// The place that is at fault where two values do not go together: the one that is written, and of
 /// two the one that is written later.
-pub(super) fn later<T>(
-    one: &Option<Sourced<T>>,
-    other: &Option<Sourced<T>>,
+pub(super) fn later<A, B>(
+    one: &Option<Sourced<A>>,
+    other: &Option<Sourced<B>>,
 ) -> Option<Range<usize>> {
-    let spans = [one, other].map(|v| v.as_ref().and_then(|v| v.span.clone()));
-    spans.into_iter().flatten().max_by_key(|s| s.start)
+    let one = one.as_ref().and_then(|v| v.span.clone());
+    let other = other.as_ref().and_then(|v| v.span.clone());
+    [one, other].into_iter().flatten().max_by_key(|s| s.start)
 }
 
-fn or<T: Clone>(ours: Option<T>, theirs: &Option<T>) -> Option<T> {
+/// Our value, or theirs where there is none.
+pub(super) fn or<T: Clone>(ours: Option<T>, theirs: &Option<T>) -> Option<T> {
     ours.or_else(|| theirs.clone())
 }
 
@@ -198,66 +199,10 @@ pub(super) fn user(item: Item<'_, '_>, problems: &mut Problems) -> Option<String
     parsed(item, "a login name", parse_user, problems)
 }
 
-pub(super) fn identity_file(
-    item: Item<'_, '_>,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<Sourced<PathBuf>>> {
-    let found = paths(item, base, problems)?;
-    if found.is_empty() {
-        problems.report(
-            item.wrong("names no file")
-                .with_help("name a private key, or leave the key out to use those in ~/.ssh"),
-        );
-        return None;
-    }
-    Some(found)
+pub(super) fn truth(item: Item<'_, '_>, problems: &mut Problems) -> Option<bool> {
+    item.truth(problems)
 }
 
 fn sessions(item: Item<'_, '_>, problems: &mut Problems) -> Option<u32> {
     item.number(1, MAX_SESSIONS, problems)
-}
-
-pub(super) fn strictness(
-    item: Item<'_, '_>,
-    problems: &mut Problems,
-) -> Option<StrictHostKeyChecking> {
-    let refused = match item.get() {
-        DeValue::Boolean(true) => return Some(StrictHostKeyChecking::Yes),
-        DeValue::Boolean(false) => Some("false"),
-        DeValue::String(text) => ["no", "off", "ask"].into_iter().find(|w| w == text),
-        _ => None,
-    };
-    if let Some(written) = refused {
-        let said = match written {
-            "ask" => "cannot be `ask`: nobody is there to answer".to_owned(),
-            _ => format!("cannot be `{written}`: host keys are always checked"),
-        };
-        problems.report(item.wrong(&said).with_help(
-            "write \"accept-new\" to trust a host's key the first time it is seen, \
-             or pin it with `host_key_fingerprint`",
-        ));
-        return None;
-    }
-    choice(
-        item,
-        &[
-            ("yes", StrictHostKeyChecking::Yes),
-            ("accept-new", StrictHostKeyChecking::AcceptNew),
-        ],
-        problems,
-    )
-}
-
-pub(super) fn fingerprints(
-    item: Item<'_, '_>,
-    problems: &mut Problems,
-) -> Option<Vec<Fingerprint>> {
-    let items = list(item, problems)?;
-    let mut found = Vec::with_capacity(items.len());
-    for item in &items {
-        let wanted = "a string or an array of strings";
-        found.extend(parsed(*item, wanted, parse_fingerprint, problems));
-    }
-    (found.len() == items.len()).then_some(found)
 }

@@ -123,6 +123,17 @@ pub enum IdentityAgent {
     Variable(String),
 }
 
+impl fmt::Display for IdentityAgent {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IdentityAgent::Socket(path) => write!(f, "{}", path.display()),
+            IdentityAgent::Variable(name) if name == "SSH_AUTH_SOCK" => f.write_str(name),
+            IdentityAgent::Variable(name) => write!(f, "${name}"),
+        }
+    }
+}
+
 /// Where a secret is: never in the file itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
@@ -130,6 +141,16 @@ pub enum Credential {
     Named(String),
     /// A file that only its owner can read.
     File(PathBuf),
+}
+
+impl fmt::Display for Credential {
+    /// As it is written in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credential::Named(name) => f.write_str(name),
+            Credential::File(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// What may be negotiated with a server, each list in the order of preference; `None` where
@@ -170,6 +191,22 @@ pub enum AddressFamily {
 }
 
 impl AddressFamily {
+    /// Every one of them.
+    pub(super) const ALL: [AddressFamily; 3] = [
+        AddressFamily::Any,
+        AddressFamily::Inet,
+        AddressFamily::Inet6,
+    ];
+
+    /// Whether an address is of this family.
+    pub fn has(self, address: IpAddr) -> bool {
+        match self {
+            AddressFamily::Any => true,
+            AddressFamily::Inet => address.is_ipv4(),
+            AddressFamily::Inet6 => address.is_ipv6(),
+        }
+    }
+
     /// The word in the file.
     pub fn as_str(self) -> &'static str {
         match self {

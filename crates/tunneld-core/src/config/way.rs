@@ -1,18 +1,24 @@
-//! The way to a host: `proxy_jump`, `proxy` and `proxy_command`.
+//! The way to a host: `proxy_jump`, `proxy` and `proxy_command`, and which of the addresses at
+//! both ends the first connection is made between.
 
+use std::net::IpAddr;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use toml::de::DeValue;
 
 use super::diagnostic::Diagnostic;
-use super::items::{Base, MAX_LIST, list, parsed};
+use super::items::{Base, MAX_LIST, choice, list, parsed};
 use super::keys::Place;
+use super::login::Login;
 use super::raw::{Cursor, Item, Problems};
-use super::settings;
+use super::settings::{self, later, or};
+use super::transport::Transport;
+use super::trust::Trust;
 use super::values::parse_host;
-use super::way_forms::{is_none, parse_command, parse_hop, parse_proxy, parse_word};
-use super::{Fingerprint, ProxyCommand, Sourced, StrictHostKeyChecking, Via};
+use super::way_forms::{
+    is_none, parse_bind_address, parse_command, parse_hop, parse_proxy, parse_word,
+};
+use super::{AddressFamily, ProxyCommand, Sourced, Via};
 
 /// How many jump hosts there may be on the way to a host.
 const MAX_HOPS: usize = 8;
@@ -24,6 +30,8 @@ pub(super) struct Way {
     pub(super) hops: Option<Vec<Hop>>,
     /// How the first host on the way is reached: `proxy` and `proxy_command` together.
     pub(super) first: Option<Via>,
+    family: Option<Sourced<AddressFamily>>,
+    bind: Option<Sourced<Option<IpAddr>>>,
 }
 
 /// A jump host, with what is written about it and nothing else.
@@ -33,10 +41,9 @@ pub(super) struct Hop {
     pub(super) host: String,
     pub(super) port: Option<u16>,
     pub(super) user: Option<String>,
-    pub(super) identity_file: Option<Vec<Sourced<PathBuf>>>,
-    pub(super) known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    pub(super) strict_host_key_checking: Option<StrictHostKeyChecking>,
-    pub(super) host_key_fingerprint: Vec<Fingerprint>,
+    pub(super) login: Login,
+    pub(super) trust: Trust,
+    pub(super) transport: Transport,
 }
 
 impl Way {
@@ -64,6 +71,12 @@ impl Way {
         Way {
             hops: hops.map(|hops| hops.value),
             first: said.then(|| via.unwrap_or(Via::Direct)),
+            family: keys.take("address_family", problems, |item, problems| {
+                choice(item, &AddressFamily::ALL.map(|f| (f.as_str(), f)), problems)
+            }),
+            bind: keys.take("bind_address", problems, |item, problems| {
+                parsed(item, "an IP address", parse_bind_address, problems)
+            }),
         }
     }
 
@@ -72,6 +85,33 @@ impl Way {
         Way {
             hops: self.hops.or_else(|| defaults.hops.clone()),
             first: self.first.or_else(|| defaults.first.clone()),
+            family: or(self.family, &defaults.family),
+            bind: or(self.bind, &defaults.bind),
+        }
+    }
+
+    /// Which addresses the first connection is made to.
+    pub(super) fn address_family(&self) -> AddressFamily {
+        self.family.as_ref().map(|v| v.value).unwrap_or_default()
+    }
+
+    /// The address of this machine that it is made from.
+    pub(super) fn bind_address(&self) -> Option<IpAddr> {
+        self.bind.as_ref().and_then(|v| v.value)
+    }
+
+    /// Reports an address that no connection can be made from.
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let family = self.address_family();
+        if let Some(address) = self.bind_address().filter(|a| !family.has(*a)) {
+            let said = format!(
+                "`bind_address` is {address}, and `address_family` is \"{}\"",
+                family.as_str()
+            );
+            problems.report(Diagnostic {
+                span: later(&self.family, &self.bind),
+                ..Diagnostic::new(said)
+            });
         }
     }
 }
@@ -130,10 +170,9 @@ fn hop(item: Item<'_, '_>, text: &str, problems: &mut Problems) -> Option<Hop> {
         host: written.host,
         port: written.port,
         user: written.user,
-        identity_file: None,
-        known_hosts: None,
-        strict_host_key_checking: None,
-        host_key_fingerprint: Vec::new(),
+        login: Login::default(),
+        trust: Trust::default(),
+        transport: Transport::default(),
     })
 }
 
@@ -145,15 +184,9 @@ fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Opt
     });
     let port = keys.take("port", problems, settings::port);
     let user = keys.take("user", problems, settings::user);
-    let identity_file = keys.take("identity_file", problems, |item, problems| {
-        settings::identity_file(item, base, problems)
-    });
-    let known_hosts = keys.take("known_hosts", problems, |item, problems| {
-        super::items::paths(item, base, problems)
-    });
-    let strictness = settings::strictness;
-    let strictness = keys.take("strict_host_key_checking", problems, strictness);
-    let pins = keys.take("host_key_fingerprint", problems, settings::fingerprints);
+    let login = Login::take(&mut keys, base, problems);
+    let trust = Trust::take(&mut keys, base, problems);
+    let transport = Transport::take(&mut keys, base, problems);
     let meant = keys.finish(problems);
     if !has_host && !meant.contains(&"host") {
         let said = "this jump host has no `host`";
@@ -167,10 +200,9 @@ fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Opt
         host: host?.value,
         port: port.map(|v| v.value),
         user: user.map(|v| v.value),
-        identity_file: identity_file.map(|v| v.value),
-        known_hosts,
-        strict_host_key_checking: strictness.map(|v| v.value),
-        host_key_fingerprint: pins.map(|v| v.value).unwrap_or_default(),
+        login,
+        trust,
+        transport,
     })
 }
 

@@ -1,4 +1,6 @@
-//! Jump hosts, proxies and commands as they are written.
+//! Jump hosts, proxies, commands and addresses as they are written.
+
+use std::net::IpAddr;
 
 use super::render::quoted;
 use super::values::{ValueError, check_host, is_ipv6, parse_port, parse_user};
@@ -48,7 +50,7 @@ pub(crate) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
     if user.is_some_and(|user| user.contains(':')) {
         return Err(
             ValueError::new("has a password: secrets are never in this file")
-                .with_help("log in with a private key and name it in `identity_file`"),
+                .with_help("use a table: { host = \"…\", password_credential = \"…\" }"),
         );
     }
     if let Some(user) = user.filter(|user| is_url && user.contains(['%', ';'])) {
@@ -145,6 +147,19 @@ fn in_brackets(text: &str) -> String {
         }
         _ => format!("write \"[{text}]\""),
     }
+}
+
+/// An address of this machine, or `none`.
+pub(super) fn parse_bind_address(text: &str) -> Result<Option<IpAddr>, ValueError> {
+    if is_none(text) {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        let said = format!("is no IP address: {}", quoted(text));
+        ValueError::new(said).with_help(
+            "write an address of this machine, such as \"192.0.2.7\"; a name is not looked up here",
+        )
+    })
 }
 
 /// A command for the shell, or `none`.
@@ -301,6 +316,16 @@ mod tests {
             ),
         ] {
             assert_eq!(proxy(text), meaning, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_come_from_is_one_and_not_a_name() {
+        let bind = |text: &str| parse_bind_address(text).map_err(|e| e.message);
+        assert_eq!(bind("none"), Ok(None));
+        assert_eq!(bind("::1"), Ok(Some("::1".parse().unwrap())));
+        for bad in ["", "localhost", "eth0", "10.0.0.0/8", "[::1]", "10.0.0.1:0"] {
+            assert_eq!(bind(bad), Err(format!("is no IP address: `{bad}`")));
         }
     }
 

@@ -284,7 +284,8 @@ fn bytes_are_a_file_too() {
 fn the_effective_configuration_has_every_key() {
     assert_eq!(
         effective(&loaded(SMALLEST)),
-        r#"[daemon]
+        format!(
+            r#"[daemon]
 control_socket = "/run/tunneld/control.sock"
 ready_when = "settled"
 start_timeout = "30s"
@@ -295,20 +296,20 @@ enabled = true
 host = "db"
 port = 22
 user = "svc"
-# identity_file = ["/home/svc/.ssh/id_ed25519", "/home/svc/.ssh/id_ecdsa", "/home/svc/.ssh/id_rsa"]  # the default: those that exist
-known_hosts = ["/etc/tunneld/known_hosts", "/home/svc/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"]
-strict_host_key_checking = "yes"
-host_key_fingerprint = []
+{UNWRITTEN}compression = false
+address_family = "any"
+bind_address = "none"
 proxy_jump = "none"
 proxy = "none"
 proxy_command = "none"
 connect_timeout = "15s"
 server_alive_interval = "15s"
 server_alive_count_max = 3
+certificate_expiry_warning = "7days"
 min_sessions = 1
 max_sessions = 1
 stall_timeout = "30s"
-reconnect = { initial = "1s", max = "1m", multiplier = 2.0, jitter = 0.5, reset_after = "30s" }
+reconnect = {{ initial = "1s", max = "1m", multiplier = 2.0, jitter = 0.5, reset_after = "30s" }}
 
 [[tunnels."db".local_forward]]
 name = "local-5432"
@@ -321,5 +322,6 @@ idle_timeout = "0s"
 allow = []
 probe = false
 "#
+        )
     );
 }

@@ -81,7 +81,13 @@ fn there_are_limits_to_every_list() {
         )),
         "`proxy_jump` has 100000 jump hosts, at most 8 are taken"
     );
-    for key in ["identity_file", "known_hosts", "host_key_fingerprint"] {
+    for key in [
+        "identity_file",
+        "certificate_file",
+        "known_hosts",
+        "host_key_fingerprint",
+        "kex_algorithms",
+    ] {
         let list = many(101, "'x'");
         assert_eq!(
             first(&format!("[defaults]\n{key} = [{list}]")),

@@ -4,6 +4,8 @@ mod accepted;
 mod bounds;
 mod forward_problems;
 mod forwards;
+mod option_problems;
+mod options;
 mod problems;
 mod properties;
 mod way_problems;
@@ -42,3 +44,22 @@ fn assert_problems(text: &str, shown: &str) {
     let problems = load(text).expect_err("this file has problems").to_string();
     assert_eq!(problems, shown, "got:\n{problems}\nwanted:\n{shown}");
 }
+
+/// What the effective configuration has where a file says nothing about keys, hosts and algorithms.
+const UNWRITTEN: &str = r##"# identity_file = ["/home/svc/.ssh/id_ed25519", "/home/svc/.ssh/id_ecdsa", "/home/svc/.ssh/id_rsa"]  # the default: those that exist
+certificate_file = []
+identity_agent = "none"
+identities_only = false
+passphrase_credential = "none"
+password_credential = "none"
+known_hosts = ["/etc/tunneld/known_hosts", "/home/svc/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"]
+strict_host_key_checking = "yes"
+host_key_fingerprint = []
+host_key_alias = "none"
+update_host_keys = true
+# ciphers = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"]  # the default; without AES in the processor ChaCha20 is first
+# macs = ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "hmac-sha2-512", "hmac-sha2-256", "hmac-sha1-etm@openssh.com", "hmac-sha1"]  # the default
+# kex_algorithms = ["mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521", "diffie-hellman-group-exchange-sha256", "diffie-hellman-group18-sha512", "diffie-hellman-group17-sha512", "diffie-hellman-group16-sha512", "diffie-hellman-group15-sha512", "diffie-hellman-group14-sha256"]  # the default
+# host_key_algorithms = ["ssh-ed25519-cert-v01@openssh.com", "ecdsa-sha2-nistp256-cert-v01@openssh.com", "ecdsa-sha2-nistp384-cert-v01@openssh.com", "ecdsa-sha2-nistp521-cert-v01@openssh.com", "rsa-sha2-512-cert-v01@openssh.com", "rsa-sha2-256-cert-v01@openssh.com", "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256"]  # the default; types that are known of the host are first
+rekey_limit = "default none"
+"##;

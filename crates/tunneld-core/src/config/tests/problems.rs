@@ -101,8 +101,8 @@ metrics_listen = "127.0.0.1:9478"
 [tunnels.db]
 host = "db"
 local_forward = "8080:localhost:80"
-address_family = "inet"
-certificate_file = "x"
+ssh_config = "/etc/ssh/ssh_config"
+on_up = ["x"]
 "#,
         r#"error: `include` is not supported by this version
  --> /etc/tunneld/tunneld.toml:1:1
@@ -116,17 +116,17 @@ error: `metrics_listen` is not supported by this version
 3 | metrics_listen = "127.0.0.1:9478"
   | ^^^^^^^^^^^^^^
 
-error: `address_family` is not supported by this version
+error: `ssh_config` is not supported by this version
  --> /etc/tunneld/tunneld.toml:7:1
   |
-7 | address_family = "inet"
-  | ^^^^^^^^^^^^^^
+7 | ssh_config = "/etc/ssh/ssh_config"
+  | ^^^^^^^^^^
 
-error: `certificate_file` is not supported by this version
+error: `on_up` is not supported by this version
  --> /etc/tunneld/tunneld.toml:8:1
   |
-8 | certificate_file = "x"
-  | ^^^^^^^^^^^^^^^^
+8 | on_up = ["x"]
+  | ^^^^^
 "#,
     );
 }
@@ -145,7 +145,7 @@ password = "hunter2"
 4 | password = "hunter2"
   | ^^^^^^^^
   |
-  = help: secrets are never in this file: log in with a private key and name it in `identity_file`
+  = help: secrets are never in this file: `password_credential` and `passphrase_credential` name a credential of systemd or a file that has them
 "#,
     );
 }

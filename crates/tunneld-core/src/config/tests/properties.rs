@@ -15,6 +15,22 @@ fn piece() -> impl Strategy<Value = String> {
         "known_hosts",
         "strict_host_key_checking",
         "host_key_fingerprint",
+        "certificate_file",
+        "identity_agent",
+        "identities_only",
+        "passphrase_credential",
+        "password_credential",
+        "host_key_alias",
+        "update_host_keys",
+        "ciphers",
+        "macs",
+        "kex_algorithms",
+        "host_key_algorithms",
+        "compression",
+        "rekey_limit",
+        "address_family",
+        "bind_address",
+        "certificate_expiry_warning",
         "connect_timeout",
         "server_alive_interval",
         "reconnect",
@@ -96,6 +112,14 @@ fn piece() -> impl Strategy<Value = String> {
         "{ expect = \"SSH-\", path = 3 }",
         "{ listen = 0 }",
         "\"\\u0000\"",
+        "\"SSH_AUTH_SOCK\"",
+        "\"$X\"",
+        "\"-*\"",
+        "\"^*\"",
+        "[\"+aes256-ctr\", \"*-ctr\"]",
+        "\"1G 1h\"",
+        "\"inet6\"",
+        "\"::1\"",
     ]);
     let headers = prop::sample::select(vec![
         "[daemon]",
@@ -261,35 +285,80 @@ fn remote(port: u16) -> impl Strategy<Value = String> {
     )
 }
 
-/// Keys of `[defaults]` and `[tunnels.NAME]` with values that are valid in every combination.
-fn settings() -> impl Strategy<Value = String> {
-    let pin = "host_key_fingerprint = \"SHA256:uNiVztksCsDhcc0u9e8BrrEYTWAD7Q3F3XcIcYQ1X4U\"";
-    prop::sample::subsequence(
-        vec![
-            "port = 2222",
-            "user = \"o'neil\\\\\\\"x\"",
-            "identity_file = [\"~/k\", \"k \\\"2\\\"\"]",
-            "known_hosts = \"/kh\"",
-            "strict_host_key_checking = \"accept-new\"",
-            pin,
-            "connect_timeout = \"365d\"",
-            "server_alive_interval = 0",
-            "server_alive_count_max = 1000",
-            "stall_timeout = \"1us\"",
-            "reconnect.multiplier = 1.1",
-            "reconnect.jitter = 1e-9",
-            "reconnect.initial = \"1ns\"",
-            "reconnect.max = \"1d 1ns\"",
-            "min_sessions = 2",
-            "max_sessions = 16",
-            "enabled = false",
-        ],
-        0..=17,
-    )
-    .prop_map(|keys| {
+/// Any of these lines.
+fn lines(keys: Vec<&'static str>) -> impl Strategy<Value = String> {
+    let all = keys.len();
+    prop::sample::subsequence(keys, 0..=all).prop_map(|keys| {
         keys.into_iter()
             .fold(String::new(), |all, key| all + key + "\n")
     })
+}
+
+/// Keys of `[defaults]`, `[tunnels.NAME]` and jump hosts with values that are valid in every
+/// combination.
+fn server() -> impl Strategy<Value = String> {
+    let pin = "host_key_fingerprint = \"SHA256:uNiVztksCsDhcc0u9e8BrrEYTWAD7Q3F3XcIcYQ1X4U\"";
+    let agent = prop::sample::select(vec![
+        "",
+        "identity_agent = \"none\"\n",
+        "identity_agent = \"SSH_AUTH_SOCK\"\n",
+        "identity_agent = \"$SSH_AUTH_SOCK\"\n",
+        "identity_agent = \"$MY_AGENT\"\n",
+        "identity_agent = \"~/a b.sock\"\n",
+        "identity_agent = \"./none\"\n",
+    ]);
+    let ciphers = prop::sample::select(vec![
+        "",
+        "ciphers = \"aes256-ctr,aes128-gcm@openssh.com\"\n",
+        "ciphers = [\"^chacha20-poly1305@openssh.com\"]\n",
+        "ciphers = \"-aes*-ctr\"\n",
+        "ciphers = \"+aes128-ctr\"\n",
+    ]);
+    let keys = lines(vec![
+        "port = 2222",
+        "user = \"o'neil\\\\\\\"x\"",
+        "identity_file = [\"~/k\", \"k \\\"2\\\"\"]",
+        "certificate_file = [\"~/k-cert.pub\", \"c\"]",
+        "identities_only = true",
+        "passphrase_credential = \"a b\"",
+        "password_credential = \"./none\"",
+        "known_hosts = \"/kh\"",
+        "strict_host_key_checking = \"accept-new\"",
+        pin,
+        "host_key_alias = \"Farm_1\"",
+        "update_host_keys = \"no\"",
+        "macs = \"-hmac-sha1*\"",
+        "kex_algorithms = [\"ecdh-*\", \"curve25519-sha256\"]",
+        "host_key_algorithms = \"*-cert-v01@openssh.com\"",
+        "rekey_limit = \"1048577 90\"",
+    ]);
+    (keys, agent, ciphers).prop_map(|(keys, agent, ciphers)| format!("{keys}{agent}{ciphers}"))
+}
+
+/// Keys of `[defaults]` and `[tunnels.NAME]` with values that are valid in every combination.
+fn settings() -> impl Strategy<Value = String> {
+    let address = prop::sample::select(vec![
+        "",
+        "address_family = \"any\"\nbind_address = \"::1\"\n",
+        "address_family = \"inet\"\nbind_address = \"none\"\n",
+        "address_family = \"inet6\"\nbind_address = \"2001:db8:0::1\"\n",
+    ]);
+    let keys = lines(vec![
+        "compression = true",
+        "connect_timeout = \"365d\"",
+        "server_alive_interval = 0",
+        "server_alive_count_max = 1000",
+        "certificate_expiry_warning = 0",
+        "stall_timeout = \"1us\"",
+        "reconnect.multiplier = 1.1",
+        "reconnect.jitter = 1e-9",
+        "reconnect.initial = \"1ns\"",
+        "reconnect.max = \"1d 1ns\"",
+        "min_sessions = 2",
+        "max_sessions = 16",
+        "enabled = false",
+    ]);
+    (server(), address, keys).prop_map(|(server, address, keys)| format!("{server}{address}{keys}"))
 }
 
 /// Keys of the way to a host, valid in every combination with those of another table.
@@ -300,9 +369,14 @@ fn way() -> impl Strategy<Value = String> {
         "proxy_jump = []\n",
         "proxy_jump = \"b\"\n",
         "proxy_jump = \"ops@b:2222,ssh://[::1]:22/\"\n",
-        "proxy_jump = [\"a\", { host = \"::1\", port = 1, identity_file = \"~/j\", \
-         known_hosts = \"/j\", strict_host_key_checking = \"accept-new\" }]\n",
-    ]);
+    ])
+    .prop_map(str::to_owned);
+    // The lines of a table within an array.
+    let table = server().prop_map(|keys| {
+        let keys: String = keys.lines().map(|key| format!(", {key}")).collect();
+        format!("proxy_jump = [\"a\", {{ host = \"::1\"{keys} }}]\n")
+    });
+    let jump = prop_oneof![1 => jump, 1 => table];
     let first = prop::sample::select(vec![
         "",
         "proxy = \"none\"\n",

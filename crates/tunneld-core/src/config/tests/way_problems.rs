@@ -71,7 +71,7 @@ local_forward = "1:a:1"
 host = "ops@b"
 port = 0
 proxy_jump = "c"
-identity_agent = "x"
+compression = true
 identity_file = []
 strict_host_key_checking = "no"
 host_key_fingerprint = "x"
@@ -96,11 +96,11 @@ error: unknown key `proxy_jump`
 7 | proxy_jump = "c"
   | ^^^^^^^^^^ `proxy_jump` belongs in [tunnels.NAME] or [defaults]
 
-error: `identity_agent` is not supported by this version
+error: unknown key `compression`
  --> /etc/tunneld/tunneld.toml:8:1
   |
-8 | identity_agent = "x"
-  | ^^^^^^^^^^^^^^
+8 | compression = true
+  | ^^^^^^^^^^^ `compression` belongs in [tunnels.NAME] or [defaults]
 
 error: `identity_file` names no file
  --> /etc/tunneld/tunneld.toml:9:17

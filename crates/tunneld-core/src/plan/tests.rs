@@ -1,0 +1,337 @@
+//! What a reload says that it does, and why.
+
+use super::*;
+use crate::config::{Origin, Surroundings, load};
+
+fn config(text: &str) -> Config {
+    load(text, &Origin::for_tests(), &Surroundings::for_tests()).unwrap()
+}
+
+fn actions(old: &str, new: &str) -> Vec<(String, PlanAction, String)> {
+    diff(&config(old), &config(new), |_| false)
+        .tunnels
+        .into_iter()
+        .map(|c| (c.tunnel.to_string(), c.action, c.reasons.join("; ")))
+        .collect()
+}
+
+const DB: &str =
+    "[tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"5432:localhost:5432\"\n";
+
+#[test]
+fn the_same_file_moved_about_changes_nothing() {
+    let moved = format!("\n\n# a comment\n{DB}");
+    assert_eq!(
+        actions(DB, &moved),
+        [("db".to_owned(), PlanAction::Keep, String::new())]
+    );
+}
+
+#[test]
+fn each_kind_of_change_has_its_action_and_its_reason() {
+    let cases = [
+        (
+            DB.replace("\"a\"", "\"b\""),
+            PlanAction::Replace,
+            "host a → b",
+        ),
+        (
+            format!("{DB}port = 23\n"),
+            PlanAction::Replace,
+            "port 22 → 23",
+        ),
+        (
+            format!("{DB}connect_timeout = \"5s\"\n"),
+            PlanAction::Adjust,
+            "connect_timeout 15s → 5s",
+        ),
+        (
+            format!("{DB}enabled = false\n"),
+            PlanAction::Stop,
+            "enabled = false",
+        ),
+        (
+            "[tunnels]\n".to_owned(),
+            PlanAction::Stop,
+            "no longer in the file",
+        ),
+        (
+            DB.replace("localhost:5432\"", "replica:5432\""),
+            PlanAction::Adjust,
+            "forward changed: localhost:5432 ─▶ localhost:5432 → localhost:5432 ─▶ replica:5432",
+        ),
+    ];
+    for (new, action, reason) in cases {
+        let expected = ("db".to_owned(), action, reason.to_owned());
+        assert_eq!(actions(DB, &new), [expected], "{new}");
+    }
+    assert_eq!(
+        actions("[tunnels]\n", DB),
+        [(
+            "db".to_owned(),
+            PlanAction::Start,
+            "new in the file".to_owned()
+        )]
+    );
+}
+
+/// What a tunnel with these lines becomes with those.
+fn change_of(old: &str, new: &str) -> (PlanAction, String) {
+    let (old, new) = (format!("{DB}{old}\n"), format!("{DB}{new}\n"));
+    let (_, action, reasons) = actions(&old, &new).remove(0);
+    (action, reasons)
+}
+
+#[test]
+fn another_way_to_the_host_replaces_the_session() {
+    let long = "x".repeat(100);
+    let long = [
+        format!("proxy_command = '{long}1'"),
+        format!("proxy_command = '{long}2'"),
+    ];
+    for (old, new, reason) in [
+        (
+            "",
+            "proxy_jump = 'me@b:2222'",
+            "proxy_jump none → me@b:2222",
+        ),
+        (
+            "proxy_jump = 'a'",
+            "proxy_jump = 'a,b'",
+            "proxy_jump svc@a:22 → svc@a:22, svc@b:22",
+        ),
+        (
+            "proxy_jump = 'a'",
+            "proxy_jump = { host = 'a', identity_file = '/other' }",
+            "proxy_jump",
+        ),
+        ("", "proxy = 'http://p:1'", "proxy none → http://p:1"),
+        (
+            "proxy = 'http://p:1'",
+            "proxy_command = \"nc\\n%h\"",
+            "proxy http://p:1 → none; proxy_command none → nc\\n%h",
+        ),
+        (
+            "proxy_command = 'nc %h'",
+            "proxy_command = ['nc', '%h']",
+            "proxy_command",
+        ),
+        (&long[0], &long[1], "proxy_command"),
+        (
+            "proxy_jump = 'a'\nproxy = 'http://p:1'",
+            "proxy_jump = 'a'\nproxy = 'http://p:2'",
+            "proxy http://p:1 → http://p:2",
+        ),
+    ] {
+        let expected = (PlanAction::Replace, reason.to_owned());
+        assert_eq!(change_of(old, new), expected, "{old} to {new}");
+    }
+    let same = "proxy_jump = ['a', 'b']";
+    assert_eq!(change_of("proxy_jump = 'a,b'", same).0, PlanAction::Keep);
+}
+
+#[test]
+fn each_key_of_a_server_that_changes_replaces_the_session_and_is_named() {
+    let long = format!("kex_algorithms = '{}'", ["ecdh-*"; 2].join(","));
+    for (old, new, reason) in [
+        ("", "certificate_file = '/c'", "certificate_file none → /c"),
+        (
+            "identity_agent = '/a'",
+            "identity_agent = 'SSH_AUTH_SOCK'",
+            "identity_agent /a → SSH_AUTH_SOCK",
+        ),
+        ("", "identities_only = true", "identities_only false → true"),
+        (
+            "passphrase_credential = 'a'",
+            "passphrase_credential = './b'",
+            "passphrase_credential a → /etc/tunneld/./b",
+        ),
+        (
+            "password_credential = 'a'",
+            "",
+            "password_credential a → none",
+        ),
+        ("", "host_key_alias = 'h'", "host_key_alias none → h"),
+        (
+            "",
+            "update_host_keys = false",
+            "update_host_keys true → false",
+        ),
+        (
+            "",
+            "ciphers = '-*ctr,*gcm*'",
+            "ciphers default → chacha20-poly1305@openssh.com",
+        ),
+        ("macs = 'hmac-sha1'", "", "macs hmac-sha1 → default"),
+        (
+            "",
+            &long,
+            "kex_algorithms default → ecdh-sha2-nistp256, ecdh-sha2-nistp384, ecdh-sha2-nistp521",
+        ),
+        (
+            "kex_algorithms = '-*group14*'",
+            "kex_algorithms = '-*group15*'",
+            "kex_algorithms",
+        ),
+        ("", "compression = true", "compression false → true"),
+        (
+            "",
+            "rekey_limit = '1G 1h'",
+            "rekey_limit default none → 1G 1h",
+        ),
+        ("", "address_family = 'inet6'", "address_family any → inet6"),
+        (
+            "bind_address = '::1'",
+            "bind_address = '::2'",
+            "bind_address ::1 → ::2",
+        ),
+        (
+            "proxy_jump = 'b'",
+            "proxy_jump = 'b'\nbind_address = '::2'\npassword_credential = 'p'",
+            "password_credential none → p; bind_address none → ::2",
+        ),
+        (
+            "proxy_jump = { host = 'b' }",
+            "proxy_jump = { host = 'b', password_credential = 'p' }",
+            "proxy_jump",
+        ),
+    ] {
+        let expected = (PlanAction::Replace, reason.to_owned());
+        assert_eq!(change_of(old, new), expected, "{old} to {new}");
+    }
+    let same = ("ciphers = 'aes128-ctr'", "ciphers = ['aes128-ctr']");
+    assert_eq!(change_of(same.0, same.1).0, PlanAction::Keep);
+}
+
+#[test]
+fn when_a_certificate_is_warned_of_changes_without_a_new_session() {
+    let expected = "certificate_expiry_warning 7days → 1day".to_owned();
+    assert_eq!(
+        change_of("", "certificate_expiry_warning = '1d'"),
+        (PlanAction::Adjust, expected)
+    );
+}
+
+#[test]
+fn forwards_and_numbers_of_sessions_change_on_the_session_that_is_there() {
+    let remote = "remote_forward = '8080:web:80'";
+    let quick = "remote_forward = { listen = 8080, connect = 'web:80', idle_timeout = 1 }";
+    for (old, new, reason) in [
+        (
+            "",
+            "min_sessions = 2",
+            "min_sessions 1 → 2; max_sessions 1 → 2",
+        ),
+        ("", "max_sessions = 4", "max_sessions 1 → 4"),
+        ("", remote, "forward added: remote localhost:8080 ─▶ web:80"),
+        (
+            remote,
+            "",
+            "forward removed: remote localhost:8080 ─▶ web:80",
+        ),
+        (
+            remote,
+            quick,
+            "forward changed: remote localhost:8080 ─▶ web:80 (idle_timeout 0s → 1s)",
+        ),
+        (
+            remote,
+            "remote_forward = '8080'",
+            "forward changed: remote localhost:8080 ─▶ web:80 → remote localhost:8080 ─▶ SOCKS",
+        ),
+        (
+            "",
+            "dynamic_forward = '/run/s'",
+            "forward added: /run/s ─▶ SOCKS",
+        ),
+    ] {
+        let expected = (PlanAction::Adjust, reason.to_owned());
+        assert_eq!(change_of(old, new), expected, "{old} to {new}");
+    }
+}
+
+#[test]
+fn a_forward_that_changes_names_the_keys_that_do() {
+    let tcp = |keys: &str| format!("local_forward = {{ listen = 80, connect = 'w:80'{keys} }}");
+    let unix =
+        |keys: &str| format!("local_forward = {{ listen = '/run/s', connect = 'w:80'{keys} }}");
+    let file = |line: &str| format!("[tunnels.web]\nhost = 'a'\n{line}\n");
+    let place = "forward changed: localhost:80 ─▶ w:80";
+    let socket = "forward changed: /run/s ─▶ w:80";
+    let many: Vec<String> = (0..50).map(|n| format!("'10.0.0.{n}'")).collect();
+    let many = tcp(&format!(", allow = [{}]", many.join(", ")));
+    for (old, new, reason) in [
+        (
+            tcp(""),
+            tcp(", while_down = 'refuse', wait_timeout = 5, max_connections = 9"),
+            format!(
+                "{place} (while_down wait → refuse; wait_timeout 10s → 5s; \
+                 max_connections 4096 → 9)"
+            ),
+        ),
+        (
+            tcp(""),
+            tcp(", allow = ['10.0.0.0/8', '::1'], probe = true"),
+            format!(
+                "{place} (allow everybody → 10.0.0.0/8, ::1/128; \
+                 probe none → every 30s within 5s)"
+            ),
+        ),
+        (
+            tcp(", probe = { expect = 'hi' }"),
+            tcp(", probe = { expect = 204, path = '/x' }"),
+            format!(
+                "{place} (probe every 30s within 5s for \"hi\" → \
+                 every 30s within 5s for 204 from /x)"
+            ),
+        ),
+        (
+            unix(""),
+            unix(", socket_mode = '660', socket_owner = ':www'"),
+            format!("{socket} (socket_mode 0600 → 0660; socket_owner none → :www)"),
+        ),
+        (
+            tcp(", name = 'x', max_connections = 1"),
+            "local_forward = { name = 'x', listen = 81, connect = 'w:80' }".to_owned(),
+            "forward changed: localhost:80 ─▶ w:80 → localhost:81 ─▶ w:80 \
+             (max_connections 1 → 4096)"
+                .to_owned(),
+        ),
+        (
+            many.clone(),
+            many.replace("'10.0.0.49'", "'10.0.0.99'"),
+            format!("{place} (allow)"),
+        ),
+    ] {
+        let (_, action, reasons) = actions(&file(&old), &file(&new)).remove(0);
+        assert_eq!(
+            (action, reasons),
+            (PlanAction::Adjust, reason),
+            "{old} to {new}"
+        );
+    }
+}
+
+#[test]
+fn a_new_tunnel_that_is_not_enabled_is_told() {
+    let off = format!("{DB}enabled = false\n");
+    let reason = "new in the file, enabled = false".to_owned();
+    let found = actions("[tunnels]\n", &off);
+    assert_eq!(found, [("db".to_owned(), PlanAction::Keep, reason)]);
+    let again = actions(&off, &off);
+    assert_eq!(again, [("db".to_owned(), PlanAction::Keep, String::new())]);
+}
+
+#[test]
+fn daemon_keys_that_need_a_restart_are_named() {
+    let new = format!("[daemon]\nready_when = \"all\"\ndrain_timeout = \"3s\"\n{DB}");
+    let plan = diff(&config(DB), &config(&new), |_| false);
+    assert_eq!(plan.needs_restart, ["ready_when"]);
+}
+
+#[test]
+fn a_reload_starts_what_was_stopped_by_command_and_says_so() {
+    let plan = diff(&config(DB), &config(DB), |name| name.as_str() == "db");
+    assert_eq!(plan.tunnels[0].action, PlanAction::Start);
+    assert_eq!(plan.tunnels[0].reasons, ["was stopped by command"]);
+}
