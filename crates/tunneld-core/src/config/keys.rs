@@ -97,7 +97,7 @@ impl Place {
         match self {
             Place::Root => &["include"],
             Place::Daemon => &["metrics_listen"],
-            Place::Defaults | Place::Tunnel => &["on_down", "on_up", "ssh_config"],
+            Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
             Place::Hop
             | Place::Reconnect
             | Place::LocalForward
@@ -154,6 +154,7 @@ const TUNNEL: &[&str] = &[
     "proxy_jump",
     "proxy",
     "proxy_command",
+    "ssh_config",
     "connect_timeout",
     "server_alive_interval",
     "server_alive_count_max",

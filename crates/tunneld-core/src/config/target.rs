@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::algorithms::Kind;
 use super::{Sourced, host_port};
 
 /// The identity of a session: a session made for one `Target` is never used for another.
@@ -167,6 +168,19 @@ pub struct Algorithms {
     pub host_keys: Option<Vec<String>>,
     /// `compression`.
     pub compression: bool,
+}
+
+impl Algorithms {
+    /// The list of one kind.
+    pub(super) fn of(&self, kind: Kind) -> Option<&[String]> {
+        let list = match kind {
+            Kind::Cipher => &self.ciphers,
+            Kind::Mac => &self.macs,
+            Kind::Kex => &self.kex,
+            Kind::HostKey => &self.host_keys,
+        };
+        list.as_deref()
+    }
 }
 
 /// `rekey_limit`: `None` where tunneld chooses.

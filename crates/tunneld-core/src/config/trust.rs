@@ -8,6 +8,7 @@ use super::diagnostic::Diagnostic;
 use super::items::{Base, choice, list, parsed, paths};
 use super::raw::{Cursor, Item, Problems};
 use super::settings::or;
+use super::ssh_layer::decided;
 use super::values::{ValueError, check_host, is_ipv6, parse_fingerprint};
 use super::way_forms::is_none;
 use super::{Fingerprint, Sourced, StrictHostKeyChecking, Target};
@@ -15,11 +16,11 @@ use super::{Fingerprint, Sourced, StrictHostKeyChecking, Target};
 /// What one table says; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trust {
-    known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    strictness: Option<Sourced<StrictHostKeyChecking>>,
-    pins: Option<Sourced<Vec<Fingerprint>>>,
-    alias: Option<Sourced<Option<String>>>,
-    update: Option<Sourced<bool>>,
+    pub(super) known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
+    pub(super) strictness: Option<Sourced<StrictHostKeyChecking>>,
+    pub(super) pins: Option<Sourced<Vec<Fingerprint>>>,
+    pub(super) alias: Option<Sourced<Option<String>>>,
+    pub(super) update: Option<Sourced<bool>>,
 }
 
 impl Trust {
@@ -58,6 +59,18 @@ impl Trust {
             alias: self.alias.clone(),
             ..own.or(tunnel)
         }
+    }
+
+    /// The keywords of ssh_config(5) that this decides.
+    pub(super) fn decided(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.known_hosts.is_some(), "UserKnownHostsFile"),
+            (self.known_hosts.is_some(), "GlobalKnownHostsFile"),
+            (self.strictness.is_some(), "StrictHostKeyChecking"),
+            (self.alias.is_some(), "HostKeyAlias"),
+            (self.update.is_some(), "UpdateHostKeys"),
+        ];
+        decided(all)
     }
 
     /// Reports that there is nothing that a host key could be compared with. `unchecked` is whose:
@@ -143,7 +156,7 @@ fn fingerprints(item: Item<'_, '_>, problems: &mut Problems) -> Option<Vec<Finge
 }
 
 /// A host by its name in known_hosts, or `none`.
-fn parse_alias(text: &str) -> Result<Option<String>, ValueError> {
+pub(super) fn parse_alias(text: &str) -> Result<Option<String>, ValueError> {
     if is_none(text) {
         return Ok(None);
     }
@@ -175,10 +188,21 @@ fn update(item: Item<'_, '_>, problems: &mut Problems) -> Option<bool> {
 }
 
 fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
+    let mut files = default_user_known_hosts(home);
+    files.extend(default_global_known_hosts());
+    files
+}
+
+/// The files of tunneld, and of the user that it runs as.
+pub(super) fn default_user_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
     let ours = home.map(|home| home.join(".ssh/known_hosts"));
-    std::iter::once(PathBuf::from("/etc/tunneld/known_hosts"))
-        .chain(ours)
-        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
-        .map(Sourced::unwritten)
-        .collect()
+    let all = std::iter::once(PathBuf::from("/etc/tunneld/known_hosts")).chain(ours);
+    all.map(Sourced::unwritten).collect()
+}
+
+/// The files of this machine.
+pub(super) fn default_global_known_hosts() -> Vec<Sourced<PathBuf>> {
+    vec![Sourced::unwritten(PathBuf::from(
+        "/etc/ssh/ssh_known_hosts",
+    ))]
 }

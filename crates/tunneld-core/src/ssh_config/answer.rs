@@ -63,10 +63,10 @@ pub struct Answer {
     pub identity_agent: Option<Found<Option<IdentityAgent>>>,
     /// `IdentitiesOnly`.
     pub identities_only: Option<Found<bool>>,
-    /// `UserKnownHostsFile`.
-    pub user_known_hosts: Option<Vec<Found<PathBuf>>>,
-    /// `GlobalKnownHostsFile`.
-    pub global_known_hosts: Option<Vec<Found<PathBuf>>>,
+    /// `UserKnownHostsFile`: the line, and each of its files, also none.
+    pub user_known_hosts: Option<Found<Vec<Found<PathBuf>>>>,
+    /// `GlobalKnownHostsFile`: the line, and each of its files, also none.
+    pub global_known_hosts: Option<Found<Vec<Found<PathBuf>>>>,
     /// `HostKeyAlias`.
     pub host_key_alias: Option<Found<String>>,
     /// `StrictHostKeyChecking`.

@@ -60,8 +60,8 @@ pub(super) fn finish(
     answer.identity_file = finish.paths("IdentityFile", written(found.identity_file));
     answer.certificate_file = finish.paths("CertificateFile", written(found.certificate_file));
     answer.identity_agent = finish.one("IdentityAgent", found.identity_agent, usable_agent);
-    answer.user_known_hosts = finish.paths("UserKnownHostsFile", found.user_known_hosts);
-    answer.global_known_hosts = finish.paths("GlobalKnownHostsFile", found.global_known_hosts);
+    answer.user_known_hosts = finish.line("UserKnownHostsFile", found.user_known_hosts);
+    answer.global_known_hosts = finish.line("GlobalKnownHostsFile", found.global_known_hosts);
     answer.strict_host_key_checking =
         finish.one("StrictHostKeyChecking", found.strictness, usable_strictness);
     answer.bind_address = finish.one("BindAddress", found.bind_address, usable_address);
@@ -106,6 +106,17 @@ impl<'a> Finish<'a> {
         let read =
             |path: Found<String>| self.one(keyword, Some(path), |tokens, text| tokens.path(&text));
         Some(written.filter_map(read).collect())
+    }
+
+    /// Paths of one line.
+    fn line(
+        &mut self,
+        keyword: &str,
+        written: Option<Found<Vec<Found<String>>>>,
+    ) -> Option<Found<Vec<Found<PathBuf>>>> {
+        let Found { value, place } = written?;
+        let value = self.paths(keyword, Some(value))?;
+        Some(Found { value, place })
     }
 
     fn report(&mut self, keyword: &str, place: &Place, error: ValueError) {

@@ -21,8 +21,8 @@ pub(super) struct Gathered {
     pub(super) identity_file: Vec<Found<String>>,
     pub(super) certificate_file: Vec<Found<String>>,
     pub(super) identity_agent: Option<Found<String>>,
-    pub(super) user_known_hosts: Option<Vec<Found<String>>>,
-    pub(super) global_known_hosts: Option<Vec<Found<String>>>,
+    pub(super) user_known_hosts: Option<Found<Vec<Found<String>>>>,
+    pub(super) global_known_hosts: Option<Found<Vec<Found<String>>>>,
     pub(super) strictness: Option<Found<Option<StrictHostKeyChecking>>>,
     pub(super) bind_address: Option<Found<String>>,
     /// Patterns of keywords that are passed over.
@@ -38,8 +38,9 @@ fn first<T>(slot: &mut Option<Found<T>>, value: T, place: &Place) {
 }
 
 /// The first line wins, with all of its words.
-fn first_words(slot: &mut Option<Vec<Found<String>>>, words: &[Word], place: &Place) {
-    slot.get_or_insert_with(|| words.iter().map(|word| found_word(word, place)).collect());
+fn first_words(slot: &mut Option<Found<Vec<Found<String>>>>, words: &[Word], place: &Place) {
+    let words = words.iter().map(|word| found_word(word, place));
+    first(slot, words.collect(), place);
 }
 
 fn found_word(word: &Word, line: &Place) -> Found<String> {

@@ -8,10 +8,15 @@ mod option_problems;
 mod options;
 mod problems;
 mod properties;
+mod ssh;
+mod ssh_ways;
 mod way_problems;
 mod ways;
 
+use std::path::Path;
+
 use super::{Config, Diagnostics, Origin, Surroundings, TunnelSpec};
+use crate::ssh_config::{Environment, Sources};
 
 fn origin() -> Origin {
     Origin::for_tests()
@@ -43,6 +48,40 @@ fn tunnel(text: &str) -> TunnelSpec {
 fn assert_problems(text: &str, shown: &str) {
     let problems = load(text).expect_err("this file has problems").to_string();
     assert_eq!(problems, shown, "got:\n{problems}\nwanted:\n{shown}");
+}
+
+/// Surroundings in which files of ssh were read: by the path in `ssh_config`.
+fn with_ssh(files: &[(&str, &str)]) -> Surroundings {
+    let base = surroundings();
+    let environment = Environment {
+        user: base.user.clone(),
+        home: base.home.clone(),
+        ..Environment::default()
+    };
+    let read = files.iter().map(|(path, text)| {
+        let path = Path::new(path);
+        let sources = Sources::new(path, (*text).to_owned(), environment.clone());
+        (path.to_owned(), Ok(sources))
+    });
+    Surroundings {
+        ssh_configs: read.collect(),
+        ..base
+    }
+}
+
+/// A configuration whose `[defaults]` name a file of ssh, with what is in that file.
+fn load_with_ssh(text: &str, ssh: &str) -> Result<Config, Diagnostics> {
+    let surroundings = with_ssh(&[("/etc/ssh/ssh_config", ssh)]);
+    let text = format!("defaults.ssh_config = \"/etc/ssh/ssh_config\"\n{text}");
+    super::load(&text, &origin(), &surroundings)
+}
+
+/// The only tunnel of a configuration with a file of ssh.
+#[track_caller]
+fn tunnel_with_ssh(text: &str, ssh: &str) -> TunnelSpec {
+    let text = format!("[tunnels.db]\nhost = \"db\"\nlocal_forward = \"1:a:1\"\n{text}");
+    let config = load_with_ssh(&text, ssh).unwrap_or_else(|problems| panic!("{problems}"));
+    config.tunnels.into_values().next().unwrap()
 }
 
 /// What the effective configuration has where a file says nothing about keys, hosts and algorithms.

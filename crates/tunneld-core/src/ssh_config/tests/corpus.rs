@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::ssh::{Printed, environment, refused, used};
 use super::{paths, shown, value};
 use crate::config::{IdentityAgent, StrictHostKeyChecking};
-use crate::ssh_config::pattern::matches;
 use crate::ssh_config::{Answer, Query, Sources, Way, evaluate};
+use crate::text::glob_matches;
 
 /// The corpus in a folder of its own: ssh wants included files that nobody else can write to.
 fn corpus() -> TempDir {
@@ -60,7 +60,10 @@ fn files(pattern: &Path) -> Vec<PathBuf> {
         .flatten();
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = paths
-        .filter(|path| matches(path.file_name().unwrap().to_str().unwrap(), name))
+        .filter(|path| {
+            let found = path.file_name().unwrap().as_encoded_bytes();
+            glob_matches(name.as_bytes(), found)
+        })
         .collect();
     found.sort();
     found
@@ -154,7 +157,7 @@ fn values(answer: &Answer) -> Vec<(&'static str, Option<String>)> {
     let flag = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
     let seconds = |time: Duration| time.as_secs().to_string();
     let known_hosts = |files| {
-        let files: Option<Vec<String>> = paths(files);
+        let files: Option<Vec<String>> = paths(&value(files));
         files.map(|files| {
             if files.is_empty() {
                 "none".to_owned()

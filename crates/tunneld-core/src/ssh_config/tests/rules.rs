@@ -30,7 +30,8 @@ fn a_value_knows_its_file_and_line() {
 fn each_word_of_a_list_knows_its_place() {
     let known = answer("UserKnownHostsFile /a ~/b\n", "db")
         .user_known_hosts
-        .unwrap();
+        .unwrap()
+        .value;
     let places: Vec<_> = known.into_iter().map(|f| f.place.span).collect();
     assert_eq!(places, [19..21, 22..25]);
 }
@@ -139,7 +140,7 @@ fn no_key_and_no_known_hosts_is_something_else_than_nothing() {
     let found = answer(text, "db");
     assert_eq!(found.identity_file, Some(Vec::new()));
     assert_eq!(found.certificate_file, Some(Vec::new()));
-    assert_eq!(found.user_known_hosts, Some(Vec::new()));
+    assert_eq!(value(&found.user_known_hosts), Some(Vec::new()));
     assert_eq!(value(&found.identity_agent), Some(None));
     assert_eq!(answer("", "db"), Answer::default());
 }
