@@ -54,6 +54,7 @@ mod remote_refused;
 mod remote_reload;
 mod sessions;
 mod socket_files;
+mod ssh_config;
 mod support;
 mod table;
 mod two;
