@@ -11,10 +11,11 @@ fn zero_is_done() {
     // 0: every command that did what it was asked for.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["check"],
         &["status"],
         &["status", "db"],
+        &["test", "db"],
         &["reload", "--dry-run"],
         &["reload"],
         &["restart", "db"],
@@ -38,8 +39,9 @@ fn one_is_failed() {
     // 1: the daemon is there, and cannot do it: no tunnel has that name.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 5] = [
         &["status", "bd"],
+        &["test", "bd"],
         &["stop", "bd"],
         &["start", "bd"],
         &["restart", "bd", "db"],
@@ -51,7 +53,9 @@ fn one_is_failed() {
         assert!(stdout(&output).is_empty(), "{}", stdout(&output));
     }
     // The names that exist are told, and nonsense is refused in the same words.
-    assert_has(&stderr(&daemon.cli(&["stop", "bd"])), &["there are: db"]);
+    for command in ["stop", "test"] {
+        assert_has(&stderr(&daemon.cli(&[command, "bd"])), &["there are: db"]);
+    }
     for nonsense in ["../db", "d b", "", "\u{e9}", "%00", &"x".repeat(5000)] {
         let output = daemon.cli(&["stop", nonsense]);
         assert_exit(&output, 1);
@@ -66,6 +70,9 @@ fn two_is_usage() {
     for (command, said) in [
         (&["stop"][..], "NAME"),
         (&["statsu"], "status"),
+        (&["test"], "NAME"),
+        (&["test", "a", "b"], "unexpected argument"),
+        (&["test", "a", "--log-level", "much"], "debug"),
         (&["status", "--jsno"], "--json"),
         (&["reload", "now"], "unexpected argument"),
         (&["run", "--log-format", "xml"], "journal"),
@@ -79,7 +86,7 @@ fn two_is_usage() {
 #[test]
 fn three_is_not_up() {
     // 3: `status` when a tunnel that should be up is not; a stopped one is as it should be, unless
-    // it was asked for by name.
+    // it was asked for by name. `test` when something does not work.
     let bed = Bed::new();
     let folder = Folder::new();
     let daemon = daemon(&(bed.db() + &dead_tunnel("gone", &folder.key())));
@@ -88,6 +95,8 @@ fn three_is_not_up() {
     assert_exit(&daemon.cli(&["status"]), 3);
     assert_exit(&daemon.cli(&["status", "gone"]), 3);
     assert_exit(&daemon.cli(&["status", "--json"]), 3);
+    assert_exit(&daemon.cli(&["test", "gone"]), 3);
+    assert_exit(&daemon.cli(&["test", "gone", "--json"]), 3);
     assert_exit(&daemon.cli(&["status", "db"]), 0);
     assert_exit(&daemon.cli(&["stop", "gone"]), 0);
     daemon.wait_phase("gone", Phase::Stopped, LONG);
@@ -124,11 +133,15 @@ fn four_is_no_daemon() {
 
 #[test]
 fn seventy_eight_is_a_bad_file() {
-    // 78: `check`, `run` and `reload` of a file that is wrong.
+    // 78: `check`, `run`, `test` and `reload` of a file that is wrong.
     let folder = Folder::new();
     let file = folder.write("t.toml", "[tunnels.db]\nhosst = 1\n");
     assert_exit(&tunneld(&["check", &file]), 78);
     assert_exit(&tunneld(&["run", "--config", &file]), 78);
+    let output = tunneld(&["test", "db", "--json", "--config", &file]);
+    assert_exit(&output, 78);
+    assert_has(&stderr(&output), &["unknown key `hosst`", "errors"]);
+    assert!(stdout(&output).is_empty());
     let bed = Bed::new();
     let daemon = bed.up();
     daemon.write_config("[tunnels.db]\nhosst = 1\n");

@@ -22,7 +22,15 @@ fn the_help_names_every_command_and_every_exit_code() {
     assert_exit(&output, 0);
     let help = stdout(&output);
     let commands = [
-        "run", "check", "status", "reload", "restart", "stop", "start",
+        "run",
+        "check",
+        "status",
+        "test",
+        "reload",
+        "restart",
+        "stop",
+        "start",
+        "authorize",
     ];
     assert_has(
         &help,
@@ -50,7 +58,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 #[test]
 fn the_help_of_each_command_says_more_than_its_name() {
     // `--help` of each command: what it does, what it takes, and what it depends on.
-    let wanted: [(&str, &[&str]); 7] = [
+    let wanted: [(&str, &[&str]); 9] = [
         (
             "run",
             &[
@@ -64,10 +72,35 @@ fn the_help_of_each_command_says_more_than_its_name() {
         ),
         ("check", &["[FILE]", "--print", "every problem"]),
         ("status", &["[NAME]", "--json", "Exits with 3"]),
+        (
+            "test",
+            &[
+                "<NAME>",
+                "--json",
+                "Exits with 3",
+                "apart from the daemon",
+                "sudo -u tunneld",
+                "hosts[]",
+                "forwards[]",
+            ],
+        ),
         ("reload", &["--dry-run", "all of it, or nothing"]),
         ("restart", &["<NAME>...", "new session"]),
         ("stop", &["<NAME>...", "until they are started"]),
         ("start", &["<NAME>...", "stopped"]),
+        (
+            "authorize",
+            &[
+                "<NAME>...",
+                "authorized_keys",
+                "--hop",
+                "--key",
+                "--from",
+                "--expiry-time",
+                "--only",
+                "Examples:",
+            ],
+        ),
     ];
     for (name, parts) in wanted {
         let output = tunneld(&[name, "--help"]);

@@ -3,6 +3,7 @@
 // What supports the tests has to fail the test that asked for it, there and then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod authorize;
 mod check;
 mod check_files;
 mod check_forwards;

@@ -50,11 +50,11 @@ impl Lab {
     /// The daemon with the example, whose folders are those of this lab.
     fn up(&self, example: Example) -> Daemon {
         let machine = Machine::new(&self.lab, "web1");
-        machine.may_use(&self.sshd, "db.example.com", example.rights()[0]);
         let theirs = self.database.socket_dir().to_str().unwrap();
         let example = example
             .with("/run/tunneld-db", self.folder.to_str().unwrap())
             .with("/run/postgresql", theirs);
+        machine.may_use(&self.sshd, "db.example.com", example.rights()[0]);
         machine.up(&example, "db")
     }
 

@@ -1,6 +1,7 @@
 //! The host's name: looked up at every attempt, and each of its addresses is tried.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -148,5 +149,47 @@ fn a_server_that_moves_is_found_at_its_new_address() {
     let failure = fails(&daemon, "t", "connection refused");
     assert_eq!(failure.stage, Stage::Connect);
     names.set(&format!("{} bastion.test\n", sshd.host()));
+    up(&daemon, "t");
+}
+
+#[test]
+fn only_the_family_that_is_wanted_is_connected_to() {
+    // The name has both; what listens on the other one is never asked.
+    let sshd = Sshd::builder().listen("::1".parse().unwrap()).start();
+    let trap = TcpListener::bind(("127.0.0.1", sshd.port())).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let names = Names::new(&sshd, "127.0.0.1 bastion.test\n::1 bastion.test\n");
+    let table = names.table(&sshd).set("address_family", text("inet6"));
+    let daemon = daemon()
+        .config(&table.forward(free_addr(), free_addr()).toml())
+        .prefix(&with_hosts(&names.hosts))
+        .start();
+    let status = up(&daemon, "t");
+    assert_eq!(status.session.unwrap().peer, sshd.addr().to_string());
+    let nobody = trap.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_name_without_an_address_of_the_family_that_is_wanted_may_get_one() {
+    // The cause says what is missing, the hint which key wants it.
+    let sshd = Sshd::builder().listen("::1".parse().unwrap()).start();
+    let names = Names::new(&sshd, "127.0.0.1 bastion.test\n");
+    let table = names.table(&sshd).set("address_family", text("inet6"));
+    let daemon = daemon()
+        .config(&table.forward(free_addr(), free_addr()).toml())
+        .prefix(&with_hosts(&names.hosts))
+        .start();
+    let failure = fails(&daemon, "t", "no IPv6 address");
+    assert_eq!(
+        failure.cause,
+        "cannot resolve bastion.test: no IPv6 address"
+    );
+    assert_eq!(
+        (failure.stage, failure.class),
+        (Stage::Resolve, Class::Transient)
+    );
+    assert_eq!(failure.hint.unwrap(), "`address_family` is \"inet6\"");
+    names.set("::1 bastion.test\n");
     up(&daemon, "t");
 }

@@ -1,8 +1,10 @@
 //! New keys in the middle of transfers.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use tunneld_lab::pattern::{Digest, Pattern};
+use tunneld_lab::process::POLL;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{Sink, Source, connect, free_addr};
 
@@ -87,6 +89,79 @@ fn an_idle_connection_survives_new_keys_by_time() {
     let mut client = crate::support::carried(listen);
     let twice = tunneld_lab::process::poll(LONG, || (rekeyed(&sshd) >= 2).then_some(()));
     assert!(twice.is_some(), "the server did not ask for new keys");
+    crate::support::exchange(&mut client, b"with other keys");
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+/// Waits until the server has taken new keys this often; `flow` goes on meanwhile.
+fn until_rekeyed(sshd: &Sshd, wanted: usize, mut flow: impl FnMut()) {
+    let begun = Instant::now();
+    while rekeyed(sshd) < wanted {
+        assert!(begun.elapsed() < LONG, "no new keys\n{}", sshd.log());
+        flow();
+    }
+}
+
+#[test]
+fn a_limit_in_bytes_brings_new_keys_while_a_download_goes_on() {
+    // The server asks for none: it is the tunnel that does, again and again, and every byte comes.
+    let sshd = Sshd::builder().log_level("DEBUG1").start();
+    let (source, listen) = (Source::start(LEN, 11), free_addr());
+    let table = Table::to(&sshd).set("rekey_limit", "\"1M\"");
+    let daemon = table.forward(listen, source.addr()).up();
+    until_rekeyed(&sshd, 2, || download(listen));
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+#[test]
+fn a_limit_in_bytes_brings_new_keys_while_uploads_go_on() {
+    // Several at once: what is sent is in nobody's way.
+    let sshd = Sshd::builder().log_level("DEBUG1").start();
+    let (sink, listen) = (Sink::start(), free_addr());
+    let table = Table::to(&sshd).set("rekey_limit", "\"1M\"");
+    let daemon = table.forward(listen, sink.addr()).up();
+    until_rekeyed(&sshd, 2, || {
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                scope.spawn(move || upload(listen, seed));
+            }
+        });
+        for _ in 0..4 {
+            let (len, _) = sink.next(LONG).unwrap();
+            assert_eq!(len, LEN / 2);
+        }
+    });
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+#[test]
+fn many_downloads_at_once_outlive_a_limit_that_is_far_behind_them() {
+    // To ask for new keys in the middle of them would end the session: it is done after them.
+    let sshd = Sshd::builder().log_level("DEBUG1").start();
+    let (source, listen) = (Source::start(LEN, 11), free_addr());
+    let table = Table::to(&sshd).set("rekey_limit", "\"1M 10s\"");
+    let daemon = table.forward(listen, source.addr()).up();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| (0..6).for_each(|_| download(listen)));
+        }
+    });
+    until_rekeyed(&sshd, 1, || std::thread::sleep(POLL));
+    assert_eq!(daemon.tunnel("t").sessions, 1);
+}
+
+#[test]
+fn a_limit_in_time_brings_new_keys_to_a_connection_that_talks() {
+    // The shortest that there may be.
+    let sshd = Sshd::builder().log_level("DEBUG1").start();
+    let (echo, listen) = (tunneld_lab::target::EchoServer::start(), free_addr());
+    let table = Table::to(&sshd).set("rekey_limit", "\"default 10s\"");
+    let daemon = table.forward(listen, echo.addr()).up();
+    let mut client = crate::support::carried(listen);
+    until_rekeyed(&sshd, 1, || {
+        crate::support::exchange(&mut client, b"a word");
+        std::thread::sleep(POLL);
+    });
     crate::support::exchange(&mut client, b"with other keys");
     assert_eq!(daemon.tunnel("t").sessions, 1);
 }

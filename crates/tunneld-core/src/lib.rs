@@ -14,10 +14,12 @@
 //!
 //! - [`name`]: names of tunnels and forwards, valid by construction
 //! - [`config`]: the file, with every problem in it reported at once and in its place
+//! - [`authorize`]: what a server has to allow for a tunnel, and nothing else
 //! - [`plan`]: what a new configuration changes in a running daemon
 //! - [`events`]: what the journal can be searched for
 //! - [`failure`]: what went wrong, at which stage, and whether waiting can fix it
 //! - [`backoff`]: the delay before the next attempt
+//! - [`certificate`]: when to say that a certificate ends
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
@@ -25,7 +27,9 @@
 //! - [`status`]: snapshots for people and programs
 //! - [`text`]: texts that come from elsewhere, made fit to be shown
 
+pub mod authorize;
 pub mod backoff;
+pub mod certificate;
 pub mod config;
 pub mod events;
 pub mod failure;

@@ -134,6 +134,12 @@ pub struct SessionStatus {
     pub kex: String,
     /// Cipher.
     pub cipher: String,
+    /// Message authentication; `implicit` where the cipher does it.
+    #[serde(default)]
+    pub mac: String,
+    /// Compression of what is sent: `none`, or its method.
+    #[serde(default)]
+    pub compression: String,
     /// Type of the server's host key.
     pub host_key: String,
     /// Round trip of the last keepalive probe, in microseconds; absent before the first.

@@ -417,6 +417,24 @@ impl Sshd {
         self.start_again();
     }
 
+    /// As [`Sshd::restart`], with these lines of sshd_config(5) behind all that it had: a `Match`
+    /// block reaches to the end of the file.
+    pub fn restart_with_block(&mut self, lines: &str) {
+        self.kill9();
+        let path = self.path("sshd_config");
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{old}\n{lines}")).unwrap();
+        self.start_again();
+    }
+
+    /// What holds for its user, each line a keyword in lower case and its value: `sshd -T -C`.
+    pub fn effective(&self) -> String {
+        let who = format!("user={},host=localhost,addr=127.0.0.1", self.user);
+        let mut command = Command::new(&self.program);
+        command.args(["-T", "-C", &who, "-f"]);
+        run(command.arg(self.path("sshd_config")))
+    }
+
     /// As [`Sshd::restart`], with other host keys. [`Sshd::known_hosts`] keeps the old ones.
     pub fn restart_with_new_host_key(&mut self) {
         self.kill9();

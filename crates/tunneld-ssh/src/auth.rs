@@ -18,6 +18,7 @@ use crate::error::session_failure;
 use crate::handler::Handler;
 use crate::identity::{Identity, IdentityProblem};
 use crate::shared::Shared;
+use crate::trace::{Answer, Step};
 
 /// How long to wait for the reason why a server closed the connection.
 const REASON_PATIENCE: Duration = Duration::from_secs(1);
@@ -51,6 +52,13 @@ pub(crate) async fn authenticate(
             Ok(identity) => identity,
             Err(problem) if target.identity_file_is_default && problem.is_missing() => continue,
             Err(problem) => {
+                shared.trace.note(|| Step::Tried {
+                    method: "publickey",
+                    with: file.value.display().to_string(),
+                    answer: Answer::Skipped {
+                        reason: problem.to_string(),
+                    },
+                });
                 tried.problems.push(problem);
                 continue;
             }
@@ -97,6 +105,17 @@ async fn public_key(
         accepted = result.as_ref().is_ok_and(AuthResult::success),
         "tried a key"
     );
+    if let (Ok(said), false) = (&result, handle.is_closed()) {
+        shared.trace.note(|| Step::Tried {
+            method: "publickey",
+            with: format!(
+                "{} {fingerprint} ({})",
+                identity.type_name(),
+                identity.path().display()
+            ),
+            answer: answer(said),
+        });
+    }
     match result {
         Ok(AuthResult::Success) => Ok(Outcome::Accepted),
         // A session that died looks like a rejection, so the session is asked first.
@@ -113,6 +132,23 @@ async fn public_key(
             Ok(Outcome::Rejected)
         }
         Err(_) => Err(why_closed(shared).await),
+    }
+}
+
+fn answer(result: &AuthResult) -> Answer {
+    match result {
+        AuthResult::Success => Answer::Accepted,
+        AuthResult::Failure {
+            remaining_methods,
+            partial_success: true,
+        } => Answer::Partial {
+            wanted: names(remaining_methods),
+        },
+        AuthResult::Failure {
+            remaining_methods, ..
+        } => Answer::Rejected {
+            accepts: names(remaining_methods),
+        },
     }
 }
 

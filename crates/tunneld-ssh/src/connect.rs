@@ -13,12 +13,13 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
-use crate::error::{os_reason, session_failure, timeout_failure};
+use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
+use crate::further_keys;
 use crate::handler::Handler;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions};
-use crate::session::Session;
+use crate::session::{Pace, Session};
 use crate::shared::Shared;
 use crate::trace::{Step, Trace};
 
@@ -77,11 +78,16 @@ pub(crate) async fn establish(
     link.set_user_timeout(keepalive)
         .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
     let guard = KillOnDrop::new(&link);
-    let config = config(&known.known_algorithms(&target.host, target.port));
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
+    let config = config(target, &known);
+    offers_a_host_key(&config.preferred)?;
+    let (further_keys, learner) = further_keys::learner(target).unzip();
+    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
     let mut handle = client::connect_stream(Arc::new(config), stream, handler)
         .await
-        .map_err(|e| road.under.explain(session_failure(shared.stage(), &e)))?;
+        .map_err(|e| {
+            let failure = session_failure(shared.stage(), &e);
+            road.under.explain(restricted(target, &e, failure))
+        })?;
     shared.set_stage(Stage::Authenticate);
     auth::authenticate(&mut handle, target, &shared)
         .await
@@ -90,7 +96,13 @@ pub(crate) async fn establish(
     shared.set_stage(Stage::Session);
     guard.disarm();
     let road = (road.peer, road.under);
-    Ok(Session::start(handle, road, keepalive, link, shared))
+    let pace = Pace {
+        keepalive,
+        rekey_limit: target.rekey_limit,
+    };
+    let mut session = Session::start(handle, road, pace, link, shared);
+    session.learn_further_keys(learner);
+    Ok(session)
 }
 
 /// How far an attempt has come, for whoever gives it up.
@@ -165,7 +177,33 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
     }
 }
 
-fn config(known: &[russh::keys::Algorithm]) -> client::Config {
+/// A list of the file may have certificates only, which are asked for only where there is an
+/// authority.
+fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
+    if preferred.key.is_empty() && preferred.host_key_certificates.is_empty() {
+        let cause = "`host_key_algorithms` allows only certificates, and known_hosts has no \
+                     authority for this host";
+        return Err(Failure::blocked(Stage::HostKey, cause)
+            .with_hint("add an @cert-authority line for it, or a type of plain key"));
+    }
+    Ok(())
+}
+
+/// The same failure; where it is the file that leaves nothing in common with the server, with the
+/// key that does.
+fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
+    let SessionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) = e else {
+        return failure;
+    };
+    match algorithms::restriction(&target.algorithms, kind, theirs) {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn config(target: &Target, known: &KnownHosts) -> client::Config {
+    let host = KnownAs::of(target);
+    let authority = target.host_key_fingerprint.is_empty() && known.has_authority(&host);
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -179,7 +217,10 @@ fn config(known: &[russh::keys::Algorithm]) -> client::Config {
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known),
+        preferred: russh::Preferred {
+            host_key_certificates: algorithms::certificates(target, authority).into(),
+            ..algorithms::preferred(&known.known_algorithms(&host), &target.algorithms)
+        },
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,

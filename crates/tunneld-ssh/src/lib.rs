@@ -10,7 +10,10 @@
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
 //! - [`forward`]: listening places that outlive sessions
+//! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
+//!   place
 //! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
+//! - [`public_key`]: what can be told of a key to others
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 mod algorithms;
@@ -20,20 +23,25 @@ mod connect;
 mod dial;
 pub mod error;
 pub mod forward;
+mod further_keys;
 mod handler;
 pub mod host_key;
 pub mod identity;
 mod keepalive;
 pub mod known_hosts;
 mod link;
+mod once;
 mod opener;
 mod openings;
+pub mod public_key;
 mod pump;
 mod rekey;
 mod road;
+mod server_key;
 pub mod session;
 mod shared;
 pub mod trace;
+pub mod tryout;
 mod wait;
 mod wire;
 

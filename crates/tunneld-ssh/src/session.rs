@@ -10,9 +10,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tunneld_core::config::Keepalive;
+use tunneld_core::config::{Keepalive, RekeyLimit};
 use tunneld_core::failure::{Failure, Stage};
 
+use crate::further_keys::Learner;
 use crate::handler::Handler;
 use crate::keepalive::{self, RoundTrip};
 use crate::link::Link;
@@ -33,8 +34,19 @@ pub struct Session {
     keepalive: Keepalive,
     watcher: JoinHandle<()>,
     rekeyer: JoinHandle<()>,
+    /// Learns further keys of the host.
+    learner: Option<JoinHandle<()>>,
     /// What the connection rests on: it goes when the session goes.
     _under: Under,
+}
+
+/// What happens on a session again and again.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// When its server is asked for a sign of life.
+    pub(crate) keepalive: Keepalive,
+    /// When it is asked for new keys.
+    pub(crate) rekey_limit: RekeyLimit,
 }
 
 pub(crate) struct Inner {
@@ -58,10 +70,11 @@ impl Session {
     pub(crate) fn start(
         handle: Handle<Handler>,
         (peer, under): (String, Under),
-        keepalive: Keepalive,
+        pace: Pace,
         link: Arc<Link>,
         shared: Arc<Shared>,
     ) -> Self {
+        let keepalive = pace.keepalive;
         let inner = Arc::new(Inner {
             handle,
             peer,
@@ -77,12 +90,21 @@ impl Session {
         });
         Session {
             watcher: tokio::spawn(watch_over(Arc::clone(&inner), keepalive)),
-            rekeyer: tokio::spawn(rekey::watch(Opener::new(Arc::clone(&inner)))),
+            rekeyer: tokio::spawn(rekey::watch(
+                Opener::new(Arc::clone(&inner)),
+                pace.rekey_limit,
+            )),
+            learner: None,
             since: Instant::now(),
             keepalive,
             inner,
             _under: under,
         }
+    }
+
+    /// Lets further keys of the host be learnt for as long as the session lives.
+    pub(crate) fn learn_further_keys(&mut self, learner: Option<Learner>) {
+        self.learner = learner.map(|learner| tokio::spawn(learner.learn(self.opener())));
     }
 
     /// Other keepalive settings from now on.
@@ -160,6 +182,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.watcher.abort();
         self.rekeyer.abort();
+        if let Some(learner) = &self.learner {
+            learner.abort();
+        }
         self.inner.link.kill();
     }
 }

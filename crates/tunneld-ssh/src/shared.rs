@@ -19,8 +19,20 @@ pub struct Facts {
     pub kex: String,
     /// Cipher.
     pub cipher: String,
+    /// Message authentication; `implicit` where the cipher does it.
+    pub mac: String,
+    /// Compression of what is sent: `none`, or its method.
+    pub compression: String,
     /// Type of the host key.
     pub host_key: String,
+}
+
+impl Facts {
+    /// Whether the key exchange also withstands a quantum computer: it has ML-KEM (FIPS 203) or
+    /// Streamlined NTRU Prime in it.
+    pub fn is_post_quantum(&self) -> bool {
+        ["mlkem", "sntrup"].iter().any(|k| self.kex.starts_with(k))
+    }
 }
 
 /// What the handler, the session and its forwards share.

@@ -13,7 +13,8 @@ use crate::shared::Facts;
 /// How many steps may wait for their reader; more than one attempt over eight hops takes.
 const MAX_WAITING: usize = 1024;
 
-/// Takes the steps of attempts down.
+/// Takes the steps of attempts down. An attempt that is watched is a rehearsal: it writes nothing to
+/// any known_hosts file.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     to: Option<mpsc::Sender<Entry>>,
@@ -101,10 +102,15 @@ impl Trace {
         (trace, receiver)
     }
 
+    /// Whether anybody watches.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// The trace of what is done with one host.
     pub(crate) fn of(&self, host: &str) -> Self {
         Trace {
-            host: self.to.is_some().then(|| host.into()),
+            host: self.is_watched().then(|| host.into()),
             to: self.to.clone(),
         }
     }

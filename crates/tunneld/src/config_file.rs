@@ -126,14 +126,18 @@ fn surroundings() -> Surroundings {
 }
 
 fn login_name() -> Option<String> {
-    let uid = rustix::process::geteuid().as_raw();
     // The name of the effective user; the environment may still tell of another one.
+    let by_uid = name_of(rustix::process::geteuid().as_raw());
+    by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+}
+
+/// The login name of a user of /etc/passwd.
+pub(crate) fn name_of(uid: u32) -> Option<String> {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let by_uid = passwd.lines().find_map(|line| {
+    passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         let id: u32 = fields.nth(1)?.parse().ok()?;
         (id == uid).then(|| name.to_owned())
-    });
-    by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+    })
 }

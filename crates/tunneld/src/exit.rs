@@ -9,7 +9,7 @@ pub(crate) enum Exit {
     Done = 0,
     /// Failed.
     Failed = 1,
-    /// Some tunnel is not up.
+    /// Some tunnel is not up, or does not work.
     NotUp = 3,
     /// The daemon cannot be reached.
     Unreachable = 4,

@@ -230,6 +230,16 @@ pub enum RemoteListen {
     Unix(String),
 }
 
+impl RemoteListen {
+    /// Where the server itself reaches a listener with this bind address.
+    pub fn reached_at(bind: &str) -> &str {
+        match bind {
+            "" | "*" | "0.0.0.0" | "::" => "localhost",
+            bind => bind,
+        }
+    }
+}
+
 impl fmt::Display for RemoteListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -193,12 +193,15 @@ const HOP: &[&str] = &[
 ];
 
 /// What people write for keys whose names are too far away to be found by likeness.
-const OTHER_NAMES: [(&str, &str); 10] = [
+const OTHER_NAMES: [(&str, &str); 13] = [
     ("hostname", "host"),
     ("address", "host"),
     ("username", "user"),
     ("login", "user"),
     ("key", "identity_file"),
+    ("certificate", "certificate_file"),
+    ("agent", "identity_agent"),
+    ("kex", "kex_algorithms"),
     ("forward", "local_forward"),
     ("jump", "proxy_jump"),
     ("jumphost", "proxy_jump"),
@@ -321,7 +324,7 @@ fn belongs(place: Place, key: &str) -> Option<String> {
 }
 
 /// The key that is most like this one, unless none is like it.
-pub(crate) fn nearest(keys: &[&'static str], key: &str) -> Option<&'static str> {
+pub(crate) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;

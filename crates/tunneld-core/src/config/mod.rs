@@ -82,6 +82,14 @@ pub struct Config {
     pub provenance: Provenance,
 }
 
+impl Config {
+    /// The name that is most like this one, for whoever mistyped it.
+    pub fn nearest_name(&self, name: &str) -> Option<&str> {
+        let names: Vec<&str> = self.tunnels.keys().map(TunnelName::as_str).collect();
+        keys::nearest(&names, name)
+    }
+}
+
 /// `[daemon]`: what concerns the process and not one tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonConfig {

@@ -12,14 +12,14 @@
 mod arrival;
 mod client;
 mod counters;
-mod gate;
+pub(crate) mod gate;
 mod handshake;
 mod listen;
 mod log;
 mod near;
 mod peer;
-mod probe;
-mod remote;
+pub(crate) mod probe;
+pub(crate) mod remote;
 mod sessions;
 
 use std::pin::Pin;

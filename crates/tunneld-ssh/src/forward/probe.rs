@@ -5,6 +5,7 @@
 //! back to us and goes on to the target. There the server takes a connection before anybody knows
 //! of the target: it is awaited until one has come back and found it.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +20,10 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::clip;
 
 use super::gate::Gate;
-use super::remote::reachable;
 use super::sessions::Choice;
 use super::{Peer, Probing, Sessions, State};
 use crate::error::printable;
-use crate::opener::{OpenError, Opener};
+use crate::opener::{OpenChannel, OpenError, Opener};
 use crate::wait;
 
 /// A first line, or a status line, is not longer than this.
@@ -134,7 +134,7 @@ fn destination(spec: &ForwardSpec, allocated: Option<u16>) -> Option<Destination
         ForwardKind::Remote(remote) => match &remote.listen.value {
             RemoteListen::Tcp { bind, port } => {
                 let port = allocated.unwrap_or(*port);
-                Some(Destination::tcp(reachable(bind), port))
+                Some(Destination::tcp(RemoteListen::reached_at(bind), port))
             }
             RemoteListen::Unix(path) => Some(Destination::Unix(path.clone())),
         },
@@ -155,9 +155,7 @@ impl Probing {
             Err(format!("no answer in {seconds}s"))
         });
         tracing::debug!(to = %to, took = ?started.elapsed(), error = done.as_ref().err(), "probe");
-        done.map_err(|reason| {
-            Failure::transient(Stage::Probe, format!("probe of {to} failed: {reason}"))
-        })
+        done.map_err(|reason| failed(to, &reason))
     }
 
     async fn answer(
@@ -184,12 +182,9 @@ impl Probing {
             (None, Some(back)) => open.arrives(back).await,
             (None, None) => Ok(()),
         };
-        answered.map_err(|no| match no {
-            No::Silence => back.and_then(|back| back.refusal()).unwrap_or_else(|| {
-                let said = "it closed the connection without a word";
-                said.to_owned()
-            }),
-            No::Other(reason) => reason,
+        answered.map_err(|no| match (no, back) {
+            (No::Silence, Some(back)) => back.refusal().unwrap_or_else(|| No::Silence.to_string()),
+            (no, _) => no.to_string(),
         })
     }
 }
@@ -224,6 +219,36 @@ enum No {
     /// The other side closed the connection, and had said nothing.
     Silence,
     Other(String),
+}
+
+impl fmt::Display for No {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            No::Silence => f.write_str("it closed the connection without a word"),
+            No::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Whether what is at the other end of a channel to `to` says what is expected of it, and if not
+/// what it says. The channel is closed.
+pub(crate) async fn says(
+    session: &Opener,
+    channel: OpenChannel,
+    expect: &Expect,
+    to: &Destination,
+) -> Result<(), String> {
+    let mut open = Open {
+        channel: Some(channel.split()),
+        session,
+    };
+    let answered = open.converse(expect, to).await;
+    answered.map_err(|no| no.to_string())
+}
+
+/// A probe was not answered as it should be.
+pub(crate) fn failed(to: &Destination, reason: &str) -> Failure {
+    Failure::transient(Stage::Probe, format!("probe of {to} failed: {reason}"))
 }
 
 type Halves = (ChannelReadHalf, russh::ChannelWriteHalf<Msg>);

@@ -278,11 +278,11 @@ impl Remote {
 }
 
 /// Whether something listens at a place of the server's; `None` where it does not let us look.
-async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<bool> {
+pub(crate) async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<bool> {
     use crate::opener::OpenError;
     let to = match place {
         RemoteListen::Tcp { port: 0, .. } => return None,
-        RemoteListen::Tcp { bind, port } => Destination::tcp(reachable(bind), *port),
+        RemoteListen::Tcp { bind, port } => Destination::tcp(RemoteListen::reached_at(bind), *port),
         RemoteListen::Unix(path) => Destination::Unix(path.clone()),
     };
     let look = session.open(&to, &Peer::Here);
@@ -294,17 +294,9 @@ async fn something_listens(session: &Opener, place: &RemoteListen) -> Option<boo
     }
 }
 
-/// Where a listener with this bind address can be reached at the server itself.
-pub(crate) fn reachable(bind: &str) -> &str {
-    match bind {
-        "" | "*" | "0.0.0.0" | "::" => "localhost",
-        bind => bind,
-    }
-}
-
 /// Why the server does not listen, as far as it can be known: whether something listens there, and
 /// whether it was us on an earlier session.
-fn refused(place: &RemoteListen, held: Option<bool>, had_it: bool) -> Failure {
+pub(crate) fn refused(place: &RemoteListen, held: Option<bool>, had_it: bool) -> Failure {
     let (what, frees, rules) = match place {
         RemoteListen::Tcp { .. } => (
             "remote port held",

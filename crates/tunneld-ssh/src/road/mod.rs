@@ -24,7 +24,7 @@ pub use bastions::Bastions;
 pub(crate) use footing::Footing;
 
 use crate::connect::Progress;
-use crate::dial;
+use crate::dial::{self, Dial};
 use crate::error::os_reason;
 use crate::shared::Shared;
 use crate::wire::Wire;
@@ -126,7 +126,8 @@ pub(crate) async fn reach(
 ) -> Result<Road, Failure> {
     let (wire, under) = match &target.via {
         Via::Direct => {
-            let (socket, peer) = dial::dial(&target.host, target.port, shared).await?;
+            let to = Dial::new(&target.host, target.port, target);
+            let (socket, peer) = dial::dial(to, shared).await?;
             return Ok(Road {
                 wire: socket.into(),
                 peer: peer.to_string(),

@@ -10,7 +10,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use super::{failure_of, http, socks, system_failure};
 use crate::connect::{Progress, Where};
-use crate::dial;
+use crate::dial::{self, Dial};
 use crate::shared::Shared;
 
 /// Connects to the server of `target` through `proxy`.
@@ -26,7 +26,8 @@ pub(super) async fn reach(
         shared: Arc::clone(shared),
     });
     let reached = async {
-        let (socket, _) = dial::dial(&proxy.host, proxy.port, shared).await?;
+        let to = Dial::new(&proxy.host, proxy.port, target);
+        let (socket, _) = dial::dial(to, shared).await?;
         match proxy.kind {
             ProxyKind::Socks5 => socks::connect(socket, &target.host, target.port).await,
             ProxyKind::Http => http::connect(socket, &target.host, target.port).await,

@@ -3,25 +3,18 @@
 use std::io;
 use std::path::Path;
 
-use crate::config_file::{self, LoadError, count};
+use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::colour;
 
 pub(super) fn run(path: &Path, print: bool) -> Exit {
-    let colour = colour(&io::stderr());
-    let loaded = match config_file::load(path) {
+    let loaded = match super::load(path) {
         Ok(loaded) => loaded,
-        Err(e) => {
-            eprintln!("{}", e.render(colour).trim_end());
-            if let LoadError::Bad(_) = e {
-                eprintln!("\n{}", e.summary());
-            }
-            return Exit::BadConfig;
-        }
+        Err(exit) => return exit,
     };
     let problems = loaded.check_files(|_| true);
     if !problems.is_empty() {
-        let report = problems.render(colour);
+        let report = problems.render(colour(&io::stderr()));
         eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));
         return Exit::BadConfig;
     }

@@ -1,21 +1,25 @@
 //! The command line: what may be asked, and where each question is answered.
 
+mod authorize;
 mod check;
 mod reload;
 mod run;
 mod status;
+mod test;
 mod tunnels;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use tunneld_core::config::{Config, TunnelSpec};
 
-use crate::config_file;
-use crate::control::TunnelCommand;
+use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
+use crate::control::{TunnelCommand, no_tunnel};
 use crate::exit::Exit;
 use crate::observe::logging::{Format, Verbosity};
+use crate::terminal::colour;
 
 /// Where the configuration is unless somebody says otherwise.
 const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
@@ -37,11 +41,12 @@ Examples:
   tunneld check                      is the file right, and every key that it names?
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
 
-Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up; 4 daemon not reachable;
-78 bad configuration."
+Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up, or does not work; 4 daemon not
+reachable; 78 bad configuration."
 )]
 struct Cli {
     #[command(flatten)]
@@ -121,6 +126,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
+    ///
+    /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
+    /// authentication. Then tries each forward: targets are reached, and the server is asked for
+    /// ports and gives them back. It needs no daemon, does not disturb one, binds nothing on this
+    /// machine, and writes nothing to known_hosts. Exits with 3 if anything does not work.
+    #[command(after_long_help = test::HELP)]
+    Test {
+        /// The tunnel, as the file names it.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Log to stderr meanwhile, this much.
+        #[arg(long, value_enum)]
+        log_level: Option<Verbosity>,
+    },
     /// Apply the edited file to the running daemon: all of it, or nothing.
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
@@ -136,6 +159,12 @@ enum Command {
     Stop(Names),
     /// Make a new session for tunnels now, without waiting for the next attempt.
     Restart(Names),
+    /// Print what the servers have to allow for tunnels, and nothing else.
+    ///
+    /// For each host on the way, the line of authorized_keys and a `Match` block for sshd_config:
+    /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
+    /// comment there, too. Asks no server, and needs no daemon.
+    Authorize(authorize::Authorize),
 }
 
 /// The tunnels that a command is for.
@@ -159,11 +188,41 @@ pub(crate) fn main() -> Exit {
             check::run(file.as_deref().unwrap_or(&places.config), print)
         }
         Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::Test {
+            name,
+            json,
+            log_level,
+        } => test::run(places, &name, json, log_level),
         Command::Reload { dry_run } => reload::run(places, dry_run),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
+        Command::Authorize(asked) => authorize::run(&places.config, &asked),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
+}
+
+/// Reads and checks the configuration file; what is wrong with it is printed.
+fn load(path: &Path) -> Result<Loaded, Exit> {
+    config_file::load(path).map_err(|e| {
+        eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
+        if let LoadError::Bad(_) = e {
+            eprintln!("\n{}", e.summary());
+        }
+        Exit::BadConfig
+    })
+}
+
+/// The tunnel of that name, or the words for whoever asked for another one.
+fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
+    let found = config.tunnels.values().find(|t| t.name.as_str() == name);
+    found.ok_or_else(|| {
+        let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
+        let said = no_tunnel(name, &names);
+        match config.nearest_name(name) {
+            Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
+            _ => said,
+        }
+    })
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
@@ -213,9 +272,29 @@ fn shown(path: &Path) -> String {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use tunneld_core::config::{Origin, Surroundings, load};
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_told_with_the_one_that_was_meant() {
+        let text = "[tunnels.reports]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"1:a:1\"\n\
+                    [tunnels.db]\nhost = \"a\"\nuser = \"u\"\nlocal_forward = \"2:a:1\"\n";
+        let config = load(
+            text,
+            &Origin::of_file("t.toml".as_ref()),
+            &Surroundings::default(),
+        );
+        let config = config.unwrap();
+        let said = named(&config, "repotrs").unwrap_err();
+        assert_eq!(
+            said,
+            "no tunnel `repotrs`; there are: db, reports; did you mean `reports`?"
+        );
+        let said = named(&config, "x\n").unwrap_err();
+        assert_eq!(said, "no tunnel `x`; there are: db, reports");
     }
 }

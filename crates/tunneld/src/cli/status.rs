@@ -145,10 +145,7 @@ impl<'a> Page<'a> {
                 t.sessions
             ),
             format!("server: {}", s.server),
-            format!(
-                "cipher: {}, key exchange: {}, host key: {}",
-                s.cipher, s.kex, s.host_key
-            ),
+            negotiated(s),
             format!("round trip: {trip}"),
         ];
         let more = match (t.sessions_open, t.relief_sessions) {
@@ -225,6 +222,22 @@ fn bytes(n: u64) -> String {
         "B" => format!("{n} B"),
         unit => format!("{value:.1} {unit}"),
     }
+}
+
+/// What the two sides agreed on, without what there is none of.
+fn negotiated(s: &SessionStatus) -> String {
+    let all = [
+        ("cipher", &s.cipher),
+        ("MAC", &s.mac),
+        ("key exchange", &s.kex),
+        ("host key", &s.host_key),
+        ("compression", &s.compression),
+    ];
+    let told = all
+        .iter()
+        .filter(|(_, name)| !matches!(name.as_str(), "" | "implicit" | "none"));
+    let told: Vec<String> = told.map(|(what, name)| format!("{what}: {name}")).collect();
+    told.join(", ")
 }
 
 #[cfg(test)]

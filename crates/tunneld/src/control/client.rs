@@ -76,7 +76,8 @@ pub(crate) fn call<T: DeserializeOwned>(
     })
 }
 
-async fn ask<T: DeserializeOwned>(
+/// As [`call`], within a runtime and for as long as it takes.
+pub(crate) async fn ask<T: DeserializeOwned>(
     socket: &Path,
     method: Method,
     path: &str,

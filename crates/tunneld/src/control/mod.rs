@@ -103,3 +103,14 @@ impl ApiError {
         }
     }
 }
+
+/// The words for a tunnel that does not exist, with the names of those that do.
+pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
+    let known = match names.len() {
+        0 => "there are none".to_owned(),
+        n if n > 10 => format!("there are {n}; `tunneld status` lists them"),
+        _ => format!("there are: {}", names.join(", ")),
+    };
+    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    format!("no tunnel `{shown}`; {known}")
+}

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{ApiError, Done, ErrorKind, TunnelCommand};
+use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::supervisor::{Control, Snapshots};
 
 /// How many clients are served at once; more of them wait. Those that say nothing are sent away
@@ -203,17 +203,7 @@ async fn command(
 
 /// The error for a tunnel that does not exist, with the ones that do.
 pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
-    let names = snapshots.names();
-    let known = match names.len() {
-        0 => "there are none".to_owned(),
-        n if n > 10 => format!("there are {n}; `tunneld status` lists them"),
-        _ => format!("there are: {}", names.join(", ")),
-    };
-    let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    ApiError::new(
-        ErrorKind::NoSuchTunnel,
-        format!("no tunnel `{shown}`; {known}"),
-    )
+    ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
 }
 
 async fn not_found() -> Response {

@@ -183,6 +183,8 @@ fn session_status(session: &tunneld_ssh::Session) -> SessionStatus {
         server: fact(|f| &f.server),
         kex: fact(|f| &f.kex),
         cipher: fact(|f| &f.cipher),
+        mac: fact(|f| &f.mac),
+        compression: fact(|f| &f.compression),
         host_key: fact(|f| &f.host_key),
         round_trip_us: None,
     }

@@ -1,0 +1,232 @@
+//! The way to the server, as far as it was gone: the steps of an attempt, host by host.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tunneld_core::config::{Target, Via, host_port};
+use tunneld_core::failure::{Failure, Stage};
+use tunneld_ssh::trace::{self, Entry};
+
+use super::report::{Agreed, Answer, Host, HostKey, Resolved, Step, Tried};
+
+/// The way to a server.
+pub(super) struct Way {
+    /// All hosts on the way, those that nothing was heard of yet without steps, each with the name
+    /// that is looked up for it.
+    all: Vec<(Host, String)>,
+    /// Which of them is being dealt with.
+    at: usize,
+    /// When the step or the try before was done.
+    last: Instant,
+    /// What was tried of the authentication that goes on.
+    tried: Vec<Tried>,
+}
+
+impl Way {
+    /// The way to a target, none of which was gone yet.
+    pub(super) fn new(target: &Target, started: Instant) -> Self {
+        let all = target.hops().into_iter().chain([target]);
+        Way {
+            all: all.map(|t| (host(t), looked_up(t))).collect(),
+            at: 0,
+            last: started,
+            tried: Vec::new(),
+        }
+    }
+
+    /// A step was done.
+    pub(super) fn take(&mut self, entry: Entry) {
+        let ms = self.lap(entry.at);
+        let done = |stage| Step::done(stage, ms);
+        let step = match entry.step {
+            trace::Step::Resolved { addresses } => Step {
+                resolved: Some(self.resolved(&addresses)),
+                ..done(Stage::Resolve)
+            },
+            trace::Step::Connected { peer } => Step {
+                peer: Some(peer),
+                ..done(Stage::Connect)
+            },
+            trace::Step::HostKey { key, by } => Step {
+                host_key: Some(HostKey { key, by }),
+                ..done(Stage::HostKey)
+            },
+            trace::Step::KeyExchanged(facts) => Step {
+                agreed: Some(Agreed {
+                    post_quantum: facts.is_post_quantum(),
+                    kex: facts.kex,
+                    cipher: facts.cipher,
+                    host_key: facts.host_key,
+                    server: facts.server,
+                }),
+                ..done(Stage::KeyExchange)
+            },
+            trace::Step::Tried {
+                method,
+                with,
+                answer,
+            } => return self.tried.push(tried(method, with, answer, ms)),
+            trace::Step::Authenticated => self.with_tries(done(Stage::Authenticate)),
+        };
+        self.push(step);
+    }
+
+    /// The attempt has failed, with the host that was being dealt with.
+    pub(super) fn fail(&mut self, failure: Failure, at: Instant) {
+        let ms = self.lap(at);
+        let step = self.with_tries(Step::failed(failure, ms));
+        self.push(step);
+    }
+
+    /// The hosts that were come to.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Host> {
+        let hosts = self.all.iter().map(|(host, _)| host);
+        hosts.filter(|host| !host.steps.is_empty())
+    }
+
+    /// The next host is dealt with once the one before has let us in.
+    fn push(&mut self, step: Step) {
+        let passed = step.ok && step.step == Stage::Authenticate;
+        if let Some((host, _)) = self.all.get_mut(self.at) {
+            host.steps.push(step);
+        }
+        self.at += usize::from(passed);
+    }
+
+    fn resolved(&self, addresses: &[SocketAddr]) -> Resolved {
+        let name = self.all.get(self.at).map(|(_, name)| name.clone());
+        Resolved {
+            name: name.unwrap_or_default(),
+            addresses: addresses.iter().map(SocketAddr::ip).collect(),
+        }
+    }
+
+    /// How long it was since the step or the try before.
+    fn lap(&mut self, at: Instant) -> u64 {
+        let lap = at.saturating_duration_since(self.last);
+        self.last = at;
+        millis(lap)
+    }
+
+    fn with_tries(&mut self, step: Step) -> Step {
+        let tried = std::mem::take(&mut self.tried);
+        Step {
+            ms: step.ms + tried.iter().map(|t| t.ms).sum::<u64>(),
+            tried,
+            ..step
+        }
+    }
+}
+
+fn host(target: &Target) -> Host {
+    Host {
+        host: host_port(&target.host, target.port),
+        user: target.user.clone(),
+        steps: Vec::new(),
+    }
+}
+
+/// A proxy looks up the host itself.
+fn looked_up(target: &Target) -> String {
+    match &target.via {
+        Via::Proxy(proxy) => proxy.host.clone(),
+        Via::Direct | Via::Jump(_) | Via::Command(_) => target.host.clone(),
+    }
+}
+
+fn tried(method: &'static str, with: String, answer: trace::Answer, ms: u64) -> Tried {
+    let (answer, detail) = match answer {
+        trace::Answer::Accepted => (Answer::Accepted, None),
+        trace::Answer::Partial { wanted } => (Answer::Partial, Some(wanted)),
+        trace::Answer::Rejected { accepts } => (Answer::Rejected, Some(accepts)),
+        trace::Answer::Skipped { reason } => (Answer::Skipped, Some(reason)),
+    };
+    Tried {
+        method,
+        with,
+        answer,
+        detail,
+        ms,
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn entry(at: Instant, step: trace::Step) -> Entry {
+        let host = "".into();
+        Entry { at, host, step }
+    }
+
+    fn publickey(answer: trace::Answer) -> trace::Step {
+        trace::Step::Tried {
+            method: "publickey",
+            with: "a key".to_owned(),
+            answer,
+        }
+    }
+
+    /// A server behind a jump host that is behind a proxy.
+    fn behind() -> Target {
+        let mut hop = Target::new("bastion", 2222, "ops");
+        hop.via = Via::Proxy(tunneld_core::config::Proxy {
+            kind: tunneld_core::config::ProxyKind::Socks5,
+            host: "proxy".to_owned(),
+            port: 1080,
+        });
+        let mut target = Target::new("web", 22, "u");
+        target.via = Via::Jump(Arc::new(hop));
+        target
+    }
+
+    #[test]
+    fn each_step_belongs_to_the_host_that_has_not_let_us_in_yet() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let mut way = Way::new(&behind(), start);
+        assert_eq!(way.hosts().count(), 0);
+        let addresses = vec!["192.0.2.1:1080".parse().unwrap()];
+        way.take(entry(after(3), trace::Step::Resolved { addresses }));
+        let rejected = trace::Answer::Rejected {
+            accepts: "publickey".to_owned(),
+        };
+        way.take(entry(after(10), publickey(rejected)));
+        way.take(entry(after(15), publickey(trace::Answer::Accepted)));
+        way.take(entry(after(16), trace::Step::Authenticated));
+        let failure = Failure::transient(Stage::Connect, "connection refused");
+        way.fail(failure.clone(), after(20));
+
+        let hosts: Vec<_> = way.hosts().collect();
+        let [bastion, web] = hosts.as_slice() else {
+            panic!("{hosts:?}");
+        };
+        assert_eq!(
+            (bastion.host.as_str(), web.host.as_str()),
+            ("bastion:2222", "web:22")
+        );
+        let [resolve, authenticate] = bastion.steps.as_slice() else {
+            panic!("{bastion:?}");
+        };
+        let resolved = resolve.resolved.clone().unwrap();
+        assert_eq!(resolved.name, "proxy");
+        assert_eq!(
+            resolved.addresses,
+            ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        // The tries are part of it.
+        assert_eq!((resolve.ms, authenticate.ms), (3, 13));
+        let laps: Vec<_> = authenticate.tried.iter().map(|t| t.ms).collect();
+        assert_eq!(laps, [7, 5]);
+        assert_eq!(web.steps.len(), 1);
+        assert_eq!((web.steps[0].step, web.steps[0].ms), (Stage::Connect, 4));
+        assert_eq!(web.steps[0].failure.as_ref(), Some(&failure));
+    }
+}
