@@ -1,4 +1,4 @@
-//! The names of forwards: those of the file, and those that are made from listening spans.
+//! The names of forwards: those of the file, and those that are made from listening places.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::Diagnostic;
 use super::items::Base;
 use super::login::Login;
-use super::provenance::Spans;
+use super::provenance::{Section, Spans};
 use super::raw::Problems;
 use super::road::Road;
 use super::settings::Settings;
@@ -46,11 +46,28 @@ struct Said<'a> {
     transport: &'a Transport,
 }
 
-/// The server of a tunnel, with the spans of what is said about its jump hosts, the first one
-/// first.
+/// The server of a tunnel, and where what is said about it and its jump hosts is written.
 pub(super) struct Reached {
     pub(super) target: Target,
-    pub(super) hops: Vec<Spans>,
+    tunnel: Spans,
+    /// The first one first.
+    hops: Vec<Spans>,
+}
+
+impl Reached {
+    /// Where all of a tunnel is written, with its forwards.
+    pub(super) fn provenance(
+        &self,
+        name: &TunnelName,
+        forwards: Vec<Spans>,
+    ) -> Vec<(Section, Spans)> {
+        let mut all = vec![(Section::Tunnel(name.clone()), self.tunnel.clone())];
+        let hops = self.hops.iter().cloned().enumerate();
+        all.extend(hops.map(|(n, spans)| (Section::Hop(name.clone(), n), spans)));
+        let forwards = forwards.into_iter().enumerate();
+        all.extend(forwards.map(|(n, spans)| (Section::Forward(name.clone(), n), spans)));
+        all
+    }
 }
 
 impl Reach<'_> {
@@ -73,7 +90,9 @@ impl Reach<'_> {
         let mut target = self.complete(target, &said, &road);
         target.algorithms.compression = settings.compression.as_ref().is_some_and(|v| v.value);
         let hops = road.hops.iter().map(|(hop, layer)| self.spans(hop, layer));
+        let tunnel = self.layer.settings.spans.only(&["host"]);
         Some(Reached {
+            tunnel: tunnel.or(&road.spans_of_tunnel(&settings.spans)),
             hops: hops.collect(),
             target: Target {
                 via: via?,
@@ -154,10 +173,11 @@ impl Reach<'_> {
             "identities_only",
             "passphrase_credential",
         ];
-        const INHERITED: [&str; 8] = [
+        const INHERITED: [&str; 9] = [
             "known_hosts",
             "strict_host_key_checking",
             "update_host_keys",
+            "required_rsa_size",
             "ciphers",
             "macs",
             "kex_algorithms",

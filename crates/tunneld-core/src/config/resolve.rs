@@ -1,6 +1,7 @@
 //! From the text of the file to a [`Config`], or to everything that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +25,6 @@ use super::{
     Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced, TunnelSpec,
 };
 use crate::name::{MAX_NAME_LEN, TunnelName};
-use crate::ssh_config::Query;
 
 /// How many tunnels a file may have.
 const MAX_TUNNELS: usize = 10_000;
@@ -303,7 +303,7 @@ fn similar(written: &str) -> Option<TunnelName> {
 
 fn tunnel(
     name: TunnelName,
-    at: std::ops::Range<usize>,
+    at: Range<usize>,
     table: &DeTable<'_>,
     defaults: &Settings,
     base: Base<'_>,
@@ -322,16 +322,12 @@ fn tunnel(
         problems.report_absent(Diagnostic::at(at.clone(), said));
     }
     if !forwards.any && !forward_keys::KEYS.iter().any(|key| meant.contains(key)) {
-        let said = format!("tunnel `{name}` forwards nothing");
-        problems.report_absent(
-            Diagnostic::at(at.clone(), said)
-                .with_help("add local_forward = \"5432:localhost:5432\""),
-        );
+        problems.report_absent(forwards_nothing(&name, &at));
     }
     let ssh = written.ssh_config.as_ref();
     let ssh = ssh.and_then(|path| SshFiles::named(path, base, problems));
     let layer = match (ssh, &host) {
-        (Some(files), Some(host)) => layer(files, &host.value, &written, base, problems),
+        (Some(files), Some(host)) => Layer::of_tunnel(files, &host.value, &written, base, problems),
         _ => Layer::default(),
     };
     let settings = written.clone().or(&layer.settings);
@@ -350,15 +346,10 @@ fn tunnel(
         base,
     };
     let reached = reach.target(problems);
-    let mut provenance = Vec::new();
-    if let Some(reached) = &reached {
-        let tunnel = layer.settings.spans.only(&["host"]).or(&settings.spans);
-        provenance.push((Section::Tunnel(name.clone()), tunnel));
-        let hops = reached.hops.iter().enumerate();
-        provenance.extend(hops.map(|(n, spans)| (Section::Hop(name.clone(), n), spans.clone())));
-        let spans = forwards.spans.into_iter().enumerate();
-        provenance.extend(spans.map(|(n, spans)| (Section::Forward(name.clone(), n), spans)));
-    }
+    let provenance = match &reached {
+        Some(reached) => reached.provenance(&name, forwards.spans),
+        None => Vec::new(),
+    };
     let forwards = forwards.specs;
     let spec = reached.map(|reached| TunnelSpec {
         name: name.clone(),
@@ -384,20 +375,7 @@ fn tunnel(
     }
 }
 
-/// What the files of ssh say about the host of a tunnel.
-fn layer(
-    files: SshFiles<'_>,
-    host: &str,
-    written: &Settings,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> Layer {
-    let query = Query {
-        host,
-        user: written.user.as_ref().map(|v| v.value.as_str()),
-        port: written.port.as_ref().map(|v| v.value),
-        decided: &written.decided(),
-        has_password: written.login.has_password(),
-    };
-    Layer::new(files, &query, base, problems)
+fn forwards_nothing(name: &TunnelName, at: &Range<usize>) -> Diagnostic {
+    let said = format!("tunnel `{name}` forwards nothing");
+    Diagnostic::at(at.clone(), said).with_help("add local_forward = \"5432:localhost:5432\"")
 }

@@ -4,9 +4,11 @@
 //! its own entry says, and each of the others over the one before it.
 
 use super::diagnostic::Diagnostic;
+use super::provenance::Spans;
 use super::raw::Problems;
 use super::reach::Reach;
 use super::render::quoted;
+use super::settings::Settings;
 use super::ssh_layer::Layer;
 use super::way::{Hop, MAX_HOPS, Way};
 use super::{Target, Via};
@@ -20,6 +22,8 @@ pub(super) struct Road {
     pub(super) first: Via,
     /// Which addresses the connection is made between that leaves this machine.
     ends: Way,
+    /// Where it is written how that connection is made.
+    spans: Spans,
 }
 
 /// Keywords that no jump host has of its own: they are about the tunnel as a whole.
@@ -34,6 +38,10 @@ const OF_THE_TUNNEL: [&str; 4] = [
 const OF_THE_FIRST: [&str; 2] = ["AddressFamily", "BindAddress"];
 const OF_THE_WAY: [&str; 2] = ["ProxyJump", "ProxyCommand"];
 
+/// The keys of the tunnel that say how the connection is made that leaves this machine.
+const KEYS: [&str; 4] = ["address_family", "bind_address", "proxy", "proxy_command"];
+const ENDS: [&str; 2] = ["address_family", "bind_address"];
+
 impl Road {
     /// The way to the host of a tunnel.
     pub(super) fn new(reach: &Reach<'_>, problems: &mut Problems) -> Self {
@@ -41,6 +49,7 @@ impl Road {
             hops: Vec::new(),
             first: Via::Direct,
             ends: reach.settings.way.clone(),
+            spans: reach.settings.spans.only(&KEYS),
         };
         let mut first = road.ends.first.take();
         let mut before = road.ends.hops.take().unwrap_or_default();
@@ -58,9 +67,8 @@ impl Road {
                 }
                 let layer = layer(reach, &hop, decided, problems);
                 if index == 0 {
-                    let (written, own) = (&reach.written.way, &layer.settings.way);
-                    road.ends.family = written.family.clone().or_else(|| own.family.clone());
-                    road.ends.bind = written.bind.clone().or_else(|| own.bind.clone());
+                    road.begin(reach.written, &layer, first.is_none());
+                    let own = &layer.settings.way;
                     first = first.or_else(|| own.first.clone());
                     more = own.hops.clone().unwrap_or_default();
                 }
@@ -76,6 +84,26 @@ impl Road {
         road.first = first.unwrap_or(Via::Direct);
         road.ends.check(problems);
         road
+    }
+
+    /// Makes a jump host the first one on the way: the connection that leaves this machine is made to
+    /// it, and as its entry says. `leads` says whether that is also so for a proxy or a command.
+    fn begin(&mut self, written: &Settings, layer: &Layer, leads: bool) {
+        let (ours, own) = (&written.way, &layer.settings.way);
+        self.ends.family = ours.family.clone().or_else(|| own.family.clone());
+        self.ends.bind = ours.bind.clone().or_else(|| own.bind.clone());
+        let proxies = match leads {
+            true => layer.settings.spans.only(&["proxy_command"]),
+            false => self.spans.without(&ENDS),
+        };
+        let ends = written.spans.only(&ENDS);
+        let ends = ends.or(&layer.settings.spans.only(&ENDS));
+        self.spans = ends.or(&proxies);
+    }
+
+    /// Where the keys of the tunnel are written, for which `spans` are what its own entry says.
+    pub(super) fn spans_of_tunnel(&self, spans: &Spans) -> Spans {
+        self.spans.clone().or(&spans.without(&KEYS))
     }
 
     /// Completes a target: all the hosts on the way share the connection that leaves this machine.

@@ -15,7 +15,9 @@ use super::rekey_limit::parse_rekey_limit;
 use super::settings::Settings;
 use super::ssh_files::SshFiles;
 use super::transport::Transport;
-use super::trust::{Trust, default_global_known_hosts, default_user_known_hosts};
+use super::trust::{
+    Trust, default_global_known_hosts, default_user_known_hosts, rsa_size as rsa_size_of,
+};
 use super::values::{ValueError, check_duration};
 use super::way::{Hop, MAX_HOPS, Way};
 use super::{ProxyCommand, Sourced, Via};
@@ -41,6 +43,24 @@ pub(super) fn decided<const N: usize>(
 }
 
 impl Layer {
+    /// What `files` say about the host of a tunnel, as far as it is not `written`.
+    pub(super) fn of_tunnel(
+        files: SshFiles<'_>,
+        host: &str,
+        written: &Settings,
+        base: Base<'_>,
+        problems: &mut Problems,
+    ) -> Self {
+        let query = Query {
+            host,
+            user: written.user.as_ref().map(|v| v.value.as_str()),
+            port: written.port.as_ref().map(|v| v.value),
+            decided: &written.decided(),
+            has_password: written.login.has_password(),
+        };
+        Layer::new(files, &query, base, problems)
+    }
+
     /// What `files` say about the host of `query`. What is wrong with it, or not supported, is
     /// reported.
     pub(super) fn new(
@@ -137,6 +157,7 @@ impl Reader<'_, '_> {
             }
         };
         let alias = answer.host_key_alias.clone();
+        let rsa_size = answer.required_rsa_size.clone();
         Trust {
             known_hosts,
             strictness: self.plain(
@@ -148,6 +169,12 @@ impl Reader<'_, '_> {
                 super::trust::parse_alias(&name)
             }),
             update,
+            rsa_size: self.checked(
+                "required_rsa_size",
+                "RequiredRSASize",
+                rsa_size,
+                rsa_size_of,
+            ),
         }
     }
 

@@ -76,6 +76,7 @@ fn write_trust(out: &mut Printer<'_>, target: &Target) {
     out.key("host_key_fingerprint", pins);
     write_or_none(out, "host_key_alias", target.host_key_alias.as_ref());
     out.key("update_host_keys", target.update_host_keys);
+    out.key("required_rsa_size", target.required_rsa_size);
 }
 
 fn write_algorithms(out: &mut Printer<'_>, target: &Target, tunnel: Option<&Target>) {

@@ -30,6 +30,7 @@ const EVERYTHING: &str = r#"Host db
     HostKeyAlias Db
     StrictHostKeyChecking accept-new
     UpdateHostKeys no
+    RequiredRSASize 2048
     ServerAliveInterval 1m
     ServerAliveCountMax 7
     ConnectTimeout 20
@@ -69,6 +70,7 @@ fn every_keyword_supplies_its_key() {
         StrictHostKeyChecking::AcceptNew
     );
     assert!(!target.update_host_keys);
+    assert_eq!(target.required_rsa_size, 2048);
     assert_eq!(spec.keepalive.interval, Duration::from_secs(60));
     assert_eq!(spec.keepalive.count_max, 7);
     assert_eq!(spec.connect_timeout, Duration::from_secs(20));
@@ -109,6 +111,7 @@ known_hosts = "/own/kh"
 strict_host_key_checking = "yes"
 host_key_alias = "none"
 update_host_keys = true
+required_rsa_size = 1024
 server_alive_interval = "5s"
 server_alive_count_max = 2
 connect_timeout = "5s"

@@ -1,7 +1,7 @@
 //! `ssh_config`: the way to a host, and the jump hosts on it.
 
 use super::*;
-use crate::config::{ProxyCommand, Target, Via};
+use crate::config::{ProxyCommand, Target, Texts, Via, effective_with_places};
 
 /// The hosts on the way, the first one first, and how that one is reached.
 fn way(target: &Target) -> String {
@@ -99,6 +99,25 @@ fn a_jump_host_takes_from_the_tunnel_what_is_written_and_not_what_its_entry_says
         target.hops()[0].host_key_alias.as_deref(),
         Some("gate-alias")
     );
+}
+
+#[test]
+fn the_connection_that_leaves_this_machine_is_written_where_its_first_host_is() {
+    let ssh = "Host db\n  ProxyJump gate\n  BindAddress 127.0.0.3\n  AddressFamily inet\n\
+               Host gate\n  BindAddress 127.0.0.2\n  ProxyCommand nc %h %p\n";
+    let text =
+        "[defaults]\nssh_config = \"/c\"\n[tunnels.db]\nhost = \"db\"\nlocal_forward = \"1:a:1\"\n";
+    let there = with_ssh(&[("/c", ssh)]);
+    let config = super::super::load(text, &origin(), &there).unwrap();
+    let printed = effective_with_places(&config, &Texts::with_ssh(&origin(), text, &there));
+    for wanted in [
+        "bind_address = \"127.0.0.2\"  # c:6\n",
+        "address_family = \"any\"  # default\n",
+        "proxy_command = \"nc gate 22\"  # c:7\n",
+        "host = \"gate\"  # c:2\n",
+    ] {
+        assert!(printed.contains(wanted), "{wanted}\nis not in\n{printed}");
+    }
 }
 
 #[track_caller]
