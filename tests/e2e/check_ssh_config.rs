@@ -88,7 +88,7 @@ fn what_is_not_supported_is_found_in_the_file_that_says_it() {
             &format!("{ssh}:2:20\n"),
             "2 |   VerifyHostKeyDNS yes\n",
             "  |                    ^^^\n",
-            "help: put the host's key into known_hosts",
+            "help: let `tunneld trust` put the host's key into known_hosts",
             &format!("{ssh}:4:8\n"),
             "`Port` has `x` where a port is wanted",
             &format!("{more}:1:1\n"),

@@ -80,6 +80,8 @@ events! {
     UNASKED_CHANNEL = "3f98e2774cbd87ad5c90a9587403e430";
     /// A file that the configuration names cannot be used.
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
+    /// A certificate that a tunnel uses ends soon, or has ended.
+    CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
 }
 
 #[cfg(test)]

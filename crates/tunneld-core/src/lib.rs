@@ -21,6 +21,7 @@
 //! - [`backoff`]: the delay before the next attempt
 //! - [`certificate`]: when to say that a certificate ends
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
+//! - [`certificate`]: when to say that a certificate ends
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
 //! - [`ssh_config`]: what ssh's own files say about a host

@@ -56,9 +56,17 @@ fn ssh_failure(stage: Stage, e: &russh::Error) -> Failure {
             Stage::HostKey,
             "the server's signature does not fit its host key",
         ),
+        Error::NoAuthMethod => no_method_failure(),
         Error::Pending => Failure::transient(stage, "the server did not finish a key re-exchange"),
         other => Failure::transient(stage, lowercase_first(&other.to_string())),
     }
+}
+
+/// The server takes no method of authentication that russh knows the name of, for which russh ends
+/// the session.
+pub(crate) fn no_method_failure() -> Failure {
+    let cause = "the server accepts no way to authenticate that tunneld knows";
+    Failure::blocked(Stage::Authenticate, cause)
 }
 
 fn closed(stage: Stage) -> Failure {

@@ -214,6 +214,7 @@ impl client::Handler for Handler {
         banner: &str,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
+        self.shared.note_banner();
         let banner = clip(&printable(banner), 500);
         tracing::debug!(host = %self.target.host, banner, "server banner");
         Ok(())

@@ -135,8 +135,8 @@ pub(super) const SECURITY_KEY_PROVIDER: Judge = Judge {
 
 pub(super) const VERIFY_HOST_KEY_DNS: Judge = Judge {
     fine: |words, _| is_no(words),
-    because: "tunneld does not ask the DNS for host keys",
-    help: "put the host's key into known_hosts, or pin it with `host_key_fingerprint`",
+    because: "tunneld does not ask the DNS for host keys when it connects",
+    help: "let `tunneld trust` put the host's key into known_hosts: it compares it with the DNS",
 };
 
 /// What signatures are made with, by keys of users and of certificate authorities.

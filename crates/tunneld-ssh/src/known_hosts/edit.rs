@@ -13,7 +13,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FileType, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::learn::invalid;
@@ -25,10 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait between two looks at the lock.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// Adds the lines that `lines` chooses once it has seen the file, which is made where there is
+/// Adds the lines that `lines` chooses once it has seen the file, which `open` makes where there is
 /// none. A file that is replaced meanwhile, as `ssh-keygen -R` does, is begun with again.
 pub(super) fn add(
     path: &Path,
+    open: fn(&Path) -> io::Result<File>,
     mut lines: impl FnMut(&KnownHosts) -> io::Result<Vec<String>>,
 ) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
@@ -100,14 +101,40 @@ fn take_back(file: &File, start: u64, end: u64) {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR
-        | OFlags::CREATE
-        | OFlags::APPEND
-        | OFlags::CLOEXEC
-        | OFlags::NOCTTY
-        | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
+/// Opens the file; a new one belongs to whoever makes it, alone.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    open_as(path, OFlags::CREATE, Mode::RUSR | Mode::WUSR)
+}
+
+/// As [`open`], and a new file is one that its folder's owner can use, whatever umask says.
+pub(super) fn open_or_give(path: &Path) -> io::Result<File> {
+    let existing = || open_as(path, OFlags::empty(), Mode::empty());
+    match existing() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let file = match open_as(path, OFlags::CREATE | OFlags::EXCL, mode) {
+        // Somebody else was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return existing(),
+        opened => opened?,
+    };
+    rustix::fs::fchmod(&file, mode)?;
+    if rustix::process::geteuid().is_root() {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+        let folder = rustix::fs::stat(above.unwrap_or(Path::new(".")))?;
+        let owner = Uid::from_raw(folder.st_uid);
+        let group = Gid::from_raw(folder.st_gid);
+        // Where that is not possible it can be read all the same.
+        let _ = rustix::fs::fchown(&file, Some(owner), Some(group));
+    }
+    Ok(file)
+}
+
+fn open_as(path: &Path, how: OFlags, mode: Mode) -> io::Result<File> {
+    let flags =
+        how | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, mode)?);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     // What is written to /dev/null is not there the next time: every key would be a new one.
     if kind != FileType::RegularFile {

@@ -1,4 +1,5 @@
-//! Writing keys down: the one of a new host (`accept-new`), and further ones of a known host.
+//! Writing keys down: the one of a new host (`accept-new`), further ones of a known host, and those
+//! that a person vouches for.
 //!
 //! The file is added to under a lock and never replaced, so that its owner, its mode, links to it
 //! and what ssh adds meanwhile are kept, and so that the right to write the file is enough.
@@ -8,11 +9,13 @@ use std::io;
 use std::path::Path;
 
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::public::KeyData;
 use rustix::io::Errno;
 use tunneld_core::failure::{Failure, Stage};
 
 use super::{Entry, KnownAs, KnownHosts, Marker, ReadFault, edit};
 use crate::error::os_reason;
+use crate::host_key::same_type;
 
 /// Adds the key of a host that the file does not know, unless it is there already. Blocks.
 ///
@@ -20,11 +23,37 @@ use crate::error::os_reason;
 ///
 /// When it cannot be written, or the file has come to know the host as another one.
 pub fn learn(file: &Path, host: &KnownAs, key: &PublicKey) -> Result<(), LearnError> {
-    let lines = |known: &KnownHosts| match is_present(known, host, key)? {
+    // Whoever is known by another key is not new.
+    let lines = |known: &KnownHosts| match is_present(known, host, key, |_| true)? {
         true => Ok(Vec::new()),
         false => Ok(vec![line(host.name(), key)?]),
     };
-    let added = stands_for_itself(host).and_then(|()| edit::add(file, lines));
+    let added = stands_for_itself(host).and_then(|()| edit::add(file, edit::open, lines));
+    added.map_err(|e| LearnError::new(file, host, &e))
+}
+
+/// Adds keys of the host that a person vouches for: all that are not there yet, or none of them.
+/// Blocks.
+///
+/// A host has one key of a type: another one is an error, and so is a key that a line revokes. A
+/// file that has to be made for it can be read by everybody, and belongs to whom its folder belongs
+/// to: the person is root, and the daemon is not. It holds no secret.
+///
+/// # Errors
+///
+/// When they cannot be written, or must not be added.
+pub fn enter(file: &Path, host: &KnownAs, keys: &[PublicKey]) -> Result<(), LearnError> {
+    let lines = |known: &KnownHosts| {
+        let mut lines = Vec::new();
+        for key in keys {
+            let rival = |known: &KeyData| same_type(&known.algorithm(), &key.algorithm());
+            if !is_present(known, host, key, rival)? {
+                lines.push(line(host.name(), key)?);
+            }
+        }
+        Ok(lines)
+    };
+    let added = stands_for_itself(host).and_then(|()| edit::add(file, edit::open_or_give, lines));
     added.map_err(|e| LearnError::new(file, host, &e))
 }
 
@@ -52,14 +81,20 @@ pub fn learn_further(
         learnt = keys.iter().filter(is_new).cloned().collect();
         learnt.iter().map(|key| line(&name, key)).collect()
     };
-    match stands_for_itself(host).and_then(|()| edit::add(file, lines)) {
+    match stands_for_itself(host).and_then(|()| edit::add(file, edit::open, lines)) {
         Ok(()) => Ok(learnt),
         Err(e) => Err(LearnError::new(file, host, &e)),
     }
 }
 
-/// Whether the file has come to know the host since it was read, and as the same one.
-fn is_present(known: &KnownHosts, host: &KnownAs, key: &PublicKey) -> io::Result<bool> {
+/// Whether the file has come to know the host since it was read, and as the same one. `rival` says
+/// which of its keys forbid to add another one.
+fn is_present(
+    known: &KnownHosts,
+    host: &KnownAs,
+    key: &PublicKey,
+    rival: impl Fn(&KeyData) -> bool,
+) -> io::Result<bool> {
     let entries = known.lookup(host);
     let mut same = entries.iter().filter(|e| is_of(e, key));
     if let Some(entry) = same.find(|e| e.marker() == Some(Marker::Revoked)) {
@@ -70,7 +105,7 @@ fn is_present(known: &KnownHosts, host: &KnownAs, key: &PublicKey) -> io::Result
     if plain.iter().any(|e| is_of(e, key)) {
         return Ok(true);
     }
-    match plain.first() {
+    match plain.iter().find(|e| e.key().is_none_or(&rival)) {
         None => Ok(false),
         Some(entry) => {
             let line = entry.line();
@@ -136,6 +171,11 @@ impl LearnError {
         }
     }
 
+    /// Whether another user could write it.
+    pub fn is_denied(&self) -> bool {
+        self.way_out == Some(WayOut::Rights)
+    }
+
     /// What has to be done for the file to be written, where that is known.
     pub fn remedy(&self) -> Option<&'static str> {
         Some(match self.way_out? {
@@ -170,3 +210,6 @@ impl fmt::Display for LearnError {
 }
 
 impl std::error::Error for LearnError {}
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::{LearnError, learn, learn_further};
+pub use learn::{LearnError, enter, learn, learn_further};
 pub use name::KnownAs;
 pub use problem::{KnownHostsError, ReadFault};
 
@@ -208,6 +208,16 @@ impl KnownHosts {
         known
     }
 
+    /// The same files with the lines alone whose keys are of the type of `key`.
+    pub(crate) fn of_type(&self, key: &KeyData) -> Self {
+        let kind = key.algorithm();
+        let is_type = |e: &&Entry| e.key().is_some_and(|k| k.algorithm() == kind);
+        KnownHosts {
+            files: self.files.clone(),
+            entries: self.entries.iter().filter(is_type).cloned().collect(),
+        }
+    }
+
     fn add(&mut self, path: &Path, file: File) -> Result<(), KnownHostsError> {
         let text = read_text(path, file)?;
         self.entries.extend(parse(path, &text)?);
@@ -221,7 +231,7 @@ fn is_revoked(entries: &[&Entry], key: Option<&KeyData>) -> bool {
 }
 
 /// Opens without waiting for whoever writes to a pipe. `/dev/null` is a file that people name here.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
