@@ -8,6 +8,7 @@ mod check;
 mod check_files;
 mod check_forwards;
 mod check_secrets;
+mod check_ssh_config;
 mod commands;
 mod control_socket;
 mod examples;

@@ -93,6 +93,12 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// What `check --print` printed, without the places that the values come from.
+pub(crate) fn values(printed: &str) -> String {
+    let value = |line: &str| line.split("  # ").next().unwrap_or(line).to_owned() + "\n";
+    printed.lines().map(value).collect()
+}
+
 /// Checks the exit code of a command; the message has what it printed.
 #[track_caller]
 pub(crate) fn assert_exit(output: &Output, code: i32) {

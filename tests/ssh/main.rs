@@ -72,6 +72,7 @@ mod remote_reload;
 mod servers;
 mod sessions;
 mod socket_files;
+mod ssh_config;
 mod sshfp;
 mod support;
 mod table;

@@ -24,6 +24,7 @@
 //! - [`certificate`]: when to say that a certificate ends
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
+//! - [`ssh_config`]: what ssh's own files say about a host
 //! - [`status`]: snapshots for people and programs
 //! - [`text`]: texts that come from elsewhere, made fit to be shown
 
@@ -38,5 +39,6 @@ pub mod name;
 pub mod plan;
 pub mod repeats;
 pub mod socks;
+pub mod ssh_config;
 pub mod status;
 pub mod text;

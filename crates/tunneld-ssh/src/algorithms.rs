@@ -9,7 +9,7 @@ use tunneld_core::config::algorithms::Kind;
 use tunneld_core::config::{Algorithms, Target};
 use tunneld_core::text::clip;
 
-use crate::host_key::{self, MIN_RSA_BITS};
+use crate::host_key;
 use crate::known_hosts::rsa_bits;
 
 /// What is offered to a server: what `wanted` allows. `known` are the types of the host keys that
@@ -101,7 +101,7 @@ pub(crate) fn accepts(target: &Target, key: &KeyData) -> bool {
     let of_type = |a: &&Algorithm| host_key::same_type(a, &key.algorithm());
     let mut names = HOST_KEYS.iter().filter(of_type).map(Algorithm::to_string);
     names.any(|name| is_wanted(target, &name))
-        && rsa_bits(key).is_none_or(|bits| bits >= MIN_RSA_BITS)
+        && rsa_bits(key).is_none_or(|bits| bits >= host_key::least_rsa_bits(target))
 }
 
 fn is_wanted(target: &Target, name: &str) -> bool {

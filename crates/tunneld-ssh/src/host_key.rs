@@ -26,7 +26,7 @@ pub(crate) use certificate::id;
 
 pub use crate::known_hosts::{enter, learn};
 
-/// The smallest RSA key that is accepted: ssh's own default for RequiredRSASize.
+/// The smallest RSA key that is accepted at all: ssh's own default for RequiredRSASize.
 pub const MIN_RSA_BITS: usize = 1024;
 
 /// How many fingerprints or places one message lists.
@@ -89,6 +89,11 @@ pub fn order(preferred: &[Algorithm], known: &[Algorithm]) -> Vec<Algorithm> {
     first.into_iter().cloned().collect()
 }
 
+/// The smallest RSA key that is accepted of a host, and of an authority for it.
+pub(crate) fn least_rsa_bits(target: &Target) -> usize {
+    MIN_RSA_BITS.max(usize::try_from(target.required_rsa_size).unwrap_or(usize::MAX))
+}
+
 /// RSA is one type of key, whichever hash its signatures use.
 pub(crate) fn same_type(a: &Algorithm, b: &Algorithm) -> bool {
     matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. })) || a == b
@@ -137,7 +142,7 @@ impl<'a> Case<'a> {
             }
         }
         if let Some(bits) = rsa_bits(self.key)
-            && bits < MIN_RSA_BITS
+            && bits < least_rsa_bits(self.target)
         {
             return Some(self.too_small(bits));
         }

@@ -1,13 +1,16 @@
 //! Reading the configuration file, and checking the files that it names.
 
 mod files;
+mod ssh;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use tunneld_core::config::{self, Config, Diagnostics, MAX_FILE_LEN, Origin, Surroundings};
+use tunneld_core::config::{
+    self, Config, Diagnostics, MAX_FILE_LEN, Origin, SshConfigs, Surroundings, Texts,
+};
 use tunneld_ssh::error::os_reason;
 
 /// A file that was read, and what it says.
@@ -15,7 +18,8 @@ use tunneld_ssh::error::os_reason;
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     origin: Origin,
-    text: String,
+    /// The text of the file, and of those of ssh that it takes values from.
+    texts: Texts,
 }
 
 /// Why there is no configuration.
@@ -55,20 +59,23 @@ pub(crate) fn count(errors: usize) -> String {
     }
 }
 
-/// Reads a file and checks what it says.
+/// Reads a file, with those of ssh that it names, and checks what it says.
 pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
     let bytes = read(path).map_err(|e| LoadError::Unreadable {
         path: path.to_owned(),
         reason: os_reason(&e),
     })?;
     let origin = Origin::of_file(path);
-    let config = config::load_bytes(&bytes, &origin, &surroundings())
+    let mut surroundings = surroundings();
+    let named = config::ssh_config_paths(&bytes, &origin, &surroundings);
+    surroundings.ssh_configs = ssh::read(named, &surroundings);
+    let config = config::load_bytes(&bytes, &origin, &surroundings)
         .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let text = String::from_utf8_lossy(&bytes);
     Ok(Loaded {
         config,
+        texts: Texts::with_ssh(&origin, text, &surroundings),
         origin,
-        text,
     })
 }
 
@@ -95,6 +102,13 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+impl Loaded {
+    /// The effective configuration, each value with the place that it comes from.
+    pub(crate) fn effective(&self) -> String {
+        config::effective_with_places(&self.config, &self.texts)
+    }
+}
+
 /// The control socket that a file names, even if the file is wrong otherwise.
 pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
     config::control_socket(&read(path).ok()?, &Origin::of_file(path))
@@ -107,6 +121,7 @@ fn surroundings() -> Surroundings {
         user: login_name(),
         home: home.map(PathBuf::from),
         aes_hardware: tunneld_ssh::has_aes_hardware(),
+        ssh_configs: SshConfigs::new(),
     }
 }
 

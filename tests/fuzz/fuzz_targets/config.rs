@@ -14,6 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         user: Some("svc".to_owned()),
         home: Some("/home/svc".into()),
         aes_hardware: bytes.len().is_multiple_of(2),
+        ..Surroundings::default()
     };
     match load_bytes(bytes, &origin, &surroundings) {
         Ok(config) => {

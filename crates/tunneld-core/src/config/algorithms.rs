@@ -162,6 +162,8 @@ pub(super) struct List {
     change: Change,
     named: Vec<&'static str>,
     is_first: bool,
+    /// Whether names are passed over that OpenSSH has and tunneld does not.
+    lenient: bool,
 }
 
 impl List {
@@ -172,6 +174,7 @@ impl List {
             change: Change::Replace,
             named: Vec::new(),
             is_first: true,
+            lenient: false,
         }
     }
 
@@ -199,7 +202,7 @@ impl List {
 
     /// The names that one name, or one pattern, stands for.
     fn expand(&self, name: &str) -> Result<Vec<&'static str>, ValueError> {
-        let removes = self.change == Change::Remove;
+        let passes_over = self.change == Change::Remove || self.lenient;
         if name.is_empty() {
             return Err(ValueError::new("has an empty name").with_help(self.all()));
         }
@@ -211,7 +214,7 @@ impl List {
         if name.contains(['*', '?']) {
             let fits = |known: &&str| glob_matches(name.as_bytes(), known.as_bytes());
             let found: Vec<_> = self.defaults.iter().copied().filter(fits).collect();
-            if found.is_empty() && !removes {
+            if found.is_empty() && !passes_over {
                 let said = format!("has a pattern that nothing fits: {}", quoted(name));
                 return Err(ValueError::new(said).with_help(self.all()));
             }
@@ -219,7 +222,7 @@ impl List {
         }
         match self.defaults.iter().find(|known| **known == name) {
             Some(known) => Ok(vec![*known]),
-            None if removes && ELSEWHERE.contains(&name) => Ok(Vec::new()),
+            None if passes_over && ELSEWHERE.contains(&name) => Ok(Vec::new()),
             None => Err(self.unknown(name)),
         }
     }
@@ -282,6 +285,25 @@ impl List {
 /// fits; and that nothing is left.
 pub fn resolve(kind: Kind, text: &str, aes_hardware: bool) -> Result<Vec<String>, ValueError> {
     let mut list = List::new(kind, aes_hardware);
+    list.add(text)?;
+    list.finish()
+}
+
+/// As [`resolve`] for a list that was written for ssh: it says what is allowed, so what only ssh has
+/// is passed over.
+///
+/// # Errors
+///
+/// A name that nobody has, and that nothing is left.
+pub(super) fn resolve_of_ssh(
+    kind: Kind,
+    text: &str,
+    aes_hardware: bool,
+) -> Result<Vec<String>, ValueError> {
+    let mut list = List {
+        lenient: true,
+        ..List::new(kind, aes_hardware)
+    };
     list.add(text)?;
     list.finish()
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::render;
+use super::texts::Texts;
 use crate::name::TunnelName;
 
 /// How many problems are kept; the rest are counted. A file of rubbish has a million of them.
@@ -40,7 +41,7 @@ impl Origin {
 /// Another place that a problem has to do with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Related {
-    /// Its bytes in the file.
+    /// Its bytes in the files.
     pub span: Range<usize>,
     /// What is there; "at line N" is put after it.
     pub message: String,
@@ -51,7 +52,7 @@ pub struct Related {
 pub struct Diagnostic {
     /// What is wrong: lowercase, no full stop.
     pub message: String,
-    /// Its bytes in the file; `None` where it concerns the file as a whole.
+    /// Its bytes in the files; `None` where it concerns the configuration as a whole.
     pub span: Option<Range<usize>>,
     /// What is said beside the caret: `did you mean …`.
     pub label: Option<String>,
@@ -121,11 +122,11 @@ impl Diagnostic {
     }
 }
 
-/// All the problems of one file, in the order of the file.
+/// All the problems of a configuration, in the order of its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     origin: Origin,
-    text: String,
+    texts: Texts,
     items: Vec<Diagnostic>,
     dropped: usize,
 }
@@ -133,9 +134,15 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// The problems `items` of the file `origin`, whose spans are places in `text`.
     pub fn new(origin: Origin, text: impl Into<String>, items: Vec<Diagnostic>) -> Self {
+        let texts = Texts::new(&origin, text);
+        Diagnostics::within(texts, origin, items)
+    }
+
+    /// The problems `items` of the file `origin` and of those that it takes values from.
+    pub fn within(texts: Texts, origin: Origin, items: Vec<Diagnostic>) -> Self {
         let mut all = Diagnostics {
             origin,
-            text: text.into(),
+            texts,
             items,
             dropped: 0,
         };
@@ -181,27 +188,29 @@ impl Diagnostics {
         self.items.iter()
     }
 
-    /// The file that the problems are in.
+    /// The configuration's own file.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// The problems as a terminal shows them: each with its place, its line and a caret.
     pub fn render(&self, colour: bool) -> String {
-        render::report(&self.origin, &self.text, &self.items, self.dropped, colour)
+        render::report(&self.texts, &self.items, self.dropped, colour)
     }
 
     /// The problems as plain data, for programs and for the control socket.
     pub fn to_json_items(&self) -> Vec<DiagnosticView> {
-        let lines = render::Lines::new(&self.text);
+        let files = render::Files::new(&self.texts);
         let view = |item: &Diagnostic| {
-            let place = item.span.as_ref().map(|s| lines.place(s.start));
-            let hint: Vec<String> = render::label(item, &lines)
+            let spot = files.find(item.span.as_ref());
+            let place = spot.place();
+            let hint: Vec<String> = files
+                .label(item)
                 .into_iter()
                 .chain(item.help.clone())
                 .collect();
             DiagnosticView {
-                file: self.origin.name.clone(),
+                file: spot.name.to_owned(),
                 line: place.map(|(line, _)| line),
                 column: place.map(|(_, column)| column),
                 message: item.message.clone(),
@@ -304,6 +313,38 @@ error: third
 3 | z
   | ^
 "
+        );
+    }
+
+    #[test]
+    fn a_problem_of_another_file_is_shown_in_that_file() {
+        let mut texts = Texts::new(&origin(), "x\ny\n");
+        let start = texts.add("ssh_config".to_owned(), "Host db\nPort é y\n");
+        let there = start + 13..start + 15;
+        let items = vec![
+            Diagnostic::at(there.clone(), "wrong").with_related(2..3, "as it is"),
+            Diagnostic::at(2..3, "first").with_related(there, "not as it is"),
+        ];
+        let all = Diagnostics::within(texts, origin(), items);
+        assert_eq!(
+            all.to_string(),
+            "error: first
+ --> /etc/tunneld/tunneld.toml:2:1
+  |
+2 | y
+  | ^ not as it is at ssh_config:2
+
+error: wrong
+ --> ssh_config:2:6
+  |
+2 | Port é y
+  |      ^ as it is at /etc/tunneld/tunneld.toml:2
+"
+        );
+        let views = all.to_json_items();
+        assert_eq!(
+            (views[1].file.as_str(), views[1].line, views[1].column),
+            ("ssh_config", Some(2), Some(6))
         );
     }
 

@@ -14,6 +14,7 @@ use super::places::{
     Machine, parse_destination, parse_listen, parse_remote_listen, remote_listen, tcp_listen,
 };
 use super::probe::probe;
+use super::provenance::Spans;
 use super::raw::{Cursor, Item, Problems};
 use super::ssh_forms::{parse_dynamic_forward, parse_local_forward, parse_remote_forward};
 use super::{
@@ -34,6 +35,8 @@ pub(super) const KEYS: [&str; 3] = ["local_forward", "remote_forward", "dynamic_
 /// The forwards of one tunnel, as far as they are right.
 pub(super) struct Forwards {
     pub(super) specs: Vec<ForwardSpec>,
+    /// Where each of them is written.
+    pub(super) spans: Vec<Spans>,
     /// Whether there is something in one of the keys, be it right or wrong.
     pub(super) any: bool,
 }
@@ -73,10 +76,8 @@ pub(super) fn forwards(keys: &mut Cursor<'_, '_>, problems: &mut Problems) -> Fo
         found.extend(items.into_iter().filter_map(|i| read(key, i, problems)));
     }
     found.sort_by_key(|forward| start(&forward.kind));
-    Forwards {
-        specs: name_all(found, problems),
-        any,
-    }
+    let (specs, spans) = name_all(found, problems).into_iter().unzip();
+    Forwards { specs, spans, any }
 }
 
 /// Where a forward stands in the file.
@@ -119,9 +120,13 @@ fn read(key: Key, item: Item<'_, '_>, problems: &mut Problems) -> Option<Unnamed
             return None;
         }
     };
+    let mut spans = Spans::default();
+    spans.add("listen", item.span());
+    spans.add("connect", item.span());
     Some(Unnamed {
         name: None,
         kind,
+        spans,
         limits: Limits {
             max_connections: MAX_CONNECTIONS,
             idle_timeout: None,
@@ -186,6 +191,7 @@ fn read_table(key: Key, item: Item<'_, '_>, problems: &mut Problems) -> Option<U
     };
     let limits = limits(&mut keys, kind.as_ref(), problems);
     let missing: Vec<_> = needs.iter().filter(|k| !keys.has(k)).collect();
+    let spans = keys.spans();
     let meant = keys.finish(problems);
     for absent in missing.into_iter().filter(|k| !meant.contains(k)) {
         let said = format!("this forward has no `{absent}`");
@@ -195,6 +201,7 @@ fn read_table(key: Key, item: Item<'_, '_>, problems: &mut Problems) -> Option<U
         name,
         kind: kind?,
         limits,
+        spans,
     })
 }
 

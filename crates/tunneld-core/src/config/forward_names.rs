@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::diagnostic::Diagnostic;
+use super::provenance::Spans;
 use super::raw::Problems;
 use super::{
     ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe, RemoteListen, Sourced,
@@ -23,6 +24,8 @@ pub(super) struct Unnamed {
     pub(super) name: Option<Sourced<ForwardName>>,
     pub(super) kind: ForwardKind,
     pub(super) limits: Limits,
+    /// Where its keys are written.
+    pub(super) spans: Spans,
 }
 
 /// What all kinds of forward have.
@@ -34,7 +37,7 @@ pub(super) struct Limits {
 }
 
 /// Gives each forward its name: first those of the file, then the others around them.
-pub(super) fn name_all(found: Vec<Unnamed>, problems: &mut Problems) -> Vec<ForwardSpec> {
+pub(super) fn name_all(found: Vec<Unnamed>, problems: &mut Problems) -> Vec<(ForwardSpec, Spans)> {
     let mut first: BTreeMap<ForwardName, Option<Range<usize>>> = BTreeMap::new();
     for name in found.iter().filter_map(|f| f.name.as_ref()) {
         let Some(earlier) = first.get(&name.value) else {
@@ -58,14 +61,15 @@ pub(super) fn name_all(found: Vec<Unnamed>, problems: &mut Problems) -> Vec<Forw
             Some(name) => name.value,
             None => maker.make(&forward.kind)?,
         };
-        Some(ForwardSpec {
+        let spec = ForwardSpec {
             name,
             kind: forward.kind,
             max_connections: forward.limits.max_connections,
             idle_timeout: forward.limits.idle_timeout,
             allow: forward.limits.allow,
             probe: forward.limits.probe,
-        })
+        };
+        Some((spec, forward.spans))
     });
     named.collect()
 }

@@ -11,6 +11,7 @@ use super::keys::nearest;
 use super::raw::{Item, Problems};
 use super::render::quoted;
 use super::resolve::Surroundings;
+use super::ssh_files::Starts;
 use super::values::{ValueError, check_duration, parse_duration};
 
 /// How many entries a list may have.
@@ -24,6 +25,8 @@ const MAX_PATH_LEN: usize = 4095;
 pub(super) struct Base<'a> {
     pub(super) origin: &'a Origin,
     pub(super) surroundings: &'a Surroundings,
+    /// Where the files of ssh begin.
+    pub(super) starts: &'a Starts,
 }
 
 /// A string that `parse` understands.
@@ -114,6 +117,11 @@ fn one_of(names: &[&str]) -> String {
     }
 }
 
+/// Whether a value says that the default holds, whatever a table above it says.
+pub(super) fn is_default(item: Item<'_, '_>) -> bool {
+    item.get().as_str() == Some("default")
+}
+
 /// The items of a list, unless it is too long.
 pub(super) fn list<'t, 'i>(
     item: Item<'t, 'i>,
@@ -147,41 +155,46 @@ pub(super) fn paths(
 /// A path: absolute, below the home directory (`~/`), or relative to the file's directory.
 pub(super) fn path(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<PathBuf> {
     let wanted = match item.key {
-        "control_socket" => "a path",
+        "control_socket" | "ssh_config" => "a path",
         _ => "a path or an array of paths",
     };
-    let text = item.text(wanted, problems)?;
-    let wrong = if text.is_empty() {
-        Some(item.wrong("is an empty path"))
-    } else if text.len() > MAX_PATH_LEN {
-        Some(item.wrong(&format!("has more than {MAX_PATH_LEN} bytes")))
-    } else {
-        let control = text.chars().find(|c| c.is_control());
-        control.map(|c| item.wrong(&format!("has a control character: {c:?}")))
-    };
-    if let Some(wrong) = wrong {
-        problems.report(wrong);
-        return None;
+    parsed(
+        item,
+        wanted,
+        |text| completed(text, base.origin, base.surroundings),
+        problems,
+    )
+}
+
+/// A path as it is written, made a whole one.
+pub(super) fn completed(
+    text: &str,
+    origin: &Origin,
+    surroundings: &Surroundings,
+) -> Result<PathBuf, ValueError> {
+    if text.is_empty() {
+        return Err(ValueError::new("is an empty path"));
+    }
+    if text.len() > MAX_PATH_LEN {
+        return Err(ValueError::new(format!(
+            "has more than {MAX_PATH_LEN} bytes"
+        )));
+    }
+    if let Some(c) = text.chars().find(|c| c.is_control()) {
+        return Err(ValueError::new(format!("has a control character: {c:?}")));
     }
     let Some(below) = text.strip_prefix('~') else {
-        return Some(base.origin.dir.join(text));
+        return Ok(origin.dir.join(text));
     };
-    let home = base.surroundings.home.as_deref();
-    match (below.strip_prefix('/'), home) {
-        (Some(below), Some(home)) => Some(join(home, below)),
+    match (below.strip_prefix('/'), surroundings.home.as_deref()) {
+        (Some(below), Some(home)) => Ok(join(home, below)),
         (Some(_), None) => {
-            problems.report(
-                item.wrong("is in the home directory, and there is none")
-                    .with_help("write the whole path"),
-            );
-            None
+            let error = ValueError::new("is in the home directory, and there is none");
+            Err(error.with_help("write the whole path"))
         }
         (None, _) => {
-            problems.report(
-                item.wrong("has a `~` that is not followed by `/`")
-                    .with_help("write the whole path, or `./~…` for a file of that name"),
-            );
-            None
+            let error = ValueError::new("has a `~` that is not followed by `/`");
+            Err(error.with_help("write the whole path, or `./~…` for a file of that name"))
         }
     }
 }

@@ -97,7 +97,7 @@ impl Place {
         match self {
             Place::Root => &["include"],
             Place::Daemon => &["metrics_listen"],
-            Place::Defaults | Place::Tunnel => &["on_down", "on_up", "ssh_config"],
+            Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
             Place::Hop
             | Place::Reconnect
             | Place::LocalForward
@@ -143,6 +143,7 @@ const TUNNEL: &[&str] = &[
     "host_key_fingerprint",
     "host_key_alias",
     "update_host_keys",
+    "required_rsa_size",
     "ciphers",
     "macs",
     "kex_algorithms",
@@ -154,6 +155,7 @@ const TUNNEL: &[&str] = &[
     "proxy_jump",
     "proxy",
     "proxy_command",
+    "ssh_config",
     "connect_timeout",
     "server_alive_interval",
     "server_alive_count_max",
@@ -184,6 +186,7 @@ const HOP: &[&str] = &[
     "host_key_fingerprint",
     "host_key_alias",
     "update_host_keys",
+    "required_rsa_size",
     "ciphers",
     "macs",
     "kex_algorithms",
@@ -323,14 +326,17 @@ fn belongs(place: Place, key: &str) -> Option<String> {
 }
 
 /// The key that is most like this one, unless none is like it.
-pub(super) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;
     }
     let key = key.to_lowercase();
     keys.iter()
-        .map(|known| (strsim::normalized_damerau_levenshtein(known, &key), *known))
+        .map(|known| {
+            let likeness = strsim::normalized_damerau_levenshtein(&known.to_lowercase(), &key);
+            (likeness, *known)
+        })
         .filter(|(likeness, _)| *likeness >= LIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::items::{Base, path, paths};
+use super::items::{Base, is_default, path, paths};
 use super::places::{MAX_SOCKET_PATH, fits_a_descriptor};
 use super::raw::{Cursor, Item, Problems};
 use super::render::quoted;
 use super::settings::{or, truth};
+use super::ssh_layer::decided;
 use super::values::ValueError;
 use super::way_forms::is_none;
 use super::{Credential, IdentityAgent, Sourced, Target};
@@ -17,12 +18,13 @@ const MAX_NAME_LEN: usize = 255;
 /// What one table says; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Login {
-    identity_file: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    certificate_file: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    identity_agent: Option<Sourced<Option<IdentityAgent>>>,
-    identities_only: Option<Sourced<bool>>,
-    passphrase: Option<Sourced<Option<Credential>>>,
-    password: Option<Sourced<Option<Credential>>>,
+    /// Within it `None`: the default keys.
+    pub(super) identity_file: Option<Sourced<Option<Vec<Sourced<PathBuf>>>>>,
+    pub(super) certificate_file: Option<Sourced<Vec<Sourced<PathBuf>>>>,
+    pub(super) identity_agent: Option<Sourced<Option<IdentityAgent>>>,
+    pub(super) identities_only: Option<Sourced<bool>>,
+    pub(super) passphrase: Option<Sourced<Option<Credential>>>,
+    pub(super) password: Option<Sourced<Option<Credential>>>,
 }
 
 impl Login {
@@ -77,13 +79,28 @@ impl Login {
         }
     }
 
+    /// The keywords of ssh_config(5) that this decides.
+    pub(super) fn decided(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.identity_file.is_some(), "IdentityFile"),
+            (self.certificate_file.is_some(), "CertificateFile"),
+            (self.identity_agent.is_some(), "IdentityAgent"),
+            (self.identities_only.is_some(), "IdentitiesOnly"),
+        ];
+        decided(all)
+    }
+
+    /// Whether there is a password to log in with.
+    pub(super) fn has_password(&self) -> bool {
+        self.password.as_ref().is_some_and(|v| v.value.is_some())
+    }
+
     /// Completes a target. `home` is where the default keys are.
     pub(super) fn fill(&self, target: &mut Target, home: Option<&Path>) {
-        target.identity_file_is_default = self.identity_file.is_none();
-        target.identity_file = match &self.identity_file {
-            Some(written) => written.value.clone(),
-            None => default_keys(home),
-        };
+        let keys = self.identity_file.as_ref();
+        let keys = keys.and_then(|written| written.value.clone());
+        target.identity_file_is_default = keys.is_none();
+        target.identity_file = keys.unwrap_or_else(|| default_keys(home));
         let certificates = self.certificate_file.as_ref();
         target.certificate_file = certificates.map(|v| v.value.clone()).unwrap_or_default();
         let agent = self.identity_agent.as_ref();
@@ -104,20 +121,27 @@ fn written_none(item: Item<'_, '_>) -> bool {
     item.get().as_str().is_some_and(is_none)
 }
 
+/// Files, "none", or "default".
 fn identity_file(
     item: Item<'_, '_>,
     base: Base<'_>,
     problems: &mut Problems,
-) -> Option<Vec<Sourced<PathBuf>>> {
+) -> Option<Option<Vec<Sourced<PathBuf>>>> {
+    if written_none(item) {
+        return Some(Some(Vec::new()));
+    }
+    if is_default(item) {
+        return Some(None);
+    }
     let found = paths(item, base, problems)?;
     if found.is_empty() {
-        problems.report(
-            item.wrong("names no file")
-                .with_help("name a private key, or leave the key out to use those in ~/.ssh"),
-        );
+        problems.report(item.wrong("names no file").with_help(
+            "name a private key, leave the key out to use those in ~/.ssh, or write \
+                     `none` to use none",
+        ));
         return None;
     }
-    Some(found)
+    Some(Some(found))
 }
 
 /// A socket, an environment variable, or `none`.

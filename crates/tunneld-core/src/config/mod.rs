@@ -16,17 +16,22 @@ mod login;
 pub mod places;
 mod print;
 mod probe;
+mod provenance;
 mod raw;
 mod reach;
 mod rekey_limit;
 mod render;
 mod resolve;
+mod road;
 mod settings;
+mod ssh_files;
 pub mod ssh_forms;
+mod ssh_layer;
 mod syntax;
 mod target;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod transport;
 mod trust;
 pub mod values;
@@ -40,18 +45,26 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use keys::nearest;
+pub(crate) use render::quoted;
+pub(crate) use values::{check_host, is_ipv6};
+pub(crate) use way_forms::parse_hop;
+
 pub use diagnostic::{Diagnostic, DiagnosticView, Diagnostics, Origin, Related};
 pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
-pub use print::effective;
+pub use print::{effective, effective_with_places};
+pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
 pub use resolve::{Surroundings, control_socket, load, load_bytes};
+pub use ssh_files::{SshConfigs, ssh_config_paths};
 pub use target::{
     AddressFamily, Algorithms, Credential, Fingerprint, IdentityAgent, Proxy, ProxyCommand,
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
+pub use texts::Texts;
 
 use crate::name::TunnelName;
 
@@ -65,6 +78,8 @@ pub struct Config {
     pub daemon: DaemonConfig,
     /// `[tunnels.NAME]`, with `[defaults]` filled in.
     pub tunnels: BTreeMap<TunnelName, TunnelSpec>,
+    /// Where each value is written.
+    pub provenance: Provenance,
 }
 
 impl Config {

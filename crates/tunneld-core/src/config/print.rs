@@ -1,139 +1,134 @@
 //! The effective configuration as a file: every key, with the defaults filled in.
 
+mod printer;
 mod target;
 
-use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use super::provenance::Section;
 use super::{
     Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
-    RemoteListen, TunnelSpec, WhileDown,
+    RemoteListen, Texts, TunnelSpec, WhileDown,
 };
+use printer::Printer;
 use target::{write_server, write_way};
 
 /// The configuration as TOML. It loads to an equal [`Config`].
 pub fn effective(config: &Config) -> String {
-    let mut out = String::new();
-    // Writing to a String cannot fail.
-    let _ = write_config(&mut out, config);
-    out
+    write_config(Printer::new(None), config)
 }
 
-fn write_config(out: &mut String, config: &Config) -> fmt::Result {
+/// As [`effective`]; behind each value stands where it is written, or that it is the default. `texts`
+/// are those that the configuration was loaded from.
+pub fn effective_with_places(config: &Config, texts: &Texts) -> String {
+    write_config(Printer::new(Some((&config.provenance, texts))), config)
+}
+
+fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     let daemon = &config.daemon;
     let ready_when = match daemon.ready_when {
         ReadyWhen::Settled => "settled",
         ReadyWhen::All => "all",
         ReadyWhen::Any => "any",
     };
-    writeln!(out, "[daemon]")?;
-    writeln!(out, "control_socket = {}", path(&daemon.control_socket))?;
-    writeln!(out, "ready_when = {}", string(ready_when))?;
-    writeln!(out, "start_timeout = {}", duration(daemon.start_timeout))?;
-    writeln!(out, "drain_timeout = {}", duration(daemon.drain_timeout))?;
+    out.table(&Section::Daemon, "[daemon]");
+    out.key("control_socket", path(&daemon.control_socket));
+    out.key("ready_when", string(ready_when));
+    out.key("start_timeout", duration(daemon.start_timeout));
+    out.key("drain_timeout", duration(daemon.drain_timeout));
     for tunnel in config.tunnels.values() {
-        writeln!(out)?;
-        write_tunnel(out, tunnel)?;
+        write_tunnel(&mut out, tunnel);
     }
-    Ok(())
+    out.finish()
 }
 
-fn write_tunnel(out: &mut String, tunnel: &TunnelSpec) -> fmt::Result {
+fn write_tunnel(out: &mut Printer<'_>, tunnel: &TunnelSpec) {
     // A dot in a name is not a step into a table.
     let name = string(tunnel.name.as_str());
-    writeln!(out, "[tunnels.{name}]")?;
-    writeln!(out, "enabled = {}", tunnel.enabled)?;
-    write_server(out, &tunnel.target)?;
-    write_way(out, &tunnel.target)?;
+    let section = Section::Tunnel(tunnel.name.clone());
+    out.table(&section, &format!("[tunnels.{name}]"));
+    out.key("enabled", tunnel.enabled);
+    write_server(out, &tunnel.target, None);
+    write_way(out, &tunnel.target);
+    out.filled_in("ssh_config", string("none"));
     let keepalive = &tunnel.keepalive;
-    writeln!(
-        out,
-        "connect_timeout = {}",
-        duration(tunnel.connect_timeout)
-    )?;
-    writeln!(
-        out,
-        "server_alive_interval = {}",
-        duration(keepalive.interval)
-    )?;
-    writeln!(out, "server_alive_count_max = {}", keepalive.count_max)?;
-    writeln!(
-        out,
-        "certificate_expiry_warning = {}",
-        duration(tunnel.certificate_expiry_warning)
-    )?;
-    writeln!(out, "min_sessions = {}", tunnel.sessions.min)?;
-    writeln!(out, "max_sessions = {}", tunnel.sessions.max)?;
-    writeln!(out, "stall_timeout = {}", duration(tunnel.stall_timeout))?;
+    out.key("connect_timeout", duration(tunnel.connect_timeout));
+    out.key("server_alive_interval", duration(keepalive.interval));
+    out.key("server_alive_count_max", keepalive.count_max);
+    let warning = duration(tunnel.certificate_expiry_warning);
+    out.key("certificate_expiry_warning", warning);
+    out.key("min_sessions", tunnel.sessions.min);
+    out.key("max_sessions", tunnel.sessions.max);
+    out.key("stall_timeout", duration(tunnel.stall_timeout));
     let reconnect = &tunnel.reconnect;
-    writeln!(
-        out,
-        "reconnect = {{ initial = {}, max = {}, multiplier = {:?}, jitter = {:?}, reset_after = {} }}",
+    let reconnect = format!(
+        "{{ initial = {}, max = {}, multiplier = {:?}, jitter = {:?}, reset_after = {} }}",
         duration(reconnect.initial),
         duration(reconnect.max),
         reconnect.multiplier,
         reconnect.jitter,
         duration(reconnect.reset_after),
-    )?;
-    for hop in tunnel.target.hops() {
-        writeln!(out, "\n[[tunnels.{name}.proxy_jump]]")?;
-        write_server(out, hop)?;
+    );
+    out.key("reconnect", reconnect);
+    for (index, hop) in tunnel.target.hops().into_iter().enumerate() {
+        let section = Section::Hop(tunnel.name.clone(), index);
+        out.table(&section, &format!("[[tunnels.{name}.proxy_jump]]"));
+        write_server(out, hop, Some(&tunnel.target));
     }
-    for forward in &tunnel.forwards {
-        write_forward(out, &name, forward)?;
+    for (index, forward) in tunnel.forwards.iter().enumerate() {
+        let kind = forward.kind_name();
+        let section = Section::Forward(tunnel.name.clone(), index);
+        out.table(&section, &format!("[[tunnels.{name}.{kind}_forward]]"));
+        write_forward(out, forward);
     }
-    Ok(())
 }
 
-fn write_forward(out: &mut String, tunnel: &str, forward: &ForwardSpec) -> fmt::Result {
-    let kind = forward.kind_name();
-    writeln!(out, "\n[[tunnels.{tunnel}.{kind}_forward]]")?;
-    writeln!(out, "name = {}", string(forward.name.as_str()))?;
-    writeln!(out, "listen = {}", string(&forward.listen_text()))?;
+fn write_forward(out: &mut Printer<'_>, forward: &ForwardSpec) {
+    out.key("name", string(forward.name.as_str()));
+    out.key("listen", string(&forward.listen_text()));
     if let Goal::To(place) = forward.goal() {
-        writeln!(out, "connect = {}", string(&place.to_string()))?;
+        out.key("connect", string(&place.to_string()));
     }
     // Only addresses can be compared with a list: a unix socket has no such key.
     let takes_allow = match &forward.kind {
         ForwardKind::Local(local) => {
-            write_local(out, local)?;
+            write_local(out, local);
             !matches!(local.listen.value, Listen::Unix(_))
         }
         ForwardKind::Remote(remote) => !matches!(remote.listen.value, RemoteListen::Unix(_)),
     };
-    writeln!(out, "max_connections = {}", forward.max_connections)?;
+    out.key("max_connections", forward.max_connections);
     let idle = forward.idle_timeout.unwrap_or_default();
-    writeln!(out, "idle_timeout = {}", duration(idle))?;
+    out.key("idle_timeout", duration(idle));
     if takes_allow {
         let networks = forward.allow.iter().map(|n| string(&n.to_string()));
-        writeln!(out, "allow = {}", array(networks))?;
+        out.key("allow", array(networks));
     }
     match (&forward.probe, forward.goal()) {
-        (Some(probe), _) => write_probe(out, probe),
-        (None, Goal::To(_)) => writeln!(out, "probe = false"),
-        (None, Goal::Asked) => Ok(()),
+        (Some(probe), _) => out.key("probe", shown_probe(probe)),
+        (None, Goal::To(_)) => out.key("probe", false),
+        (None, Goal::Asked) => {}
     }
 }
 
-fn write_local(out: &mut String, local: &LocalForward) -> fmt::Result {
+fn write_local(out: &mut Printer<'_>, local: &LocalForward) {
     let while_down = match local.while_down {
         WhileDown::Wait => "wait",
         WhileDown::Refuse => "refuse",
     };
-    writeln!(out, "while_down = {}", string(while_down))?;
-    writeln!(out, "wait_timeout = {}", duration(local.wait_timeout))?;
+    out.key("while_down", string(while_down));
+    out.key("wait_timeout", duration(local.wait_timeout));
     let Listen::Unix(place) = &local.listen.value else {
-        return Ok(());
+        return;
     };
-    writeln!(out, "socket_mode = \"{:04o}\"", place.mode)?;
-    match &place.owner {
-        Some(owner) => writeln!(out, "socket_owner = {}", string(&owner.to_string())),
-        None => Ok(()),
+    out.key("socket_mode", format!("\"{:04o}\"", place.mode));
+    if let Some(owner) = &place.owner {
+        out.key("socket_owner", string(&owner.to_string()));
     }
 }
 
-fn write_probe(out: &mut String, probe: &Probe) -> fmt::Result {
+fn shown_probe(probe: &Probe) -> String {
     let expect = match &probe.expect {
         None => String::new(),
         Some(Expect::FirstLine(line)) => format!(", expect = {}", string(line)),
@@ -142,10 +137,7 @@ fn write_probe(out: &mut String, probe: &Probe) -> fmt::Result {
         }
     };
     let (interval, timeout) = (duration(probe.interval), duration(probe.timeout));
-    writeln!(
-        out,
-        "probe = {{ interval = {interval}, timeout = {timeout}{expect} }}"
-    )
+    format!("{{ interval = {interval}, timeout = {timeout}{expect} }}")
 }
 
 fn string(text: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! serde stops at the first problem; this walks the parsed tables and reports all of them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -10,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::Sourced;
 use super::diagnostic::{Diagnostic, MAX_KEPT};
 use super::keys::{self, Place};
+use super::provenance::Spans;
 use super::render::quoted;
 use super::values::ValueError;
 use crate::name::TunnelName;
@@ -19,6 +21,8 @@ use crate::name::TunnelName;
 pub(super) struct Problems {
     pub(super) items: Vec<Diagnostic>,
     pub(super) dropped: usize,
+    /// What is kept: a mistake that several tunnels share is found by each of them.
+    pub(super) seen: HashSet<(Option<Range<usize>>, String)>,
     /// The tunnel that is being read.
     pub(super) tunnel: Option<TunnelName>,
     /// Whether the text is not TOML: then what is absent may only be unreadable.
@@ -28,10 +32,17 @@ pub(super) struct Problems {
 impl Problems {
     /// Adds a problem.
     pub(super) fn report(&mut self, mut item: Diagnostic) {
+        if self
+            .seen
+            .contains(&(item.span.clone(), item.message.clone()))
+        {
+            return;
+        }
         if self.is_full() {
             self.dropped += 1;
             return;
         }
+        self.seen.insert((item.span.clone(), item.message.clone()));
         if item.tunnel.is_none() {
             item.tunnel.clone_from(&self.tunnel);
         }
@@ -187,6 +198,7 @@ pub(super) struct Cursor<'t, 'i> {
     table: &'t DeTable<'i>,
     place: Place,
     taken: Vec<&'static str>,
+    spans: Spans,
 }
 
 impl<'t, 'i> Cursor<'t, 'i> {
@@ -195,7 +207,13 @@ impl<'t, 'i> Cursor<'t, 'i> {
             table,
             place,
             taken: Vec::with_capacity(place.keys().len()),
+            spans: Spans::default(),
         }
+    }
+
+    /// Where the keys are written that were taken so far.
+    pub(super) fn spans(&self) -> Spans {
+        self.spans.clone()
     }
 
     /// Whether the table has `key`.
@@ -212,6 +230,7 @@ impl<'t, 'i> Cursor<'t, 'i> {
     fn item_as(&mut self, key: &'static str, shown: &'static str) -> Option<Item<'t, 'i>> {
         self.taken.push(key);
         let value = self.table.get(key)?;
+        self.spans.add(key, value.span());
         Some(Item { key: shown, value })
     }
 

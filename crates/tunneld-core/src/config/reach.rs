@@ -6,8 +6,12 @@ use std::sync::Arc;
 use super::diagnostic::Diagnostic;
 use super::items::Base;
 use super::login::Login;
+use super::provenance::{Section, Spans};
 use super::raw::Problems;
+use super::road::Road;
 use super::settings::Settings;
+use super::ssh_files::SshFiles;
+use super::ssh_layer::Layer;
 use super::transport::Transport;
 use super::trust::Trust;
 use super::way::Hop;
@@ -20,10 +24,18 @@ pub(super) struct Reach<'a> {
     pub(super) name: &'a TunnelName,
     /// Where its name stands.
     pub(super) at: Range<usize>,
+    /// Its host as it is written.
+    pub(super) host: Option<&'a Sourced<String>>,
     /// What it says, with `[defaults]` filled in.
-    pub(super) settings: &'a Settings,
+    pub(super) written: &'a Settings,
     /// What `[defaults]` says.
     pub(super) defaults: &'a Settings,
+    /// The files of ssh that say more.
+    pub(super) ssh: Option<SshFiles<'a>>,
+    /// What they say about its host.
+    pub(super) layer: &'a Layer,
+    /// What holds: what is written, and where nothing is what the files of ssh say.
+    pub(super) settings: &'a Settings,
     pub(super) base: Base<'a>,
 }
 
@@ -34,39 +46,66 @@ struct Said<'a> {
     transport: &'a Transport,
 }
 
+/// The server of a tunnel, and where what is said about it and its jump hosts is written.
+pub(super) struct Reached {
+    pub(super) target: Target,
+    tunnel: Spans,
+    /// The first one first.
+    hops: Vec<Spans>,
+}
+
+impl Reached {
+    /// Where all of a tunnel is written, with its forwards.
+    pub(super) fn provenance(
+        &self,
+        name: &TunnelName,
+        forwards: Vec<Spans>,
+    ) -> Vec<(Section, Spans)> {
+        let mut all = vec![(Section::Tunnel(name.clone()), self.tunnel.clone())];
+        let hops = self.hops.iter().cloned().enumerate();
+        all.extend(hops.map(|(n, spans)| (Section::Hop(name.clone(), n), spans)));
+        let forwards = forwards.into_iter().enumerate();
+        all.extend(forwards.map(|(n, spans)| (Section::Forward(name.clone(), n), spans)));
+        all
+    }
+}
+
 impl Reach<'_> {
     /// The SSH server of the tunnel; `None` if it is not complete, which was said.
-    pub(super) fn target(
-        &self,
-        host: Option<Sourced<String>>,
-        problems: &mut Problems,
-    ) -> Option<Target> {
+    pub(super) fn target(&self, problems: &mut Problems) -> Option<Reached> {
         let settings = self.settings;
-        settings.way.check(problems);
-        let via = self.via(problems);
+        let road = Road::new(self, problems);
+        let via = self.via(&road, problems);
         let user = settings.user.as_ref().map(|v| v.value.clone());
         let user = self.user(user, "", self.at.clone(), problems);
         settings.trust.check("no host key can", problems);
         let port = settings.port.as_ref().map_or(22, |v| v.value);
+        let host = self.layer.host.as_ref().or(self.host)?;
         let said = Said {
             login: &settings.login,
             trust: &settings.trust,
             transport: &settings.transport,
         };
-        let mut target = self.complete(Target::new(host?.value, port, user?), &said);
+        let target = Target::new(&host.value, port, user?);
+        let mut target = self.complete(target, &said, &road);
         target.algorithms.compression = settings.compression.as_ref().is_some_and(|v| v.value);
-        Some(Target {
-            via: via?,
-            ..target
+        let hops = road.hops.iter().map(|(hop, layer)| self.spans(hop, layer));
+        let tunnel = self.layer.settings.spans.only(&["host"]);
+        Some(Reached {
+            tunnel: tunnel.or(&road.spans_of_tunnel(&settings.spans)),
+            hops: hops.collect(),
+            target: Target {
+                via: via?,
+                ..target
+            },
         })
     }
 
     /// The way to the tunnel's host: its jump hosts, each of them reached over the one before.
-    fn via(&self, problems: &mut Problems) -> Option<Via> {
-        let way = &self.settings.way;
-        let mut via = Some(way.first.clone().unwrap_or(Via::Direct));
-        for hop in way.hops.iter().flatten() {
-            let target = self.hop(hop, problems);
+    fn via(&self, road: &Road, problems: &mut Problems) -> Option<Via> {
+        let mut via = Some(road.first.clone());
+        for (hop, layer) in &road.hops {
+            let target = self.hop(hop, layer, road, problems);
             via = via
                 .zip(target)
                 .map(|(via, target)| Via::Jump(Arc::new(Target { via, ..target })));
@@ -77,34 +116,98 @@ impl Reach<'_> {
     /// A jump host. What it does not say is as with the tunnel, except what belongs to another
     /// server: who it is and as whom we come, its key, its name in known_hosts, and a password.
     /// Nothing that goes over it is compressed: it is encrypted already.
-    fn hop(&self, hop: &Hop, problems: &mut Problems) -> Option<Target> {
-        let (settings, defaults) = (self.settings, self.defaults);
-        let theirs = defaults.user.as_ref().map(|v| v.value.clone());
+    fn hop(
+        &self,
+        hop: &Hop,
+        layer: &Layer,
+        road: &Road,
+        problems: &mut Problems,
+    ) -> Option<Target> {
+        let ssh = &layer.settings;
         let who = format!("jump host `{}` of ", hop.host);
-        let user = hop.user.clone().or(theirs);
+        let user = self.user_of(hop).map(str::to_owned);
+        let user = user.or_else(|| ssh.user.as_ref().map(|v| v.value.clone()));
         let user = self.user(user, &who, hop.at.clone(), problems);
-        let trust = hop.trust.of_hop(&settings.trust);
+        let login = self.login_of(hop).or(&ssh.login);
+        let trust = hop.trust.of_hop(&self.written.trust).or(&ssh.trust);
         let unchecked = format!("the host key of jump host `{}` cannot", hop.host);
         trust.check(&unchecked, problems);
-        let port = defaults.port.as_ref().map(|v| v.value);
-        let port = hop.port.or(port).unwrap_or(22);
+        let port = self.port_of(hop).or(ssh.port.as_ref().map(|v| v.value));
         let said = Said {
-            login: &hop.login.of_hop(&settings.login, &defaults.login),
+            login: &login,
             trust: &trust,
-            transport: &hop.transport.clone().or(&settings.transport),
+            transport: &self.transport_of(hop).or(&ssh.transport),
         };
-        Some(self.complete(Target::new(&hop.host, port, user?), &said))
+        let host = layer.host.as_ref().map_or(&hop.host, |v| &v.value);
+        let target = Target::new(host, port.unwrap_or(22), user?);
+        Some(self.complete(target, &said, road))
+    }
+
+    /// The login name that is written for a jump host.
+    pub(super) fn user_of<'a>(&'a self, hop: &'a Hop) -> Option<&'a str> {
+        let theirs = self.defaults.user.as_ref().map(|v| v.value.as_str());
+        hop.user.as_deref().or(theirs)
+    }
+
+    /// The port that is written for a jump host.
+    pub(super) fn port_of(&self, hop: &Hop) -> Option<u16> {
+        hop.port.or(self.defaults.port.as_ref().map(|v| v.value))
+    }
+
+    /// How to log in at a jump host, as far as it is written.
+    pub(super) fn login_of(&self, hop: &Hop) -> Login {
+        hop.login.of_hop(&self.written.login, &self.defaults.login)
+    }
+
+    /// What may be negotiated with a jump host, as far as it is written.
+    pub(super) fn transport_of(&self, hop: &Hop) -> Transport {
+        hop.transport.clone().or(&self.written.transport)
+    }
+
+    /// Where what holds for a jump host is written.
+    fn spans(&self, hop: &Hop, layer: &Layer) -> Spans {
+        const KEYS: [&str; 5] = [
+            "identity_file",
+            "certificate_file",
+            "identity_agent",
+            "identities_only",
+            "passphrase_credential",
+        ];
+        const INHERITED: [&str; 9] = [
+            "known_hosts",
+            "strict_host_key_checking",
+            "update_host_keys",
+            "required_rsa_size",
+            "ciphers",
+            "macs",
+            "kex_algorithms",
+            "host_key_algorithms",
+            "rekey_limit",
+        ];
+        let tunnels = match hop.spans.has("identity_file") {
+            true => Spans::default(),
+            false => self.written.spans.only(&KEYS),
+        };
+        let own = hop.spans.clone().or(&tunnels);
+        let defaults = &self.defaults.spans;
+        let own = own.or(&defaults.only(&["port", "user", "password_credential"]));
+        let own = own.or(&self.written.spans.only(&INHERITED));
+        let mut all = own.or(&layer.settings.spans.without(&["host"]));
+        if layer.host.is_some() {
+            // What `HostName` says stands in place of the name that is written.
+            all = layer.settings.spans.only(&["host"]).or(&all);
+        }
+        all
     }
 
     /// The server with what is said about it, and with defaults for what is not. Only the first
     /// connection leaves this machine: its addresses are the same whatever it is made for.
-    fn complete(&self, mut target: Target, said: &Said<'_>) -> Target {
+    fn complete(&self, mut target: Target, said: &Said<'_>, road: &Road) -> Target {
         let home = self.base.surroundings.home.as_deref();
         said.login.fill(&mut target, home);
         said.trust.fill(&mut target, home);
         said.transport.fill(&mut target);
-        target.address_family = self.settings.way.address_family();
-        target.bind_address = self.settings.way.bind_address();
+        road.fill(&mut target);
         target
     }
 

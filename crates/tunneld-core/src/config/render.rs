@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Place, Renderer, Snippet};
 
-use super::diagnostic::{Diagnostic, Origin};
+use super::diagnostic::Diagnostic;
+use super::texts::Texts;
 
 /// How many problems are shown; nobody reads more of them, and a file of rubbish has thousands.
 const MAX_SHOWN: usize = 50;
@@ -69,35 +70,77 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What is said beside the caret, with the lines of the related places.
-pub(super) fn label(item: &Diagnostic, lines: &Lines<'_>) -> Option<String> {
-    let related = item
-        .related
-        .iter()
-        .map(|r| format!("{} at line {}", r.message, lines.place(r.span.start).0));
-    let parts: Vec<String> = item.label.iter().cloned().chain(related).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+/// The files of a configuration, with their lines.
+pub(super) struct Files<'a> {
+    texts: &'a Texts,
+    lines: Vec<Lines<'a>>,
+}
+
+/// A place within one of the files.
+pub(super) struct Spot<'a> {
+    /// The file's name as it is shown.
+    pub(super) name: &'a str,
+    pub(super) lines: &'a Lines<'a>,
+    /// Its bytes in that file; `None` where it is the file as a whole.
+    span: Option<Range<usize>>,
+}
+
+impl Spot<'_> {
+    /// Line and column, both from 1.
+    pub(super) fn place(&self) -> Option<(usize, usize)> {
+        let span = self.span.as_ref()?;
+        Some(self.lines.place(span.start))
+    }
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(texts: &'a Texts) -> Self {
+        let lines = texts.iter().map(|text| Lines::new(&text.text)).collect();
+        Files { texts, lines }
+    }
+
+    /// Where a place is; what has none is the first file as a whole.
+    pub(super) fn find(&'a self, span: Option<&Range<usize>>) -> Spot<'a> {
+        let (index, text) = self.texts.find(span.map_or(0, |span| span.start));
+        let local = |span: &Range<usize>| {
+            let at = |place: usize| place.saturating_sub(text.start);
+            at(span.start)..at(span.end)
+        };
+        Spot {
+            name: &text.name,
+            lines: &self.lines[index],
+            span: span.map(local),
+        }
+    }
+
+    /// What is said beside the caret, with the lines of the related places.
+    pub(super) fn label(&self, item: &Diagnostic) -> Option<String> {
+        let here = self.find(item.span.as_ref()).name;
+        let related = item.related.iter().map(|related| {
+            let there = self.find(Some(&related.span));
+            let line = there.place().map_or(1, |(line, _)| line);
+            match there.name == here {
+                true => format!("{} at line {line}", related.message),
+                false => format!("{} at {}:{line}", related.message, printable(there.name)),
+            }
+        });
+        let parts: Vec<String> = item.label.iter().cloned().chain(related).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 /// All problems, one after the other, with an empty line between two of them.
-pub(super) fn report(
-    origin: &Origin,
-    text: &str,
-    items: &[Diagnostic],
-    dropped: usize,
-    colour: bool,
-) -> String {
+pub(super) fn report(texts: &Texts, items: &[Diagnostic], dropped: usize, colour: bool) -> String {
     let renderer = if colour {
         Renderer::styled()
     } else {
         Renderer::plain()
     };
-    let lines = Lines::new(text);
-    let name = printable(&origin.name);
+    let files = Files::new(texts);
     let mut shown: Vec<String> = items
         .iter()
         .take(MAX_SHOWN)
-        .map(|item| one(&renderer, &name, &lines, item))
+        .map(|item| one(&renderer, &files, item))
         .collect();
     let rest = items.len().saturating_sub(MAX_SHOWN) + dropped;
     if rest > 0 {
@@ -106,23 +149,25 @@ pub(super) fn report(
     shown.join("\n")
 }
 
-fn one(renderer: &Renderer, name: &str, lines: &Lines<'_>, item: &Diagnostic) -> String {
+fn one(renderer: &Renderer, files: &Files<'_>, item: &Diagnostic) -> String {
+    let spot = files.find(item.span.as_ref());
+    let name = printable(spot.name);
     let title = Level::ERROR.primary_title(item.message.as_str());
     let help = item.help.as_deref().map(|h| Level::HELP.message(h));
-    let Some(span) = &item.span else {
-        let group = Group::with_title(title).element(Place::path(name));
+    let Some(span) = &spot.span else {
+        let group = Group::with_title(title).element(Place::path(&name));
         return finish(renderer.render(&[match help {
             Some(help) => group.element(help),
             None => group,
         }]));
     };
-    let excerpt = Excerpt::new(lines, span);
+    let excerpt = Excerpt::new(spot.lines, span);
     let mut mark = AnnotationKind::Primary.span(excerpt.mark.clone());
-    if let Some(label) = label(item, lines) {
+    if let Some(label) = files.label(item) {
         mark = mark.label(label);
     }
     let snippet = Snippet::source(excerpt.text)
-        .path(name)
+        .path(&name)
         .line_start(excerpt.line)
         .annotation(mark);
     let group = title.element(snippet);
@@ -194,7 +239,7 @@ impl<'a> Excerpt<'a> {
 
 /// What the user wrote, in backticks: of bounded length, and without anything that a terminal
 /// acts on.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const MAX: usize = 80;
     let mut shown = printable(&text.chars().take(MAX).collect::<String>());
     if text.chars().nth(MAX).is_some() {
@@ -203,7 +248,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             let escaped = c.is_control().then(|| c.escape_default());

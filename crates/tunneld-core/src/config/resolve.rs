@@ -1,6 +1,7 @@
 //! From the text of the file to a [`Config`], or to everything that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use super::diagnostic::{Diagnostic, Diagnostics, Origin};
 use super::forward_keys::{self, forwards};
 use super::items::{Base, choice, duration, parsed, path, positive};
 use super::keys::Place;
+use super::provenance::{Provenance, Section, Spans};
 use super::raw::{Cursor, Item, Problems, kind};
 use super::reach::Reach;
 use super::render::quoted;
 use super::settings::Settings;
+use super::ssh_files::{SshConfigs, SshFiles, laid_out};
+use super::ssh_layer::Layer;
 use super::syntax::Syntax;
 use super::values::parse_host;
 use super::{
@@ -29,7 +33,7 @@ const MAX_TUNNELS: usize = 10_000;
 const A_WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What the defaults depend on and a file does not say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Surroundings {
     /// The login name of the user that tunneld runs as: the default `user`, as with ssh.
     pub user: Option<String>,
@@ -37,6 +41,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// Whether the processor does AES: it decides which ciphers come first.
     pub aes_hardware: bool,
+    /// The files of ssh that the file names, as far as they were read.
+    pub ssh_configs: SshConfigs,
 }
 
 #[cfg(test)]
@@ -47,6 +53,7 @@ impl Surroundings {
             user: Some("svc".to_owned()),
             home: Some("/home/svc".into()),
             aes_hardware: true,
+            ssh_configs: SshConfigs::new(),
         }
     }
 }
@@ -79,9 +86,11 @@ pub fn load(
         broken: !syntax.is_clean(),
         ..Problems::default()
     };
+    let (texts, starts) = laid_out(origin, text, surroundings);
     let base = Base {
         origin,
         surroundings,
+        starts: &starts,
     };
     let config = file(table.get_ref(), base, &mut problems);
     let mut items = problems.items;
@@ -90,7 +99,7 @@ pub fn load(
     if items.is_empty() && problems.dropped == 0 {
         return Ok(config);
     }
-    let all = Diagnostics::new(origin.clone(), text, items);
+    let all = Diagnostics::within(texts, origin.clone(), items);
     Err(all.with_dropped(problems.dropped + syntax.dropped))
 }
 
@@ -156,13 +165,14 @@ struct Read {
     enabled: bool,
     forwards: Vec<ForwardSpec>,
     spec: Option<TunnelSpec>,
+    provenance: Vec<(Section, Spans)>,
 }
 
 fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
     let mut keys = Cursor::new(root, Place::Root);
     let daemon = keys.item("daemon").and_then(|item| item.table(problems));
     let empty = DeTable::new();
-    let daemon = daemon_config(daemon.unwrap_or(&empty), base, problems);
+    let (daemon, daemon_spans) = daemon_config(daemon.unwrap_or(&empty), base, problems);
     let defaults = keys.item("defaults").and_then(|i| i.table(problems));
     let defaults = defaults.map(|table| {
         let mut keys = Cursor::new(table, Place::Defaults);
@@ -183,14 +193,27 @@ fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
         forwards: &t.forwards,
     });
     conflicts::check(listening, problems);
-    let specs = tunnels.into_iter().filter_map(|t| Some((t.name, t.spec?)));
+    let mut provenance = Provenance::default();
+    provenance.insert(Section::Daemon, daemon_spans);
+    let mut specs = BTreeMap::new();
+    for tunnel in tunnels {
+        specs.extend(tunnel.spec.map(|spec| (tunnel.name, spec)));
+        for (section, spans) in tunnel.provenance {
+            provenance.insert(section, spans);
+        }
+    }
     Config {
         daemon,
-        tunnels: specs.collect::<BTreeMap<_, _>>(),
+        tunnels: specs,
+        provenance,
     }
 }
 
-fn daemon_config(table: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> DaemonConfig {
+fn daemon_config(
+    table: &DeTable<'_>,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> (DaemonConfig, Spans) {
     let mut keys = Cursor::new(table, Place::Daemon);
     let control_socket = keys.take("control_socket", problems, |item, problems| {
         path(item, base, problems)
@@ -205,13 +228,15 @@ fn daemon_config(table: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -
     });
     let start_timeout = keys.take("start_timeout", problems, positive);
     let drain_timeout = keys.take("drain_timeout", problems, duration);
+    let spans = keys.spans();
     keys.finish(problems);
-    DaemonConfig {
+    let config = DaemonConfig {
         control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
         ready_when: value_or(ready_when, || ReadyWhen::Settled),
         start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
         drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
-    }
+    };
+    (config, spans)
 }
 
 fn value_or<T>(found: Option<Sourced<T>>, default: impl FnOnce() -> T) -> T {
@@ -278,7 +303,7 @@ fn similar(written: &str) -> Option<TunnelName> {
 
 fn tunnel(
     name: TunnelName,
-    at: std::ops::Range<usize>,
+    at: Range<usize>,
     table: &DeTable<'_>,
     defaults: &Settings,
     base: Base<'_>,
@@ -290,34 +315,46 @@ fn tunnel(
         parsed(item, "a host name or an address", parse_host, problems)
     });
     let forwards = forwards(&mut keys, problems);
-    let settings = Settings::take(&mut keys, base, problems).or(defaults);
+    let written = Settings::take(&mut keys, base, problems).or(defaults);
     let meant = keys.finish(problems);
     if !has_host && !meant.contains(&"host") {
         let said = format!("tunnel `{name}` has no `host`");
         problems.report_absent(Diagnostic::at(at.clone(), said));
     }
     if !forwards.any && !forward_keys::KEYS.iter().any(|key| meant.contains(key)) {
-        let said = format!("tunnel `{name}` forwards nothing");
-        problems.report_absent(
-            Diagnostic::at(at.clone(), said)
-                .with_help("add local_forward = \"5432:localhost:5432\""),
-        );
+        problems.report_absent(forwards_nothing(&name, &at));
     }
-    let forwards = forwards.specs;
+    let ssh = written.ssh_config.as_ref();
+    let ssh = ssh.and_then(|path| SshFiles::named(path, base, problems));
+    let layer = match (ssh, &host) {
+        (Some(files), Some(host)) => Layer::of_tunnel(files, &host.value, &written, base, problems),
+        _ => Layer::default(),
+    };
+    let settings = written.clone().or(&layer.settings);
     let reconnect = settings.reconnect(problems);
     let sessions = settings.sessions(problems);
     let enabled = settings.enabled.as_ref().is_none_or(|v| v.value);
     let reach = Reach {
         name: &name,
         at,
-        settings: &settings,
+        host: host.as_ref(),
+        written: &written,
         defaults,
+        ssh,
+        layer: &layer,
+        settings: &settings,
         base,
     };
-    let spec = reach.target(host, problems).map(|target| TunnelSpec {
+    let reached = reach.target(problems);
+    let provenance = match &reached {
+        Some(reached) => reached.provenance(&name, forwards.spans),
+        None => Vec::new(),
+    };
+    let forwards = forwards.specs;
+    let spec = reached.map(|reached| TunnelSpec {
         name: name.clone(),
         enabled,
-        target,
+        target: reached.target,
         connect_timeout: value_or(settings.connect_timeout, || Duration::from_secs(15)),
         keepalive: Keepalive {
             interval: value_or(settings.server_alive_interval, || Duration::from_secs(15)),
@@ -334,5 +371,11 @@ fn tunnel(
         enabled,
         forwards,
         spec,
+        provenance,
     }
+}
+
+fn forwards_nothing(name: &TunnelName, at: &Range<usize>) -> Diagnostic {
+    let said = format!("tunnel `{name}` forwards nothing");
+    Diagnostic::at(at.clone(), said).with_help("add local_forward = \"5432:localhost:5432\"")
 }

@@ -1,13 +1,17 @@
 //! The keys that `[defaults]` and `[tunnels.NAME]` have in common.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
 use super::items::{Base, duration, parsed, positive};
 use super::keys::Place;
 use super::login::Login;
+use super::provenance::Spans;
 use super::raw::{Cursor, Item, Problems};
+use super::ssh_files::ssh_config;
+use super::ssh_layer::decided;
 use super::transport::Transport;
 use super::trust::Trust;
 use super::values::parse_user;
@@ -35,7 +39,11 @@ pub(super) struct Settings {
     max_sessions: Option<Sourced<u32>>,
     pub(super) enabled: Option<Sourced<bool>>,
     pub(super) way: Way,
+    /// The file of ssh that says more.
+    pub(super) ssh_config: Option<Sourced<Option<PathBuf>>>,
     reconnect: ReconnectParts,
+    /// Where all of this is written.
+    pub(super) spans: Spans,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -50,7 +58,7 @@ struct ReconnectParts {
 impl Settings {
     /// Takes the settings out of a table.
     pub(super) fn take(keys: &mut Cursor<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Self {
-        Settings {
+        let mut settings = Settings {
             port: keys.take("port", problems, port),
             user: keys.take("user", problems, user),
             login: Login::take(keys, base, problems),
@@ -70,11 +78,17 @@ impl Settings {
             max_sessions: keys.take("max_sessions", problems, sessions),
             enabled: keys.take("enabled", problems, truth),
             way: Way::take(keys, base, problems),
+            ssh_config: keys.take("ssh_config", problems, |item, problems| {
+                ssh_config(item, base, problems)
+            }),
             reconnect: keys
                 .take("reconnect", problems, reconnect_parts)
                 .map(|parts| parts.value)
                 .unwrap_or_default(),
-        }
+            spans: Spans::default(),
+        };
+        settings.spans = keys.spans();
+        settings
     }
 
     /// These settings, and where they say nothing those of `defaults`.
@@ -102,6 +116,8 @@ impl Settings {
             max_sessions: or(self.max_sessions, &defaults.max_sessions),
             enabled: or(self.enabled, &defaults.enabled),
             way: self.way.or(&defaults.way),
+            ssh_config: or(self.ssh_config, &defaults.ssh_config),
+            spans: Way::spans_or(self.spans, &defaults.spans),
             reconnect: ReconnectParts {
                 initial: or(ours.initial, &theirs.initial),
                 max: or(ours.max, &theirs.max),
@@ -110,6 +126,28 @@ impl Settings {
                 reset_after: or(ours.reset_after, &theirs.reset_after),
             },
         }
+    }
+
+    /// The keywords of ssh_config(5) that this decides.
+    pub(super) fn decided(&self) -> Vec<&'static str> {
+        let way = self.way.hops.is_some() || self.way.first.is_some();
+        let all = [
+            (self.port.is_some(), "Port"),
+            (self.user.is_some(), "User"),
+            (self.compression.is_some(), "Compression"),
+            (self.connect_timeout.is_some(), "ConnectTimeout"),
+            (self.server_alive_interval.is_some(), "ServerAliveInterval"),
+            (self.server_alive_count_max.is_some(), "ServerAliveCountMax"),
+            (self.way.family.is_some(), "AddressFamily"),
+            (self.way.bind.is_some(), "BindAddress"),
+            (way, "ProxyJump"),
+            (way, "ProxyCommand"),
+        ];
+        decided(all)
+            .chain(self.login.decided())
+            .chain(self.trust.decided())
+            .chain(self.transport.decided())
+            .collect()
     }
 
     /// How to come back, complete.

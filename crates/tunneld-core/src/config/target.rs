@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::algorithms::Kind;
 use super::{Sourced, host_port};
+
+/// The fewest bits of an RSA key that are accepted at all, as by ssh.
+pub(super) const MIN_RSA_SIZE: u32 = 1024;
 
 /// The identity of a session: a session made for one `Target` is never used for another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Target {
     /// Whether keys that the server announces and proves are written to the file that its present
     /// key was found in (`hostkeys-00@openssh.com`).
     pub update_host_keys: bool,
+    /// The fewest bits that an RSA key of the host, or of an authority for it, may have.
+    pub required_rsa_size: u32,
     /// What may be negotiated.
     pub algorithms: Algorithms,
     /// When new session keys are asked for, where that is said.
@@ -78,6 +84,7 @@ impl Target {
             host_key_fingerprint: Vec::new(),
             host_key_alias: None,
             update_host_keys: false,
+            required_rsa_size: MIN_RSA_SIZE,
             algorithms: Algorithms::default(),
             rekey_limit: RekeyLimit::default(),
             address_family: AddressFamily::Any,
@@ -168,6 +175,19 @@ pub struct Algorithms {
     pub host_keys: Option<Vec<String>>,
     /// `compression`.
     pub compression: bool,
+}
+
+impl Algorithms {
+    /// The list of one kind.
+    pub(super) fn of(&self, kind: Kind) -> Option<&[String]> {
+        let list = match kind {
+            Kind::Cipher => &self.ciphers,
+            Kind::Mac => &self.macs,
+            Kind::Kex => &self.kex,
+            Kind::HostKey => &self.host_keys,
+        };
+        list.as_deref()
+    }
 }
 
 /// `rekey_limit`: `None` where tunneld chooses.

@@ -1,20 +1,24 @@
 //! What may be negotiated with a server, and how long the same keys are used.
 
 use super::algorithms::{Kind, List};
-use super::items::{Base, list, parsed};
+use super::items::{Base, is_default, list, parsed};
 use super::raw::{Cursor, Item, Problems};
 use super::rekey_limit::parse_rekey_limit;
 use super::settings::or;
+use super::ssh_layer::decided;
 use super::{RekeyLimit, Sourced, Target};
+
+/// A list of names; `None`: the default one.
+pub(super) type Names = Option<Vec<String>>;
 
 /// What one table says; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Transport {
-    ciphers: Option<Sourced<Vec<String>>>,
-    macs: Option<Sourced<Vec<String>>>,
-    kex: Option<Sourced<Vec<String>>>,
-    host_keys: Option<Sourced<Vec<String>>>,
-    rekey_limit: Option<Sourced<RekeyLimit>>,
+    pub(super) ciphers: Option<Sourced<Names>>,
+    pub(super) macs: Option<Sourced<Names>>,
+    pub(super) kex: Option<Sourced<Names>>,
+    pub(super) host_keys: Option<Sourced<Names>>,
+    pub(super) rekey_limit: Option<Sourced<RekeyLimit>>,
 }
 
 impl Transport {
@@ -52,10 +56,22 @@ impl Transport {
         }
     }
 
+    /// The keywords of ssh_config(5) that this decides.
+    pub(super) fn decided(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.ciphers.is_some(), "Ciphers"),
+            (self.macs.is_some(), "MACs"),
+            (self.kex.is_some(), "KexAlgorithms"),
+            (self.host_keys.is_some(), "HostKeyAlgorithms"),
+            (self.rekey_limit.is_some(), "RekeyLimit"),
+        ];
+        decided(all)
+    }
+
     /// Completes a target.
     pub(super) fn fill(&self, target: &mut Target) {
-        let names = |written: &Option<Sourced<Vec<String>>>| {
-            written.as_ref().map(|names| names.value.clone())
+        let names = |written: &Option<Sourced<Names>>| {
+            written.as_ref().and_then(|names| names.value.clone())
         };
         target.algorithms.ciphers = names(&self.ciphers);
         target.algorithms.macs = names(&self.macs);
@@ -69,13 +85,11 @@ impl Transport {
     }
 }
 
-/// Names with commas between them, or an array of names.
-fn names(
-    kind: Kind,
-    item: Item<'_, '_>,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> Option<Vec<String>> {
+/// Names with commas between them, an array of names, or "default".
+fn names(kind: Kind, item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<Names> {
+    if is_default(item) {
+        return Some(None);
+    }
     let mut names = List::new(kind, base.surroundings.aes_hardware);
     let mut good = true;
     for item in list(item, problems)? {
@@ -91,5 +105,6 @@ fn names(
         return None;
     }
     let found = names.finish();
-    found.map_err(|e| problems.report(item.error(e))).ok()
+    let found = found.map_err(|e| problems.report(item.error(e))).ok()?;
+    Some(Some(found))
 }

@@ -8,18 +8,24 @@ use super::diagnostic::Diagnostic;
 use super::items::{Base, choice, list, parsed, paths};
 use super::raw::{Cursor, Item, Problems};
 use super::settings::or;
+use super::ssh_layer::decided;
+use super::target::MIN_RSA_SIZE;
 use super::values::{ValueError, check_host, is_ipv6, parse_fingerprint};
 use super::way_forms::is_none;
 use super::{Fingerprint, Sourced, StrictHostKeyChecking, Target};
 
+/// The most bits that an RSA key may have to have: more than that no program makes.
+const MAX_RSA_SIZE: u32 = 16_384;
+
 /// What one table says; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trust {
-    known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
-    strictness: Option<Sourced<StrictHostKeyChecking>>,
-    pins: Option<Sourced<Vec<Fingerprint>>>,
-    alias: Option<Sourced<Option<String>>>,
-    update: Option<Sourced<bool>>,
+    pub(super) known_hosts: Option<Sourced<Vec<Sourced<PathBuf>>>>,
+    pub(super) strictness: Option<Sourced<StrictHostKeyChecking>>,
+    pub(super) pins: Option<Sourced<Vec<Fingerprint>>>,
+    pub(super) alias: Option<Sourced<Option<String>>>,
+    pub(super) update: Option<Sourced<bool>>,
+    pub(super) rsa_size: Option<Sourced<u32>>,
 }
 
 impl Trust {
@@ -35,6 +41,9 @@ impl Trust {
                 parsed(item, "the name of a host", parse_alias, problems)
             }),
             update: keys.take("update_host_keys", problems, update),
+            rsa_size: keys.take("required_rsa_size", problems, |item, problems| {
+                item.number(MIN_RSA_SIZE, MAX_RSA_SIZE, problems)
+            }),
         }
     }
 
@@ -46,6 +55,7 @@ impl Trust {
             pins: or(self.pins, &defaults.pins),
             alias: or(self.alias, &defaults.alias),
             update: or(self.update, &defaults.update),
+            rsa_size: or(self.rsa_size, &defaults.rsa_size),
         }
     }
 
@@ -58,6 +68,19 @@ impl Trust {
             alias: self.alias.clone(),
             ..own.or(tunnel)
         }
+    }
+
+    /// The keywords of ssh_config(5) that this decides.
+    pub(super) fn decided(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            (self.known_hosts.is_some(), "UserKnownHostsFile"),
+            (self.known_hosts.is_some(), "GlobalKnownHostsFile"),
+            (self.strictness.is_some(), "StrictHostKeyChecking"),
+            (self.alias.is_some(), "HostKeyAlias"),
+            (self.update.is_some(), "UpdateHostKeys"),
+            (self.rsa_size.is_some(), "RequiredRSASize"),
+        ];
+        decided(all)
     }
 
     /// Reports that there is nothing that a host key could be compared with. `unchecked` is whose:
@@ -91,6 +114,7 @@ impl Trust {
             self.known_hosts.is_none() || strictness == StrictHostKeyChecking::AcceptNew;
         let update = self.update.as_ref().map_or(by_default, |v| v.value);
         target.update_host_keys = update && pins.is_empty();
+        target.required_rsa_size = self.rsa_size.as_ref().map_or(MIN_RSA_SIZE, |v| v.value);
         target.known_hosts = match &self.known_hosts {
             Some(written) => written.value.clone(),
             None => default_known_hosts(home),
@@ -142,8 +166,19 @@ fn fingerprints(item: Item<'_, '_>, problems: &mut Problems) -> Option<Vec<Finge
     (found.len() == items.len()).then_some(found)
 }
 
+/// `RequiredRSASize`: less than the fewest bits there are is as good as these.
+pub(super) fn rsa_size(bits: u32) -> Result<u32, ValueError> {
+    match bits <= MAX_RSA_SIZE {
+        true => Ok(bits.max(MIN_RSA_SIZE)),
+        false => {
+            let said = format!("wants at most {MAX_RSA_SIZE} bits, not `{bits}`");
+            Err(ValueError::new(said))
+        }
+    }
+}
+
 /// A host by its name in known_hosts, or `none`.
-fn parse_alias(text: &str) -> Result<Option<String>, ValueError> {
+pub(super) fn parse_alias(text: &str) -> Result<Option<String>, ValueError> {
     if is_none(text) {
         return Ok(None);
     }
@@ -175,10 +210,21 @@ fn update(item: Item<'_, '_>, problems: &mut Problems) -> Option<bool> {
 }
 
 fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
+    let mut files = default_user_known_hosts(home);
+    files.extend(default_global_known_hosts());
+    files
+}
+
+/// The files of tunneld, and of the user that it runs as.
+pub(super) fn default_user_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
     let ours = home.map(|home| home.join(".ssh/known_hosts"));
-    std::iter::once(PathBuf::from("/etc/tunneld/known_hosts"))
-        .chain(ours)
-        .chain([PathBuf::from("/etc/ssh/ssh_known_hosts")])
-        .map(Sourced::unwritten)
-        .collect()
+    let all = std::iter::once(PathBuf::from("/etc/tunneld/known_hosts")).chain(ours);
+    all.map(Sourced::unwritten).collect()
+}
+
+/// The files of this machine.
+pub(super) fn default_global_known_hosts() -> Vec<Sourced<PathBuf>> {
+    vec![Sourced::unwritten(PathBuf::from(
+        "/etc/ssh/ssh_known_hosts",
+    ))]
 }

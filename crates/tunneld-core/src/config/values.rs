@@ -26,14 +26,14 @@ pub struct ValueError {
 }
 
 impl ValueError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         ValueError {
             message: message.into(),
             help: None,
         }
     }
 
-    pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -114,7 +114,7 @@ pub fn parse_host(text: &str) -> Result<String, ValueError> {
 }
 
 /// What every host has to be, wherever it is written.
-pub(super) fn check_host(text: &str) -> Result<(), ValueError> {
+pub(crate) fn check_host(text: &str) -> Result<(), ValueError> {
     // What a shell acts on is in no host name, and a host ends up in commands that we print.
     const NO_HOST_HAS: &str = "'`\"$\\;&<>|(){}[]@/,*?!#";
     if text.is_empty() {
@@ -217,7 +217,7 @@ fn bracketed(text: &str) -> Option<&str> {
 }
 
 /// An IPv6 address, with or without a zone.
-pub(super) fn is_ipv6(text: &str) -> bool {
+pub(crate) fn is_ipv6(text: &str) -> bool {
     let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
     !zone.is_empty() && address.parse::<Ipv6Addr>().is_ok()
 }

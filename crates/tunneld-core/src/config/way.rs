@@ -10,18 +10,22 @@ use super::diagnostic::Diagnostic;
 use super::items::{Base, MAX_LIST, choice, list, parsed};
 use super::keys::Place;
 use super::login::Login;
+use super::provenance::Spans;
 use super::raw::{Cursor, Item, Problems};
 use super::settings::{self, later, or};
 use super::transport::Transport;
 use super::trust::Trust;
-use super::values::parse_host;
+use super::values::{ValueError, parse_host};
 use super::way_forms::{
     is_none, parse_bind_address, parse_command, parse_hop, parse_proxy, parse_word,
 };
 use super::{AddressFamily, ProxyCommand, Sourced, Via};
 
 /// How many jump hosts there may be on the way to a host.
-const MAX_HOPS: usize = 8;
+pub(super) const MAX_HOPS: usize = 8;
+
+/// The keys that together say how the first host on the way is reached.
+const PROXIES: [&str; 2] = ["proxy", "proxy_command"];
 
 /// What one table says about the way; `None` where it says nothing.
 #[derive(Debug, Clone, Default)]
@@ -30,8 +34,8 @@ pub(super) struct Way {
     pub(super) hops: Option<Vec<Hop>>,
     /// How the first host on the way is reached: `proxy` and `proxy_command` together.
     pub(super) first: Option<Via>,
-    family: Option<Sourced<AddressFamily>>,
-    bind: Option<Sourced<Option<IpAddr>>>,
+    pub(super) family: Option<Sourced<AddressFamily>>,
+    pub(super) bind: Option<Sourced<Option<IpAddr>>>,
 }
 
 /// A jump host, with what is written about it and nothing else.
@@ -44,6 +48,8 @@ pub(super) struct Hop {
     pub(super) login: Login,
     pub(super) trust: Trust,
     pub(super) transport: Transport,
+    /// Where all of this is written.
+    pub(super) spans: Spans,
 }
 
 impl Way {
@@ -87,6 +93,14 @@ impl Way {
             first: self.first.or_else(|| defaults.first.clone()),
             family: or(self.family, &defaults.family),
             bind: or(self.bind, &defaults.bind),
+        }
+    }
+
+    /// As [`Spans::or`]: `proxy` and `proxy_command` stand in place of each other.
+    pub(super) fn spans_or(ours: Spans, theirs: &Spans) -> Spans {
+        match PROXIES.iter().any(|key| ours.has(key)) {
+            true => ours.or(&theirs.without(&PROXIES)),
+            false => ours.or(theirs),
         }
     }
 
@@ -163,17 +177,35 @@ fn hops(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<V
 }
 
 fn hop(item: Item<'_, '_>, text: &str, problems: &mut Problems) -> Option<Hop> {
-    let parsed = parse_hop(text);
-    let written = parsed.map_err(|e| problems.report(item.error(e))).ok()?;
-    Some(Hop {
-        at: item.span(),
-        host: written.host,
-        port: written.port,
-        user: written.user,
-        login: Login::default(),
-        trust: Trust::default(),
-        transport: Transport::default(),
-    })
+    let found = Hop::parse(text, item.span());
+    found.map_err(|e| problems.report(item.error(e))).ok()
+}
+
+impl Hop {
+    /// A jump host as `ssh -J` takes it, written at `at`.
+    pub(super) fn parse(text: &str, at: Range<usize>) -> Result<Self, ValueError> {
+        let written = parse_hop(text)?;
+        let mut spans = Spans::default();
+        for (key, said) in [
+            ("host", true),
+            ("port", written.port.is_some()),
+            ("user", written.user.is_some()),
+        ] {
+            if said {
+                spans.add(key, at.clone());
+            }
+        }
+        Ok(Hop {
+            at,
+            host: written.host,
+            port: written.port,
+            user: written.user,
+            login: Login::default(),
+            trust: Trust::default(),
+            transport: Transport::default(),
+            spans,
+        })
+    }
 }
 
 fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<Hop> {
@@ -187,6 +219,7 @@ fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Opt
     let login = Login::take(&mut keys, base, problems);
     let trust = Trust::take(&mut keys, base, problems);
     let transport = Transport::take(&mut keys, base, problems);
+    let spans = keys.spans();
     let meant = keys.finish(problems);
     if !has_host && !meant.contains(&"host") {
         let said = "this jump host has no `host`";
@@ -203,6 +236,7 @@ fn hop_table(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Opt
         login,
         trust,
         transport,
+        spans,
     })
 }
 

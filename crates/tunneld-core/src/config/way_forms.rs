@@ -11,10 +11,10 @@ const MAX_COMMAND_LEN: usize = 4_000;
 
 /// A jump host: what a string says about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrittenHop {
-    pub(super) user: Option<String>,
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
+pub(crate) struct WrittenHop {
+    pub(crate) user: Option<String>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
 }
 
 /// Whether a text is the `none` that ssh_config(5) has for these keys.
@@ -23,7 +23,7 @@ pub(super) fn is_none(text: &str) -> bool {
 }
 
 /// A jump host as `ssh -J` takes it: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
-pub(super) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
+pub(crate) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
     const HELP: &str = r#"write "host", "user@host:port" or "user@[v6]:port""#;
     let text = text.trim();
     if text.is_empty() {

@@ -105,6 +105,12 @@ fn trust_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
             &new.update_host_keys,
             bool::to_string,
         ),
+        change(
+            "required_rsa_size",
+            &old.required_rsa_size,
+            &new.required_rsa_size,
+            u32::to_string,
+        ),
     ];
     changes.into_iter().flatten()
 }

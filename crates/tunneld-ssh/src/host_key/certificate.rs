@@ -15,7 +15,7 @@ use tunneld_core::certificate::date;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::{clip, glob_matches};
 
-use super::{Case, MIN_RSA_BITS, listed, named};
+use super::{Case, least_rsa_bits, listed, named};
 use crate::error::printable;
 use crate::known_hosts::{Entry, Marker, rsa_bits};
 
@@ -43,7 +43,7 @@ impl Case<'_> {
             failure.with_hint(problem.hint)
         };
         let checks = [
-            is_sound(certificate),
+            is_sound(certificate, least_rsa_bits(self.target)),
             is_in_time(certificate, now),
             is_for(certificate, self.host.principal()),
         ];
@@ -104,8 +104,9 @@ fn problem(cause: impl Into<String>, hint: impl Into<String>) -> Result<(), Prob
     })
 }
 
-/// Whether it is one that its authority can have made for a host.
-fn is_sound(certificate: &Certificate) -> Result<(), Problem> {
+/// Whether it is one that its authority can have made for a host, with a key of no less than this
+/// many bits if it is RSA.
+fn is_sound(certificate: &Certificate, least: usize) -> Result<(), Problem> {
     const AGAIN: &str = "sign the host's key again with a current ssh-keygen";
     let authority = certificate.signature_key();
     let signed = certificate.signature().algorithm();
@@ -113,10 +114,10 @@ fn is_sound(certificate: &Certificate) -> Result<(), Problem> {
         return problem("is signed with SHA-1 (ssh-rsa)", AGAIN);
     }
     if let Some(bits) = rsa_bits(authority)
-        && bits < MIN_RSA_BITS
+        && bits < least
     {
         return problem(
-            format!("is signed with an RSA key of {bits} bits, at least {MIN_RSA_BITS} are needed"),
+            format!("is signed with an RSA key of {bits} bits, at least {least} are needed"),
             "give the authority a new key",
         );
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Case, MIN_RSA_BITS, Verdict, listed, named, refused};
+use super::{Case, Verdict, least_rsa_bits, listed, named, refused};
 use crate::known_hosts::{Entry, LookedAt, Marker, fingerprint, type_name};
 
 impl Case<'_> {
@@ -59,10 +59,10 @@ impl Case<'_> {
     pub(super) fn too_small(&self, bits: usize) -> Verdict {
         refused(
             format!(
-                "host key too small: {} offered {} with {bits} bits, at least {MIN_RSA_BITS} are \
-                 needed",
+                "host key too small: {} offered {} with {bits} bits, at least {} are needed",
                 self.place(),
-                self.offered()
+                self.offered(),
+                least_rsa_bits(self.target)
             ),
             "give the host a new key, on the host: ssh-keygen -A makes those that are missing"
                 .to_owned(),

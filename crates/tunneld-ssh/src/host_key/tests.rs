@@ -450,6 +450,14 @@ fn an_rsa_key_below_the_least_size_is_refused_with_its_size() {
     let enough = new_key(&scene.dir, &["-t", "rsa", "-b", "1024"]);
     scene.write(&[line("*", &enough)]);
     assert_eq!(scene.judge(&enough), scene.trusted_by_another(1));
+    // `required_rsa_size` asks for more.
+    let mut scene = scene;
+    scene.target.required_rsa_size = 2048;
+    let (cause, _) = refusal(scene.judge(&enough));
+    assert!(
+        cause.ends_with("with 1024 bits, at least 2048 are needed"),
+        "{cause}"
+    );
 }
 
 #[test]

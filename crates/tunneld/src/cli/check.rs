@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use tunneld_core::config;
-
 use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::colour;
@@ -21,7 +19,7 @@ pub(super) fn run(path: &Path, print: bool) -> Exit {
         return Exit::BadConfig;
     }
     if print {
-        return super::print(&config::effective(&loaded.config));
+        return super::print(&loaded.effective());
     }
     let tunnels = match loaded.config.tunnels.len() {
         1 => "1 tunnel".to_owned(),

@@ -30,7 +30,7 @@ impl Loaded {
         // A file that `[defaults]` names, or a tunnel for its jump hosts too, is one problem.
         let mut seen = HashSet::new();
         items.retain(|item| seen.insert((item.span.clone(), item.message.clone())));
-        Diagnostics::new(self.origin.clone(), self.text.clone(), items)
+        Diagnostics::within(self.texts.clone(), self.origin.clone(), items)
     }
 }
 
@@ -56,7 +56,9 @@ impl Check<'_> {
             }
         }
         let other = target.identity_agent.is_some() || target.password_credential.is_some();
-        if target.identity_file_is_default && usable == 0 && !other {
+        // Keys that are named and cannot be used were reported, each in its place.
+        let unnamed = target.identity_file_is_default || target.identity_file.is_empty();
+        if unnamed && usable == 0 && !other {
             let name = &self.spec.name;
             let message = format!("tunnel `{name}` has no key to authenticate with");
             let hint = "make one with ssh-keygen, and name it in `identity_file`".to_owned();

@@ -302,6 +302,7 @@ bind_address = "none"
 proxy_jump = "none"
 proxy = "none"
 proxy_command = "none"
+ssh_config = "none"
 connect_timeout = "15s"
 server_alive_interval = "15s"
 server_alive_count_max = 3

@@ -51,6 +51,7 @@ fn everything_that_is_written_about_a_server_arrives() {
         password_credential = "secrets/db"
         host_key_alias = "Db-Farm"
         update_host_keys = "no"
+        required_rsa_size = 3072
         ciphers = ["^aes256-ctr"]
         macs = "hmac-sha2-256,hmac-sha2-512"
         kex_algorithms = "-*sha1,diffie-*,ecdh-*"
@@ -70,6 +71,7 @@ fn everything_that_is_written_about_a_server_arrives() {
     let socket = PathBuf::from("/etc/tunneld/agent.sock");
     assert_eq!(found.identity_agent, Some(IdentityAgent::Socket(socket)));
     assert!(found.identities_only && !found.update_host_keys);
+    assert_eq!(found.required_rsa_size, 3072);
     let phrase = found.passphrase_credential.clone().unwrap();
     assert_eq!(phrase.value, Credential::Named("key phrase".to_owned()));
     assert!(phrase.span.is_some());

@@ -101,7 +101,6 @@ metrics_listen = "127.0.0.1:9478"
 [tunnels.db]
 host = "db"
 local_forward = "8080:localhost:80"
-ssh_config = "/etc/ssh/ssh_config"
 on_up = ["x"]
 "#,
         r#"error: `include` is not supported by this version
@@ -116,16 +115,10 @@ error: `metrics_listen` is not supported by this version
 3 | metrics_listen = "127.0.0.1:9478"
   | ^^^^^^^^^^^^^^
 
-error: `ssh_config` is not supported by this version
+error: `on_up` is not supported by this version
  --> /etc/tunneld/tunneld.toml:7:1
   |
-7 | ssh_config = "/etc/ssh/ssh_config"
-  | ^^^^^^^^^^
-
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:8:1
-  |
-8 | on_up = ["x"]
+7 | on_up = ["x"]
   | ^^^^^
 "#,
     );
@@ -457,7 +450,7 @@ known_hosts = []
 4 | identity_file = []
   |                 ^^
   |
-  = help: name a private key, or leave the key out to use those in ~/.ssh
+  = help: name a private key, leave the key out to use those in ~/.ssh, or write `none` to use none
 
 error: `known_hosts` names no file, so no host key can be checked
  --> /etc/tunneld/tunneld.toml:5:15

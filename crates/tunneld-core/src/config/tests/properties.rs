@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{effective, load_bytes};
+use crate::config::{Texts, effective, effective_with_places, load_bytes};
 
 /// Pieces of files: valid, nearly valid, and not.
 fn piece() -> impl Strategy<Value = String> {
@@ -313,11 +313,11 @@ fn server() -> impl Strategy<Value = String> {
         "ciphers = [\"^chacha20-poly1305@openssh.com\"]\n",
         "ciphers = \"-aes*-ctr\"\n",
         "ciphers = \"+aes128-ctr\"\n",
+        "ciphers = \"default\"\n",
     ]);
     let keys = lines(vec![
         "port = 2222",
         "user = \"o'neil\\\\\\\"x\"",
-        "identity_file = [\"~/k\", \"k \\\"2\\\"\"]",
         "certificate_file = [\"~/k-cert.pub\", \"c\"]",
         "identities_only = true",
         "passphrase_credential = \"a b\"",
@@ -327,12 +327,20 @@ fn server() -> impl Strategy<Value = String> {
         pin,
         "host_key_alias = \"Farm_1\"",
         "update_host_keys = \"no\"",
+        "required_rsa_size = 2048",
         "macs = \"-hmac-sha1*\"",
         "kex_algorithms = [\"ecdh-*\", \"curve25519-sha256\"]",
         "host_key_algorithms = \"*-cert-v01@openssh.com\"",
         "rekey_limit = \"1048577 90\"",
     ]);
-    (keys, agent, ciphers).prop_map(|(keys, agent, ciphers)| format!("{keys}{agent}{ciphers}"))
+    let identity = prop::sample::select(vec![
+        "",
+        "identity_file = [\"~/k\", \"k \\\"2\\\"\"]\n",
+        "identity_file = \"none\"\n",
+        "identity_file = \"default\"\n",
+    ]);
+    (keys, identity, agent, ciphers)
+        .prop_map(|(keys, identity, agent, ciphers)| format!("{keys}{identity}{agent}{ciphers}"))
 }
 
 /// Keys of `[defaults]` and `[tunnels.NAME]` with values that are valid in every combination.
@@ -420,6 +428,44 @@ fn valid_file() -> impl Strategy<Value = String> {
         .prop_map(|(defaults, way, a, b)| format!("[defaults]\n{defaults}{way}{a}{b}"))
 }
 
+/// A file of ssh that is valid, whatever of it is decided elsewhere.
+fn ssh_file() -> impl Strategy<Value = String> {
+    let entry = || {
+        let way = prop::sample::select(vec!["", "ProxyCommand nc %h 100%%\n", "ProxyJump none\n"]);
+        let keys = lines(vec![
+            "HostName Real.internal",
+            "Port 2201",
+            "User them",
+            "IdentityFile ~/.ssh/%r",
+            "IdentityFile none",
+            "CertificateFile \"/a b\"",
+            "IdentityAgent none",
+            "IdentitiesOnly yes",
+            "UserKnownHostsFile none",
+            "GlobalKnownHostsFile /g1 /g2",
+            "HostKeyAlias Alias",
+            "StrictHostKeyChecking accept-new",
+            "UpdateHostKeys yes",
+            "RequiredRSASize 4096",
+            "ServerAliveInterval 0",
+            "ServerAliveCountMax 0",
+            "ConnectTimeout 1w",
+            "Ciphers -aes128-*",
+            "MACs +umac-64@openssh.com",
+            "KexAlgorithms ecdh-sha2-nistp256",
+            "HostKeyAlgorithms ^rsa-sha2-256,ssh-rsa",
+            "Compression yes",
+            "RekeyLimit default 1h",
+            "ForwardAgent yes",
+        ]);
+        (keys, way).prop_map(|(keys, way)| format!("{keys}{way}"))
+    };
+    let jump = prop::sample::select(vec!["", "ProxyJump ops@gate:23,b\n", "ProxyJump gate\n"]);
+    (jump, entry(), entry(), entry()).prop_map(|(jump, host, gate, all)| {
+        format!("Host h\n{jump}{host}Host gate a\n{gate}Host *\n{all}")
+    })
+}
+
 proptest! {
     #[test]
     fn no_text_panics_and_every_place_is_in_the_text(text in text()) {
@@ -450,6 +496,20 @@ proptest! {
     fn the_effective_configuration_loads_to_the_same(text in valid_file()) {
         let config = loaded(&text);
         prop_assert_eq!(&loaded(&effective(&config)), &config);
+    }
+
+    #[test]
+    fn what_ssh_says_is_part_of_the_effective_configuration(text in valid_file(), ssh in ssh_file()) {
+        let text = text.replacen("[defaults]\n", "[defaults]\nssh_config = \"~/c\"\n", 1);
+        let there = with_ssh(&[("/home/svc/c", &ssh)]);
+        let config = match super::super::load(&text, &origin(), &there) {
+            Ok(config) => config,
+            Err(problems) => return Err(TestCaseError::fail(format!("{problems}"))),
+        };
+        prop_assert_eq!(&loaded(&effective(&config)), &config);
+        let texts = Texts::with_ssh(&origin(), text, &there);
+        let printed = effective_with_places(&config, &texts);
+        prop_assert_eq!(&loaded(&printed), &config, "{}", printed);
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! Reading the files of ssh that a configuration names, with those that they include.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use glob::MatchOptions;
+use tunneld_core::config::{SshConfigs, Surroundings};
+use tunneld_core::ssh_config::{Environment, MAX_FILE_LEN, Sources};
+use tunneld_ssh::error::os_reason;
+use tunneld_ssh::host_key::shell_word;
+
+use super::open;
+
+/// How many files one `Include` may bring; `Sources` says that there are too many.
+const MAX_FOUND: usize = 1_001;
+
+/// As glob(7): neither a `/` nor a dot at the beginning of a name is found by a wildcard.
+const OPTIONS: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Reads each of these files, or says why it cannot be read.
+pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings) -> SshConfigs {
+    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    let environment = Environment {
+        user: surroundings.user.clone(),
+        home: surroundings.home.clone(),
+        variables: std::env::vars_os().filter_map(variable).collect(),
+    };
+    let read = paths.into_iter().map(|path| {
+        let sources = sources(&path, &environment);
+        (path, sources)
+    });
+    read.collect()
+}
+
+fn sources(path: &Path, environment: &Environment) -> Result<Sources, String> {
+    let text = text(path).map_err(|e| os_reason(&e))?;
+    let mut sources = Sources::new(path, text, environment.clone());
+    loop {
+        let missing = sources.missing();
+        if missing.is_empty() {
+            return Ok(sources);
+        }
+        for pattern in missing {
+            let found = included(&pattern);
+            sources.add(pattern, found);
+        }
+    }
+}
+
+/// The files that match a pattern, in the order of their names.
+fn included(pattern: &Path) -> Result<Vec<(PathBuf, String)>, String> {
+    // Two stars are one, as with ssh, and not every folder below this one.
+    let mut wanted = pattern.to_string_lossy().into_owned();
+    while wanted.contains("**") {
+        wanted = wanted.replace("**", "*");
+    }
+    let matching = glob::glob_with(&wanted, OPTIONS).map_err(|e| e.msg.to_owned())?;
+    let mut found = Vec::new();
+    for path in matching.take(MAX_FOUND) {
+        let path = path.map_err(|e| reason(e.path(), e.error()))?;
+        match text(&path) {
+            Ok(text) => found.push((path, text)),
+            // As ssh: a folder among the files, or a file that is gone since.
+            Err(e) if is_no_file(&e) => {}
+            Err(e) => return Err(reason(&path, &e)),
+        }
+    }
+    Ok(found)
+}
+
+fn is_no_file(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotFound
+    )
+}
+
+fn reason(path: &Path, e: &io::Error) -> String {
+    format!("{}: {}", path.display(), os_reason(e))
+}
+
+/// The text of a file that nobody else can change: it names keys, and commands that are run. One
+/// byte more than is allowed, so that it is seen to be too much.
+fn text(path: &Path) -> io::Result<String> {
+    let file = open(path)?;
+    let metadata = file.metadata()?;
+    let mode = metadata.mode() & 0o7777;
+    let shown = shell_word(&path.to_string_lossy());
+    if mode & 0o022 != 0 {
+        let said = format!("others can change it: mode {mode:04o} (chmod go-w {shown})");
+        return Err(io::Error::other(said));
+    }
+    let owner = metadata.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let said = format!("it belongs to another user: {owner} (chown root {shown})");
+        return Err(io::Error::other(said));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
