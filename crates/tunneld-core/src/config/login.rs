@@ -29,9 +29,14 @@ impl Login {
     /// Takes the keys out of a table.
     pub(super) fn take(keys: &mut Cursor<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Self {
         Login {
-            identity_file: keys.take("identity_file", problems, |item, problems| {
-                identity_file(item, base, problems)
-            }),
+            identity_file: keys.take(
+                "identity_file",
+                problems,
+                |item, problems| match written_none(item) {
+                    true => Some(Vec::new()),
+                    false => identity_file(item, base, problems),
+                },
+            ),
             certificate_file: keys.take("certificate_file", problems, |item, problems| {
                 match written_none(item) {
                     true => Some(Vec::new()),
@@ -64,15 +69,19 @@ impl Login {
     }
 
     /// What a jump host says, and where it says nothing what holds for it. The password of a tunnel
-    /// is never shown to its jump hosts. Certificates, an agent and a passphrase belong to keys: a
-    /// jump host with keys of its own takes none of the tunnel's.
+    /// is never shown to its jump hosts; that it wants none holds for them, too. Certificates, an
+    /// agent and a passphrase belong to keys: a jump host with keys of its own takes none of the
+    /// tunnel's. That only named keys are tried is no key: it holds for all hosts on the way.
     pub(super) fn of_hop(&self, tunnel: &Login, defaults: &Login) -> Self {
         let keys = match self.identity_file {
             Some(_) => self.clone(),
             None => self.clone().or(tunnel),
         };
+        let wants_none = tunnel.password.as_ref().is_some_and(|v| v.value.is_none());
+        let passwords = if wants_none { tunnel } else { defaults };
         Login {
-            password: or(self.password.clone(), &defaults.password),
+            identities_only: or(self.identities_only.clone(), &tunnel.identities_only),
+            password: or(self.password.clone(), &passwords.password),
             ..keys
         }
     }
@@ -111,10 +120,10 @@ fn identity_file(
 ) -> Option<Vec<Sourced<PathBuf>>> {
     let found = paths(item, base, problems)?;
     if found.is_empty() {
-        problems.report(
-            item.wrong("names no file")
-                .with_help("name a private key, or leave the key out to use those in ~/.ssh"),
-        );
+        problems.report(item.wrong("names no file").with_help(
+            "name a private key, leave the key out to use those in ~/.ssh, or write \
+                     `none` to use none",
+        ));
         return None;
     }
     Some(found)

@@ -75,8 +75,8 @@ impl Reach<'_> {
     }
 
     /// A jump host. What it does not say is as with the tunnel, except what belongs to another
-    /// server: who it is and as whom we come, its key, its name in known_hosts, and a password.
-    /// Nothing that goes over it is compressed: it is encrypted already.
+    /// server: who it is and as whom we come, its key, its name in known_hosts, a password, and the
+    /// algorithms that it has. Nothing that goes over it is compressed: it is encrypted already.
     fn hop(&self, hop: &Hop, problems: &mut Problems) -> Option<Target> {
         let (settings, defaults) = (self.settings, self.defaults);
         let theirs = defaults.user.as_ref().map(|v| v.value.clone());
@@ -91,7 +91,7 @@ impl Reach<'_> {
         let said = Said {
             login: &hop.login.of_hop(&settings.login, &defaults.login),
             trust: &trust,
-            transport: &hop.transport.clone().or(&settings.transport),
+            transport: &hop.transport.clone().or(&defaults.transport),
         };
         Some(self.complete(Target::new(&hop.host, port, user?), &said))
     }

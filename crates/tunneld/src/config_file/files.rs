@@ -61,7 +61,8 @@ impl Check<'_> {
             }
         }
         let other = target.identity_agent.is_some() || target.password_credential.is_some();
-        if target.identity_file_is_default && usable == 0 && !other {
+        let names_keys = !target.identity_file_is_default && !target.identity_file.is_empty();
+        if !names_keys && usable == 0 && !other {
             let name = &self.spec.name;
             let message = format!("tunnel `{name}` has no key to authenticate with");
             let hint = "make one with ssh-keygen, and name it in `identity_file`".to_owned();

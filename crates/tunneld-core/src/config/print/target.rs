@@ -56,7 +56,10 @@ fn write_login(out: &mut String, target: &Target) -> fmt::Result {
     } else {
         ("", "")
     };
-    let keys = paths(&target.identity_file);
+    let keys = match target.identity_file.is_empty() && !target.identity_file_is_default {
+        true => string("none"),
+        false => paths(&target.identity_file),
+    };
     writeln!(out, "{mark}identity_file = {keys}{why}")?;
     let certificates = paths(&target.certificate_file);
     writeln!(out, "certificate_file = {certificates}")?;
