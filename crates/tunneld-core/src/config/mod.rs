@@ -21,6 +21,7 @@ mod reach;
 mod rekey_limit;
 mod render;
 mod resolve;
+mod secrets;
 mod settings;
 pub mod ssh_forms;
 mod syntax;

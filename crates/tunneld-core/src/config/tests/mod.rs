@@ -8,6 +8,7 @@ mod option_problems;
 mod options;
 mod problems;
 mod properties;
+mod secrets;
 mod servers;
 mod way_problems;
 mod ways;

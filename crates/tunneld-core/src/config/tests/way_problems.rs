@@ -108,7 +108,7 @@ error: `identity_file` names no file
 9 | identity_file = []
   |                 ^^
   |
-  = help: name a private key, or leave the key out to use those in ~/.ssh
+  = help: name a private key, leave the key out to use those in ~/.ssh, or write `none` to use none
 
 error: `strict_host_key_checking` cannot be `no`: host keys are always checked
   --> /etc/tunneld/tunneld.toml:10:28
@@ -190,8 +190,8 @@ proxy = "socks5://p"
         r#"error: `proxy` has a user or a password: secrets are never in this file
  --> /etc/tunneld/tunneld.toml:4:9
   |
-4 | proxy = "http://me:pw@p:80"
-  |         ^^^^^^^^^^^^^^^^^^^
+4 | proxy = …
+  |         ^
   |
   = help: use a proxy that asks for none, or a `proxy_command`
 
