@@ -154,7 +154,7 @@ fn a_tunnel_may_use_no_key_at_all() {
 
 #[test]
 fn known_hosts_grow_by_themselves_only_where_nobody_has_named_them() {
-    // As ssh's UpdateHostKeys; and never where the key is pinned.
+    // As ssh's UpdateHostKeys; unlike it also with accept-new; and never where the key is pinned.
     let pin = "host_key_fingerprint = 'SHA256:uNiVztksCsDhcc0u9e8BrrEYTWAD7Q3F3XcIcYQ1X4U'";
     let new = "strict_host_key_checking = 'accept-new'";
     for (settings, updates) in [
