@@ -73,6 +73,23 @@ fn a_public_key_is_not_a_private_key() {
 }
 
 #[test]
+fn a_tunnel_without_any_key_has_to_have_another_way_to_log_in() {
+    // IdentityFile none of ssh_config(5): a password is one.
+    let folder = Folder::new();
+    folder.write("kh", "");
+    let none = FILE.replace("KEY", "none").replace("KNOWN", "kh");
+    let file = folder.write("t.toml", &none);
+    let output = tunneld(&["check", &file]);
+    assert_exit(&output, 78);
+    assert_has(
+        &stderr(&output),
+        &["tunnel `db` has no key to authenticate with"],
+    );
+    let file = folder.write("t.toml", &format!("{none}password_credential = \"db\"\n"));
+    assert_exit(&tunneld(&["check", &file]), 0);
+}
+
+#[test]
 fn what_is_no_key_at_all_is_refused() {
     // Garbage, an empty file, a folder, a pipe.
     let folder = Folder::new();

@@ -68,6 +68,35 @@ fn curl_can_ask_and_command() {
     );
 }
 
+#[test]
+fn a_secret_in_the_file_is_in_no_answer_and_in_no_log() {
+    // Somebody has written a password where its place belongs: the line is told without it, to
+    // whoever may open the socket, on the terminal and in the journal.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let place = daemon.config_path().display().to_string();
+    for line in [
+        "password = \"hunter2\"",
+        "password = hunter2",
+        "password_credential = \"hunter2!\"",
+        "proxy = \"http://me:hunter2@proxy:3128\"",
+    ] {
+        daemon.write_config(&(bed.db() + line + "\n"));
+        let (code, error) = curl(daemon.socket(), &["-X", "POST"], "/v1/reload");
+        assert_eq!(code, 422);
+        let reload = daemon.reload();
+        let check = tunneld(&["check", &place]);
+        assert_exit(&reload, 78);
+        assert_exit(&check, 78);
+        for told in [error.to_string(), stderr(&reload), stderr(&check)] {
+            assert_has(&told, &["…"]);
+            assert!(!told.contains("hunter2"), "{line}\n{told}");
+        }
+    }
+    assert!(!daemon.log_text().contains("hunter2"));
+    assert_eq!(daemon.tunnel("db").phase, Phase::Up);
+}
+
 /// Sends bytes, and reads what comes until the daemon closes.
 fn say(socket: &Path, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();

@@ -56,6 +56,16 @@ fn the_real_agents_keys_get_in() {
 }
 
 #[test]
+fn an_agent_alone_gets_in_where_no_key_file_is_to_be_used() {
+    // IdentityFile none of ssh_config(5).
+    let sshd = Sshd::start();
+    let agent = SshAgent::start(&sshd.dir().join("agent.sock"));
+    agent.add(sshd.client_key());
+    let table = table(&sshd, agent.socket().display());
+    let _daemon = table.set("identity_file", text("none")).up();
+}
+
+#[test]
 fn the_real_agents_certificates_get_in() {
     // The server knows the authority alone, and no key.
     let authority = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@
 //! what is appended to the default list, removed from it, or put at its front. It is resolved when
 //! the file is loaded: what comes out is a plain list of names that tunneld has.
 
+use super::items::MAX_LIST;
 use super::keys::nearest;
 use super::render::quoted;
 use super::values::ValueError;
@@ -26,6 +27,9 @@ pub enum Kind {
     /// `host_key_algorithms`.
     HostKey,
 }
+
+/// The longest name of an algorithm (RFC 4251 section 6).
+const MAX_NAME_LEN: usize = 64;
 
 /// AES in the mode that authenticates as well: first where the processor does AES.
 const GCM: [&str; 2] = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"];
@@ -72,39 +76,6 @@ const HOST_KEYS: [&str; 12] = [
     "rsa-sha2-256",
 ];
 
-/// What OpenSSH has and tunneld does not. To remove one of these is no mistake: it is not there.
-const ELSEWHERE: &[&str] = &[
-    "3des-cbc",
-    "aes128-cbc",
-    "aes192-cbc",
-    "aes256-cbc",
-    "rijndael-cbc@lysator.liu.se",
-    "hmac-md5",
-    "hmac-md5-96",
-    "hmac-md5-96-etm@openssh.com",
-    "hmac-md5-etm@openssh.com",
-    "hmac-sha1-96",
-    "hmac-sha1-96-etm@openssh.com",
-    "umac-64@openssh.com",
-    "umac-64-etm@openssh.com",
-    "umac-128@openssh.com",
-    "umac-128-etm@openssh.com",
-    "diffie-hellman-group1-sha1",
-    "diffie-hellman-group14-sha1",
-    "diffie-hellman-group-exchange-sha1",
-    "sntrup761x25519-sha512",
-    "sntrup761x25519-sha512@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ssh-ed25519-cert-v01@openssh.com",
-    "ssh-dss",
-    "ssh-dss-cert-v01@openssh.com",
-    "ssh-rsa",
-    "ssh-rsa-cert-v01@openssh.com",
-    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
-];
-
 impl Kind {
     /// Every kind there is.
     pub const ALL: [Kind; 4] = [Kind::Cipher, Kind::Mac, Kind::Kex, Kind::HostKey];
@@ -140,6 +111,50 @@ impl Kind {
             Kind::HostKey => HOST_KEYS.to_vec(),
         }
     }
+
+    /// What OpenSSH has of this kind and tunneld does not. To remove one of these is no mistake: it
+    /// is not there.
+    fn elsewhere(self) -> &'static [&'static str] {
+        match self {
+            Kind::Cipher => &[
+                "3des-cbc",
+                "aes128-cbc",
+                "aes192-cbc",
+                "aes256-cbc",
+                "rijndael-cbc@lysator.liu.se",
+            ],
+            Kind::Mac => &[
+                "hmac-md5",
+                "hmac-md5-96",
+                "hmac-md5-96-etm@openssh.com",
+                "hmac-md5-etm@openssh.com",
+                "hmac-sha1-96",
+                "hmac-sha1-96-etm@openssh.com",
+                "umac-64@openssh.com",
+                "umac-64-etm@openssh.com",
+                "umac-128@openssh.com",
+                "umac-128-etm@openssh.com",
+            ],
+            Kind::Kex => &[
+                "diffie-hellman-group1-sha1",
+                "diffie-hellman-group14-sha1",
+                "diffie-hellman-group-exchange-sha1",
+                "sntrup761x25519-sha512",
+                "sntrup761x25519-sha512@openssh.com",
+            ],
+            Kind::HostKey => &[
+                "sk-ecdsa-sha2-nistp256@openssh.com",
+                "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
+                "sk-ssh-ed25519@openssh.com",
+                "sk-ssh-ed25519-cert-v01@openssh.com",
+                "ssh-dss",
+                "ssh-dss-cert-v01@openssh.com",
+                "ssh-rsa",
+                "ssh-rsa-cert-v01@openssh.com",
+                "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+            ],
+        }
+    }
 }
 
 /// What a list does with the default one.
@@ -160,8 +175,10 @@ pub(super) struct List {
     kind: Kind,
     defaults: Vec<&'static str>,
     change: Change,
+    /// Those that are named, each one once.
     named: Vec<&'static str>,
-    is_first: bool,
+    /// How many names and patterns there are.
+    written: usize,
     /// Whether names are passed over that OpenSSH has and tunneld does not.
     lenient: bool,
 }
@@ -173,7 +190,7 @@ impl List {
             defaults: kind.defaults(aes_hardware),
             change: Change::Replace,
             named: Vec::new(),
-            is_first: true,
+            written: 0,
             lenient: false,
         }
     }
@@ -181,16 +198,23 @@ impl List {
     /// Takes names with commas between them.
     pub(super) fn add(&mut self, text: &str) -> Result<(), ValueError> {
         let text = text.trim();
-        let rest = match text.chars().next().filter(|_| self.is_first) {
+        let rest = match text.chars().next().filter(|_| self.written == 0) {
             Some('+') => self.begin(Change::Append, text),
             Some('-') => self.begin(Change::Remove, text),
             Some('^') => self.begin(Change::Front, text),
             _ => text,
         };
-        self.is_first = false;
+        self.written += rest.split(',').count();
+        if self.written > MAX_LIST {
+            let said = format!("has {} names, at most {MAX_LIST} are taken", self.written);
+            return Err(ValueError::new(said));
+        }
         for name in rest.split(',') {
-            let found = self.expand(name.trim())?;
-            self.named.extend(found);
+            for found in self.expand(name.trim())? {
+                if !self.named.contains(&found) {
+                    self.named.push(found);
+                }
+            }
         }
         Ok(())
     }
@@ -205,6 +229,10 @@ impl List {
         let passes_over = self.change == Change::Remove || self.lenient;
         if name.is_empty() {
             return Err(ValueError::new("has an empty name").with_help(self.all()));
+        }
+        if name.len() > MAX_NAME_LEN {
+            let said = format!("has a name of more than {MAX_NAME_LEN} characters");
+            return Err(ValueError::new(said).with_help(self.all()));
         }
         if name.starts_with(['+', '-', '^']) {
             let said = format!("has a {} that is not in front of the list", &name[..1]);
@@ -222,7 +250,7 @@ impl List {
         }
         match self.defaults.iter().find(|known| **known == name) {
             Some(known) => Ok(vec![*known]),
-            None if passes_over && ELSEWHERE.contains(&name) => Ok(Vec::new()),
+            None if passes_over && self.kind.elsewhere().contains(&name) => Ok(Vec::new()),
             None => Err(self.unknown(name)),
         }
     }
@@ -231,12 +259,12 @@ impl List {
         let one = self.kind.one();
         let said = format!("names {one} that tunneld does not have: {}", quoted(name));
         let help = match nearest(&self.defaults, name) {
-            _ if name.starts_with("ssh-rsa") => format!(
+            _ if self.kind == Kind::HostKey && name.starts_with("ssh-rsa") => format!(
                 "it signs with SHA-1, which can be forged; the same keys sign with {} and {}",
                 name.replacen("ssh-rsa", "rsa-sha2-512", 1),
                 name.replacen("ssh-rsa", "rsa-sha2-256", 1),
             ),
-            Some(near) if !ELSEWHERE.contains(&name) => {
+            Some(near) if !self.kind.elsewhere().contains(&name) => {
                 format!("did you mean {near}? {}", self.all())
             }
             _ => self.all(),
@@ -266,7 +294,7 @@ impl List {
             let what = self.kind.one().trim_start_matches("a ");
             return Err(ValueError::new(format!("leaves no {what}")).with_help(self.all()));
         }
-        let mut list: Vec<String> = Vec::with_capacity(all.len());
+        let mut list: Vec<String> = Vec::with_capacity(defaults.len());
         for name in all {
             if !list.iter().any(|listed| listed == name) {
                 list.push(name.to_owned());
@@ -350,6 +378,12 @@ mod tests {
         let macs = Kind::Mac.defaults(true);
         assert_eq!(list(Kind::Mac, "-umac-64@openssh.com,*md5*"), macs);
         assert_eq!(list(Kind::HostKey, "-ssh-rsa").len(), 12);
+        // What another kind has is nonsense here.
+        let said = resolve(Kind::Cipher, "-ssh-dss", true).unwrap_err();
+        assert_eq!(
+            said.message,
+            "names a cipher that tunneld does not have: `ssh-dss`"
+        );
         let said = resolve(Kind::Mac, "-hmac-sha2-265", true).unwrap_err();
         assert!(
             said.help
@@ -428,7 +462,7 @@ mod tests {
                 let weak = ["none", "cbc", "3des", "md5", "ssh-rsa", "ssh-dss"];
                 assert!(!weak.iter().any(|w| name.contains(w)), "{name}");
                 assert!(!name.contains("sha1") || name.starts_with("hmac-sha1"));
-                assert!(!ELSEWHERE.contains(&name));
+                assert!(!kind.elsewhere().contains(&name));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::diagnostic::Diagnostic;
 use super::raw::Problems;
-use super::{ForwardKind, ForwardSpec, Listen, ListenHost, RemoteListen, Target, TcpListen};
+use super::{ForwardKind, ForwardSpec, Listen, ListenHost, RemoteListen, Target, TcpListen, Via};
 use crate::name::TunnelName;
 
 /// A tunnel that would listen.
@@ -25,6 +25,8 @@ pub(super) struct Listening<'a> {
 struct Use<'a> {
     tunnel: &'a TunnelName,
     target: Option<&'a Target>,
+    /// Which server the target is, see [`server`].
+    server: &'a str,
     forward: &'a ForwardSpec,
 }
 
@@ -40,11 +42,14 @@ impl Use<'_> {
 
 /// Reports each forward that listens where an earlier one in the file listens.
 pub(super) fn check<'a>(tunnels: impl Iterator<Item = Listening<'a>>, problems: &mut Problems) {
-    let mut uses: Vec<Use<'a>> = tunnels
-        .flat_map(|t| {
+    let tunnels: Vec<(Listening<'a>, String)> = tunnels.map(|t| (t, server(&t))).collect();
+    let mut uses: Vec<Use<'_>> = tunnels
+        .iter()
+        .flat_map(|(t, server)| {
             t.forwards.iter().map(move |forward| Use {
                 tunnel: t.tunnel,
                 target: t.target,
+                server,
                 forward,
             })
         })
@@ -62,14 +67,32 @@ pub(super) fn check<'a>(tunnels: impl Iterator<Item = Listening<'a>>, problems: 
     }
 }
 
+/// What says which server a tunnel goes to: the hosts on the way with their ports, and how the first
+/// of them is reached. With what keys and algorithms does not matter. The login names do: a gateway
+/// may lead each of them to a machine of its own. Where the target is not right, no other tunnel is
+/// known to go there.
+fn server(tunnel: &Listening<'_>) -> String {
+    let Some(target) = tunnel.target else {
+        return format!("tunnel {}", tunnel.tunnel);
+    };
+    let hosts = target.hops().into_iter().chain([target]);
+    let hosts: Vec<String> = hosts.map(Target::to_string).collect();
+    let first = match target.first_via() {
+        Via::Direct | Via::Jump(_) => String::new(),
+        Via::Proxy(proxy) => proxy.to_string(),
+        Via::Command(command) => command.to_string(),
+    };
+    format!("{} by {first}", hosts.join(" "))
+}
+
 /// What listens where.
 #[derive(Default)]
 struct Places<'a> {
     ports: HashMap<u16, Port<'a>>,
     sockets: HashMap<&'a Path, Use<'a>>,
     descriptors: HashMap<&'a str, Use<'a>>,
-    /// By place and host: those that go there as somebody else are beside each other.
-    remote: HashMap<(&'a RemoteListen, &'a str), Vec<Use<'a>>>,
+    /// By place and server.
+    remote: HashMap<(&'a RemoteListen, &'a str), Use<'a>>,
 }
 
 impl<'a> Places<'a> {
@@ -90,23 +113,12 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Holds a place of the server. Two tunnels have one server where they have one target: what
-    /// another login name or another key leads to may be another machine.
+    /// Holds a place of the server. Returns who has it already.
     fn there(&mut self, listen: &'a RemoteListen, this: Use<'a>) -> Option<Use<'a>> {
         if matches!(listen, RemoteListen::Tcp { port: 0, .. }) {
             return None;
         }
-        let host = this.target.map_or("", |target| target.host.as_str());
-        let uses = self.remote.entry((listen, host)).or_default();
-        let is_same = |earlier: &&Use<'a>| {
-            let known = this.target.is_some() && earlier.target == this.target;
-            earlier.tunnel == this.tunnel || known
-        };
-        let earlier = uses.iter().find(is_same).copied();
-        if earlier.is_none() {
-            uses.push(this);
-        }
-        earlier
+        held(&mut self.remote, (listen, this.server), this)
     }
 }
 

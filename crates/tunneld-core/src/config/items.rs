@@ -18,7 +18,7 @@ use super::values::{ValueError, check_duration, parse_duration};
 pub(super) const MAX_LIST: usize = 100;
 
 /// The longest path, in bytes: PATH_MAX of Linux.
-const MAX_PATH_LEN: usize = 4095;
+pub(super) const MAX_PATH_LEN: usize = 4095;
 
 /// What a path of the file is completed with.
 #[derive(Clone, Copy)]

@@ -279,7 +279,8 @@ fn not_needed(key: &str) -> Option<&'static str> {
     found.map(|(_, help)| *help)
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether a key is named like a secret, or like the place of one.
+pub(super) fn is_secret(key: &str) -> bool {
     let key = folded(key);
     ["password", "passwd", "passphrase", "secret"]
         .iter()
@@ -287,7 +288,7 @@ fn is_secret(key: &str) -> bool {
 }
 
 /// `LocalForward`, `local-forward` and `local_forward` are one.
-fn folded(key: &str) -> String {
+pub(super) fn folded(key: &str) -> String {
     key.chars()
         .take(MAX_COMPARED)
         .filter(|c| !matches!(c, '_' | '-'))

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::items::{Base, is_default, path, paths};
-use super::places::{MAX_SOCKET_PATH, fits_a_descriptor};
+use super::items::{Base, MAX_PATH_LEN, is_default, path, paths};
+use super::places::MAX_SOCKET_PATH;
 use super::raw::{Cursor, Item, Problems};
 use super::render::quoted;
 use super::settings::{or, truth};
@@ -66,15 +66,19 @@ impl Login {
     }
 
     /// What a jump host says, and where it says nothing what holds for it. The password of a tunnel
-    /// is never shown to its jump hosts. Certificates, an agent and a passphrase belong to keys: a
-    /// jump host with keys of its own takes none of the tunnel's.
+    /// is never shown to its jump hosts; that it wants none holds for them, too. Certificates, an
+    /// agent and a passphrase belong to keys: a jump host with keys of its own takes none of the
+    /// tunnel's. That only named keys are tried is no key: it holds for all hosts on the way.
     pub(super) fn of_hop(&self, tunnel: &Login, defaults: &Login) -> Self {
         let keys = match self.identity_file {
             Some(_) => self.clone(),
             None => self.clone().or(tunnel),
         };
+        let wants_none = tunnel.password.as_ref().is_some_and(|v| v.value.is_none());
+        let passwords = if wants_none { tunnel } else { defaults };
         Login {
-            password: or(self.password.clone(), &defaults.password),
+            identities_only: or(self.identities_only.clone(), &tunnel.identities_only),
+            password: or(self.password.clone(), &passwords.password),
             ..keys
         }
     }
@@ -206,9 +210,20 @@ fn credential(
     found.ok().map(|name| Some(Credential::Named(name)))
 }
 
-/// A name that systemd lets a credential have: that of a file, and that of a descriptor.
+/// Whether a text is where a secret is, and no more likely the secret itself.
+pub(super) fn is_credential(text: &str) -> bool {
+    let is_path = |text: &str| {
+        let of_home = !text.starts_with('~') || text.starts_with("~/");
+        text.contains('/') && of_home && text.len() <= MAX_PATH_LEN
+    };
+    is_none(text) || is_path(text) || credential_name(text).is_ok()
+}
+
+/// The name of a credential. systemd allows more in it: what has other characters is more likely
+/// the secret itself, so it is not repeated.
 fn credential_name(name: &str) -> Result<String, ValueError> {
-    const HELP: &str = "write the name that LoadCredential= has in the unit, or a path with a `/`";
+    const HELP: &str = "write the name that LoadCredential= has in the unit, or a path with a `/`; \
+                        secrets are never in this file";
     let wrong = |said: String| Err(ValueError::new(said).with_help(HELP));
     if name.is_empty() {
         return wrong("is empty".to_owned());
@@ -216,13 +231,11 @@ fn credential_name(name: &str) -> Result<String, ValueError> {
     if name.len() > MAX_NAME_LEN {
         return wrong(format!("has more than {MAX_NAME_LEN} bytes"));
     }
-    if matches!(name, "." | "..") {
-        return wrong(format!("is no name of a credential: {}", quoted(name)));
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if matches!(name, "." | "..") || !name.chars().all(fits) {
+        return wrong("is no name of a credential: letters, digits, `.`, `_` and `-`".to_owned());
     }
-    match name.chars().find(|c| !fits_a_descriptor(*c)) {
-        Some(c) => wrong(format!("has a character that no credential has: {c:?}")),
-        None => Ok(name.to_owned()),
-    }
+    Ok(name.to_owned())
 }
 
 fn default_keys(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {

@@ -23,6 +23,7 @@ mod rekey_limit;
 mod render;
 mod resolve;
 mod road;
+mod secrets;
 mod settings;
 mod ssh_files;
 pub mod ssh_forms;

@@ -206,9 +206,8 @@ fn descriptor(name: &str) -> Result<String, ValueError> {
     }
 }
 
-/// What systemd lets the name of a descriptor have, and that of a credential (its
-/// `fdname_is_valid`).
-pub(super) fn fits_a_descriptor(c: char) -> bool {
+/// What systemd lets the name of a descriptor have (its `fdname_is_valid`).
+fn fits_a_descriptor(c: char) -> bool {
     c != ':' && (c == ' ' || c.is_ascii_graphic())
 }
 

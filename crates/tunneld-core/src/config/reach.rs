@@ -114,8 +114,8 @@ impl Reach<'_> {
     }
 
     /// A jump host. What it does not say is as with the tunnel, except what belongs to another
-    /// server: who it is and as whom we come, its key, its name in known_hosts, and a password.
-    /// Nothing that goes over it is compressed: it is encrypted already.
+    /// server: who it is and as whom we come, its key, its name in known_hosts, a password, and the
+    /// algorithms that it has. Nothing that goes over it is compressed: it is encrypted already.
     fn hop(
         &self,
         hop: &Hop,
@@ -161,23 +161,28 @@ impl Reach<'_> {
 
     /// What may be negotiated with a jump host, as far as it is written.
     pub(super) fn transport_of(&self, hop: &Hop) -> Transport {
-        hop.transport.clone().or(&self.written.transport)
+        hop.transport.clone().or(&self.defaults.transport)
     }
 
     /// Where what holds for a jump host is written.
     fn spans(&self, hop: &Hop, layer: &Layer) -> Spans {
-        const KEYS: [&str; 5] = [
+        const KEYS: [&str; 4] = [
             "identity_file",
             "certificate_file",
             "identity_agent",
-            "identities_only",
             "passphrase_credential",
         ];
-        const INHERITED: [&str; 9] = [
+        const INHERITED: [&str; 5] = [
             "known_hosts",
             "strict_host_key_checking",
             "update_host_keys",
             "required_rsa_size",
+            "identities_only",
+        ];
+        const DEFAULTS: [&str; 8] = [
+            "port",
+            "user",
+            "password_credential",
             "ciphers",
             "macs",
             "kex_algorithms",
@@ -190,7 +195,7 @@ impl Reach<'_> {
         };
         let own = hop.spans.clone().or(&tunnels);
         let defaults = &self.defaults.spans;
-        let own = own.or(&defaults.only(&["port", "user", "password_credential"]));
+        let own = own.or(&defaults.only(&DEFAULTS));
         let own = own.or(&self.written.spans.only(&INHERITED));
         let mut all = own.or(&layer.settings.spans.without(&["host"]));
         if layer.host.is_some() {

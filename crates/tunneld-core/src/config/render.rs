@@ -5,6 +5,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin as Place, Renderer, Snippet};
 
 use super::diagnostic::Diagnostic;
+use super::secrets;
 use super::texts::Texts;
 
 /// How many problems are shown; nobody reads more of them, and a file of rubbish has thousands.
@@ -20,6 +21,8 @@ const WINDOW: usize = 300;
 pub(super) struct Lines<'a> {
     text: &'a str,
     starts: Vec<usize>,
+    /// The places from which on a line is not shown.
+    secrets: Vec<usize>,
 }
 
 impl<'a> Lines<'a> {
@@ -28,6 +31,7 @@ impl<'a> Lines<'a> {
         Lines {
             text,
             starts: std::iter::once(0).chain(breaks).collect(),
+            secrets: secrets::places(text),
         }
     }
 
@@ -59,6 +63,13 @@ impl<'a> Lines<'a> {
             0
         };
         start + mark..start + line.strip_suffix('\r').unwrap_or(line).len()
+    }
+
+    /// The part of a line that may be shown.
+    fn shown(&self, line: &Range<usize>) -> Range<usize> {
+        let after = self.secrets.partition_point(|place| *place < line.start);
+        let secret = self.secrets.get(after).map_or(line.end, |s| *s);
+        line.start..secret.min(line.end)
     }
 
     /// Line and column of a place, both from 1; columns count characters.
@@ -175,14 +186,11 @@ fn one(renderer: &Renderer, files: &Files<'_>, item: &Diagnostic) -> String {
         Some(help) => group.element(help),
         None => group,
     }]);
-    finish(match excerpt.shown_column {
-        Some(wrong) => shown.replacen(
-            &format!("{name}:{}:{wrong}", excerpt.line),
-            &format!("{name}:{}:{}", excerpt.line, excerpt.column),
-            1,
-        ),
-        None => shown,
-    })
+    finish(shown.replacen(
+        &format!("{name}:{}:{}", excerpt.line, excerpt.shown_column),
+        &format!("{name}:{}:{}", excerpt.line, excerpt.column),
+        1,
+    ))
 }
 
 /// Ends with a line end, and has no line that ends in blanks.
@@ -195,46 +203,56 @@ fn finish(shown: String) -> String {
     text
 }
 
-/// The line of a place, or the part of a long line around it.
-struct Excerpt<'a> {
-    text: &'a str,
+/// The line of a place, or the part of a long line around it. A secret is shown as `…`.
+struct Excerpt {
+    text: String,
     mark: Range<usize>,
     line: usize,
     column: usize,
-    /// The column that the renderer works out, where the line was cut before the place.
-    shown_column: Option<usize>,
+    /// The column that the renderer works out: another one where the line was cut before the place.
+    shown_column: usize,
 }
 
-impl<'a> Excerpt<'a> {
-    fn new(lines: &Lines<'a>, span: &Range<usize>) -> Self {
-        let start = lines.clamp(span.start);
-        let (line, column) = lines.place(start);
+impl Excerpt {
+    fn new(lines: &Lines<'_>, span: &Range<usize>) -> Self {
+        let (line, column) = lines.place(span.start);
         let whole = lines.range(line - 1);
-        let start = start.clamp(whole.start, whole.end);
+        let shown = lines.shown(&whole);
+        let start = lines.clamp(span.start).clamp(shown.start, shown.end);
         // A value over several lines is marked in its first.
         let end = lines.clamp(span.end).clamp(start, whole.end);
-        if whole.len() <= MAX_LINE {
-            return Excerpt {
-                text: &lines.text[whole.clone()],
-                mark: start - whole.start..end - whole.start,
-                line,
-                column,
-                shown_column: None,
-            };
+        let hidden = end.max(start + 1) > shown.end && shown.end < whole.end;
+        let end = end.min(shown.end);
+        let (from, end, to) = match shown.len() <= MAX_LINE {
+            true => (shown.start, end, shown.end),
+            false => window(lines, &shown, start..end),
+        };
+        let mut text = lines.text[from..to].to_owned();
+        let mut mark = start - from..end - from;
+        if to < whole.end && to == shown.end {
+            text.push('…');
+            if hidden {
+                mark.end = text.len();
+            }
         }
-        let from = lines
-            .clamp(start.saturating_sub(WINDOW))
-            .clamp(whole.start, start);
-        let end = end.min(lines.clamp(start + WINDOW));
-        let to = lines.clamp(end + WINDOW).clamp(end, whole.end);
         Excerpt {
-            text: &lines.text[from..to],
-            mark: start - from..end - from,
+            shown_column: text[..mark.start].chars().count() + 1,
+            text,
+            mark,
             line,
             column,
-            shown_column: Some(lines.text[from..start].chars().count() + 1),
         }
     }
+}
+
+/// A part of a long line, and the end of what is marked in it.
+fn window(lines: &Lines<'_>, line: &Range<usize>, marked: Range<usize>) -> (usize, usize, usize) {
+    let from = lines
+        .clamp(marked.start.saturating_sub(WINDOW))
+        .max(line.start);
+    let end = marked.end.min(lines.clamp(marked.start + WINDOW));
+    let to = lines.clamp(end + WINDOW).clamp(end, line.end);
+    (from, end, to)
 }
 
 /// What the user wrote, in backticks: of bounded length, and without anything that a terminal

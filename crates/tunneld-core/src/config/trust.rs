@@ -108,8 +108,9 @@ impl Trust {
         let strictness = strictness.map_or(StrictHostKeyChecking::Yes, |v| v.value);
         let pins = self.pins.as_ref().map(|v| v.value.clone());
         let pins = pins.unwrap_or_default();
-        // As ssh: files that somebody has named are changed only if that is asked for. What is
-        // pinned is not trusted for a line that could get company.
+        // As ssh: files that somebody has named are changed only if that is asked for. Unlike ssh,
+        // "accept-new" asks for it: it writes to them anyhow. What is pinned is not trusted for a
+        // line that could get company.
         let by_default =
             self.known_hosts.is_none() || strictness == StrictHostKeyChecking::AcceptNew;
         let update = self.update.as_ref().map_or(by_default, |v| v.value);

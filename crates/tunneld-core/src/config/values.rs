@@ -90,11 +90,17 @@ fn too_long() -> ValueError {
     ValueError::new("cannot be longer than 365 days")
 }
 
+/// What is said of a password.
+pub(super) const NO_SECRETS: &str = "secrets are never in this file";
+
 /// A host name or an address, as `host` of a tunnel.
 pub fn parse_host(text: &str) -> Result<String, ValueError> {
     if let Some((user, host)) = text.rsplit_once('@') {
-        return Err(ValueError::new("is the host alone, without a user")
-            .with_help(format!("write host = {host:?} and user = {user:?}")));
+        let error = ValueError::new("is the host alone, without a user");
+        return Err(match user.contains(':') {
+            true => error.with_help(format!("write host = {host:?}; {NO_SECRETS}")),
+            false => error.with_help(format!("write host = {host:?} and user = {user:?}")),
+        });
     }
     if let Some(inner) = bracketed(text) {
         return Err(ValueError::new("takes an address without brackets")

@@ -12,12 +12,14 @@ use super::keys::Place;
 use super::login::Login;
 use super::provenance::Spans;
 use super::raw::{Cursor, Item, Problems};
+use super::secrets::has_password;
 use super::settings::{self, later, or};
 use super::transport::Transport;
 use super::trust::Trust;
 use super::values::{ValueError, parse_host};
 use super::way_forms::{
-    is_none, parse_bind_address, parse_command, parse_hop, parse_proxy, parse_word,
+    hop_with_password, is_none, parse_bind_address, parse_command, parse_hop, parse_proxy,
+    parse_word,
 };
 use super::{AddressFamily, ProxyCommand, Sourced, Via};
 
@@ -166,6 +168,10 @@ fn hops(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<V
     for item in &items {
         match item.get() {
             DeValue::Table(_) => found.extend(hop_table(*item, base, problems)),
+            // A comma in it would not part two jump hosts.
+            DeValue::String(text) if has_password(text) => {
+                problems.report(item.error(hop_with_password()));
+            }
             DeValue::String(text) => {
                 let hops = text.split(',').map(|text| hop(*item, text, problems));
                 found.extend(hops.flatten());

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::render::quoted;
-use super::values::{ValueError, check_host, is_ipv6, parse_port, parse_user};
+use super::values::{NO_SECRETS, ValueError, check_host, is_ipv6, parse_port, parse_user};
 use super::{Proxy, ProxyKind};
 
 /// The longest command, in bytes.
@@ -48,10 +48,7 @@ pub(crate) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
         None => (None, place),
     };
     if user.is_some_and(|user| user.contains(':')) {
-        return Err(
-            ValueError::new("has a password: secrets are never in this file")
-                .with_help("use a table: { host = \"…\", password_credential = \"…\" }"),
-        );
+        return Err(hop_with_password());
     }
     if let Some(user) = user.filter(|user| is_url && user.contains(['%', ';'])) {
         let said = format!("has {} where a user is wanted", quoted(user));
@@ -70,11 +67,23 @@ pub(crate) fn parse_hop(text: &str) -> Result<WrittenHop, ValueError> {
     })
 }
 
+/// What is said of a password beside a jump host.
+pub(super) fn hop_with_password() -> ValueError {
+    ValueError::new(format!("has a password: {NO_SECRETS}"))
+        .with_help("use a table: { host = \"…\", password_credential = \"…\" }")
+}
+
 /// A proxy as a URL, or `none`.
 pub(super) fn parse_proxy(text: &str) -> Result<Option<Proxy>, ValueError> {
     const HELP: &str = r#"write "socks5://host:port" or "http://host:port""#;
     if is_none(text) {
         return Ok(None);
+    }
+    if text.contains('@') {
+        let said = format!("has a user or a password: {NO_SECRETS}");
+        return Err(
+            ValueError::new(said).with_help("use a proxy that asks for none, or a `proxy_command`")
+        );
     }
     let Some((scheme, rest)) = text.split_once("://") else {
         let said = format!("is not the URL of a proxy: {}", quoted(text));
@@ -88,12 +97,6 @@ pub(super) fn parse_proxy(text: &str) -> Result<Option<Proxy>, ValueError> {
             return Err(ValueError::new(said).with_help(HELP));
         }
     };
-    if rest.contains('@') {
-        return Err(
-            ValueError::new("has a user or a password: secrets are never in this file")
-                .with_help("use a proxy that asks for none, or a `proxy_command`"),
-        );
-    }
     let place = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = host_and_port(place, "a proxy")?;
     let Some(port) = port else {

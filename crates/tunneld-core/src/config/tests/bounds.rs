@@ -97,6 +97,37 @@ fn there_are_limits_to_every_list() {
 }
 
 #[test]
+fn a_list_of_algorithms_is_as_long_with_commas_as_without() {
+    // Each pattern stands for all of them.
+    let many = |name: &str, n: usize| vec![name; n].join(",");
+    assert_eq!(
+        first(&format!(
+            "[defaults]\nkex_algorithms = '{}'",
+            many("*", 2_000_000)
+        )),
+        "`kex_algorithms` has 2000000 names, at most 100 are taken"
+    );
+    let half = many("*", 60);
+    assert_eq!(
+        first(&format!("[defaults]\nciphers = ['-{half}', '{half}']")),
+        "`ciphers` has 120 names, at most 100 are taken"
+    );
+    assert_eq!(
+        first(&format!("[defaults]\nmacs = '{}'", "*a".repeat(2_000_000))),
+        "`macs` has a name of more than 64 characters"
+    );
+    let text = format!(
+        "[tunnels.a]\nhost = 'a'\nlocal_forward = '1:a:1'\nciphers = '{}'",
+        many("*", 100)
+    );
+    assert_eq!(
+        tunnel(&text).target.algorithms.ciphers.unwrap().len(),
+        6,
+        "each is taken once"
+    );
+}
+
+#[test]
 fn rubbish_is_counted_and_not_kept() {
     let mut text = String::from("[daemon]\n");
     for n in 0..20_000 {

@@ -8,6 +8,8 @@ mod option_problems;
 mod options;
 mod problems;
 mod properties;
+mod secrets;
+mod servers;
 mod ssh;
 mod ssh_ways;
 mod way_problems;

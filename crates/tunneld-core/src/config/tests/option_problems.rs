@@ -155,25 +155,39 @@ error: `address_family` wants "any", "inet" or "inet6", not `v6`
 }
 
 #[test]
-fn a_credential_is_a_name_that_systemd_takes() {
+fn a_credential_is_a_name_that_is_no_secret() {
     let long = format!("password_credential = '{}'", "x".repeat(256));
+    let no_name = "is no name of a credential: letters, digits, `.`, `_` and `-`";
     for (line, said) in [
         ("password_credential = ''", "`password_credential` is empty"),
         (
             "password_credential = '..'",
-            "`password_credential` is no name of a credential: `..`",
+            &format!("`password_credential` {no_name}"),
         ),
         (
             "passphrase_credential = 'a:b'",
-            "`passphrase_credential` has a character that no credential has: ':'",
+            &format!("`passphrase_credential` {no_name}"),
+        ),
+        (
+            "passphrase_credential = 'key@x'",
+            &format!("`passphrase_credential` {no_name}"),
+        ),
+        (
+            "passphrase_credential = 'a b'",
+            &format!("`passphrase_credential` {no_name}"),
+        ),
+        (
+            "passphrase_credential = '~x'",
+            &format!("`passphrase_credential` {no_name}"),
         ),
         (
             "passphrase_credential = 'é'",
-            "`passphrase_credential` has a character that no credential has: 'é'",
+            &format!("`passphrase_credential` {no_name}"),
         ),
         (&long, "`password_credential` has more than 255 bytes"),
     ] {
-        let help = "write the name that LoadCredential= has in the unit, or a path with a `/`";
+        let help = "write the name that LoadCredential= has in the unit, or a path with a `/`; \
+                    secrets are never in this file";
         assert_eq!(problem(line), (said.to_owned(), help.to_owned()));
     }
     let (said, _) = problem("password_credential = ['a']");

@@ -47,7 +47,7 @@ fn everything_that_is_written_about_a_server_arrives() {
         certificate_file = ["id-cert.pub", "~/c"]
         identity_agent = "agent.sock"
         identities_only = true
-        passphrase_credential = "key phrase"
+        passphrase_credential = "Key_phrase-2.x"
         password_credential = "secrets/db"
         host_key_alias = "Db-Farm"
         update_host_keys = "no"
@@ -73,7 +73,7 @@ fn everything_that_is_written_about_a_server_arrives() {
     assert!(found.identities_only && !found.update_host_keys);
     assert_eq!(found.required_rsa_size, 3072);
     let phrase = found.passphrase_credential.clone().unwrap();
-    assert_eq!(phrase.value, Credential::Named("key phrase".to_owned()));
+    assert_eq!(phrase.value, Credential::Named("Key_phrase-2.x".to_owned()));
     assert!(phrase.span.is_some());
     let password = PathBuf::from("/etc/tunneld/secrets/db");
     let found_password = found.password_credential.clone().unwrap().value;
@@ -128,7 +128,6 @@ fn a_credential_is_a_name_or_a_path() {
     let longest = "x".repeat(255);
     assert_eq!(secret("none"), None);
     assert_eq!(secret("db-password"), named("db-password"));
-    assert_eq!(secret("~x"), named("~x"));
     assert_eq!(secret(&longest), named(&longest));
     assert_eq!(secret("~/x"), file("/home/svc/x"));
     assert_eq!(secret("./x"), file("/etc/tunneld/x"));
@@ -136,8 +135,28 @@ fn a_credential_is_a_name_or_a_path() {
 }
 
 #[test]
+fn a_tunnel_may_use_no_key_at_all() {
+    // IdentityFile none of ssh_config(5): an agent or a password is left, and not the usual files.
+    for none in ["identity_file = 'none'", "identity_file = 'None'"] {
+        let found = target(none);
+        assert!(found.identity_file.is_empty());
+        assert!(!found.identity_file_is_default);
+    }
+    let defaults = "[defaults]\nidentity_file = '/id'\n";
+    let off = tunnel(&format!("{defaults}{}", text("identity_file = 'none'")));
+    assert!(off.target.identity_file.is_empty());
+    let config = loaded(&text("identity_file = 'none'"));
+    let printed = crate::config::effective(&config);
+    assert!(
+        printed.contains("\nidentity_file = \"none\"\n"),
+        "{printed}"
+    );
+    assert_eq!(loaded(&printed), config);
+}
+
+#[test]
 fn known_hosts_grow_by_themselves_only_where_nobody_has_named_them() {
-    // As ssh's UpdateHostKeys; and never where the key is pinned.
+    // As ssh's UpdateHostKeys; unlike it also with accept-new; and never where the key is pinned.
     let pin = "host_key_fingerprint = 'SHA256:uNiVztksCsDhcc0u9e8BrrEYTWAD7Q3F3XcIcYQ1X4U'";
     let new = "strict_host_key_checking = 'accept-new'";
     for (settings, updates) in [
@@ -187,6 +206,7 @@ fn a_tunnel_turns_off_what_the_defaults_have() {
 fn hop(written: &str) -> Target {
     let spec = tunnel(&format!(
         "[defaults]\npassword_credential = 'for-all'\nhost_key_alias = 'all'\n\
+         ciphers = '*-ctr'\nrekey_limit = '2G'\n\
          [tunnels.db]\nhost = 'db'\nlocal_forward = '1:a:1'\n\
          identity_file = '/id'\ncertificate_file = '/id-cert.pub'\nidentity_agent = '/agent'\n\
          identities_only = true\npassphrase_credential = 'phrase'\npassword_credential = 'word'\n\
@@ -201,18 +221,13 @@ fn hop(written: &str) -> Target {
 }
 
 #[test]
-fn a_jump_host_takes_the_keys_and_the_algorithms_of_its_tunnel() {
+fn a_jump_host_takes_the_keys_of_its_tunnel_and_the_way_to_it() {
     let taken = hop("");
     assert_eq!(shown(&taken.identity_file), ["/id"]);
     assert_eq!(shown(&taken.certificate_file), ["/id-cert.pub"]);
     assert!(taken.identity_agent.is_some() && taken.identities_only);
     assert_eq!(secret(&taken.passphrase_credential).unwrap(), "phrase");
     assert!(taken.update_host_keys);
-    assert_eq!(taken.algorithms.ciphers.unwrap(), ["aes256-ctr"]);
-    assert_eq!(taken.algorithms.macs.unwrap(), ["hmac-sha2-256"]);
-    assert_eq!(taken.algorithms.kex.unwrap(), ["curve25519-sha256"]);
-    assert_eq!(taken.algorithms.host_keys.unwrap(), ["ssh-ed25519"]);
-    assert_eq!(taken.rekey_limit.bytes, Some(1 << 30));
     // The one connection that leaves this machine is made to the first of them.
     assert_eq!(taken.address_family, AddressFamily::Inet);
     assert_eq!(taken.bind_address, Some("127.0.0.2".parse().unwrap()));
@@ -230,6 +245,20 @@ fn the_password_of_a_tunnel_is_never_shown_to_its_jump_hosts() {
 }
 
 #[test]
+fn a_tunnel_that_wants_no_password_keeps_that_of_the_defaults_from_its_jump_hosts_too() {
+    let jump = "password_credential = 'none'\nproxy_jump = ['a', \
+                { host = 'b', password_credential = 'own' }]";
+    let spec = tunnel(&format!(
+        "[defaults]\npassword_credential = 'for-all'\n{}",
+        text(jump)
+    ));
+    assert_eq!(spec.target.password_credential, None);
+    let hops = spec.target.hops();
+    assert_eq!(hops[0].password_credential, None);
+    assert_eq!(secret(&hops[1].password_credential).unwrap(), "own");
+}
+
+#[test]
 fn an_alias_is_that_of_one_host() {
     assert_eq!(hop("").host_key_alias, None);
     let own = hop(", host_key_alias = 'b1'");
@@ -242,8 +271,10 @@ fn a_jump_host_with_keys_of_its_own_takes_nothing_that_belongs_to_those_of_the_t
     assert_eq!(shown(&own.identity_file), ["/b"]);
     assert!(own.certificate_file.is_empty());
     assert_eq!(own.identity_agent, None);
-    assert!(!own.identities_only);
     assert_eq!(own.passphrase_credential, None);
+    let none = hop(", identity_file = 'none'");
+    assert!(none.identity_file.is_empty() && none.certificate_file.is_empty());
+    assert_eq!(none.identity_agent, None);
     // What it says beside the keys of the tunnel goes with them.
     let with = hop(", certificate_file = '/b-cert.pub', identity_agent = 'none'");
     assert_eq!(shown(&with.identity_file), ["/id"]);
@@ -253,13 +284,27 @@ fn a_jump_host_with_keys_of_its_own_takes_nothing_that_belongs_to_those_of_the_t
 }
 
 #[test]
+fn that_only_named_keys_are_tried_holds_for_every_host_on_the_way() {
+    let agent = ", identity_file = '/b', identity_agent = '/c'";
+    assert!(hop("").identities_only && hop(agent).identities_only);
+    assert!(!hop(", identity_file = '/b', identities_only = false").identities_only);
+}
+
+#[test]
 fn a_jump_host_has_algorithms_of_its_own_and_compresses_nothing() {
-    let own = hop(", ciphers = '-*ctr', rekey_limit = 'default', update_host_keys = false");
-    assert_eq!(own.algorithms.ciphers.unwrap().len(), 3);
-    assert_eq!(own.algorithms.macs.unwrap(), ["hmac-sha2-256"]);
+    // What a server can do is its own: what is said of the tunnel's is not said of its jump hosts.
+    let taken = hop("");
+    assert_eq!(taken.algorithms.ciphers.as_ref().unwrap().len(), 3);
+    assert_eq!(taken.algorithms.macs, None);
+    assert_eq!(taken.algorithms.kex, None);
+    assert_eq!(taken.algorithms.host_keys, None);
+    assert_eq!(taken.rekey_limit.bytes, Some(2 << 30));
+    assert!(!taken.algorithms.compression);
+    let own = hop(", ciphers = 'aes128-ctr', rekey_limit = 'default', update_host_keys = false");
+    assert_eq!(own.algorithms.ciphers.unwrap(), ["aes128-ctr"]);
+    assert_eq!(own.algorithms.macs, None);
     assert_eq!(own.rekey_limit, RekeyLimit::default());
     assert!(!own.update_host_keys);
-    assert!(!own.algorithms.compression);
 }
 
 #[test]

@@ -125,25 +125,6 @@ error: `on_up` is not supported by this version
 }
 
 #[test]
-fn a_secret_is_never_in_the_file() {
-    assert_problems(
-        r#"[tunnels.db]
-host = "db"
-local_forward = "5432:db:5432"
-password = "hunter2"
-"#,
-        r#"error: unknown key `password`
- --> /etc/tunneld/tunneld.toml:4:1
-  |
-4 | password = "hunter2"
-  | ^^^^^^^^
-  |
-  = help: secrets are never in this file: `password_credential` and `passphrase_credential` name a credential of systemd or a file that has them
-"#,
-    );
-}
-
-#[test]
 fn a_wrong_type_says_what_was_wanted_and_what_was_found() {
     assert_problems(
         r#"[tunnels.db]

@@ -156,6 +156,25 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece(), 0..12).prop_map(|pieces| pieces.concat())
 }
 
+/// A secret as somebody may write it.
+fn secret() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "password = \"hunter2\"",
+        "  \"password\" = 'hunter2' # hunter2",
+        "password = hunter2",
+        "password = 'hunter2",
+        "password = [\n'hunter2',\n]",
+        "password = \"\"\"\nhunter2\"\"\"",
+        "proxy_jump = { password = 'hunter2', port = 0 }",
+        "local_forward = [{ secret = 'hunter2'",
+        "passphrase_credential = 'a hunter2'",
+        "password_credential = hunter2",
+        "proxy = 'http://u:hunter2@p'",
+        "proxy_jump = [\n'b:22',\n'u:hunter2@c'",
+        "host = u:hunter2@db",
+    ])
+}
+
 /// Keys that go with every forward to one place.
 fn limits() -> impl Strategy<Value = String> {
     some_of(vec![
@@ -320,7 +339,7 @@ fn server() -> impl Strategy<Value = String> {
         "user = \"o'neil\\\\\\\"x\"",
         "certificate_file = [\"~/k-cert.pub\", \"c\"]",
         "identities_only = true",
-        "passphrase_credential = \"a b\"",
+        "passphrase_credential = \"a.b\"",
         "password_credential = \"./none\"",
         "known_hosts = \"/kh\"",
         "strict_host_key_checking = \"accept-new\"",
@@ -482,6 +501,18 @@ proptest! {
                 prop_assert!(view.line.is_none_or(|line| (1..=lines).contains(&line)));
                 prop_assert!(view.column.is_none_or(|column| column >= 1));
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_whatever_is_around_it(
+        before in text(),
+        secret in secret(),
+        after in text(),
+    ) {
+        if let Err(problems) = load(&format!("{before}\n{secret}\n{after}")) {
+            let told = format!("{problems}{:?}", problems.to_json_items());
+            prop_assert!(!told.contains("hunter2"), "{}", told);
         }
     }
 

@@ -190,8 +190,8 @@ proxy = "socks5://p"
         r#"error: `proxy` has a user or a password: secrets are never in this file
  --> /etc/tunneld/tunneld.toml:4:9
   |
-4 | proxy = "http://me:pw@p:80"
-  |         ^^^^^^^^^^^^^^^^^^^
+4 | proxy = …
+  |         ^
   |
   = help: use a proxy that asks for none, or a `proxy_command`
 
