@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use tunneld_core::failure::Stage;
@@ -81,6 +82,15 @@ fn a_tunnel_is_what_the_entry_of_its_host_says() {
     assert_eq!(status.session.unwrap().peer, way);
     logins(&bastion, 1);
     logins(&sshd, 1);
+    // And ssh itself takes the same way with the same file.
+    let mut ssh = Command::new("ssh");
+    let file = described.file();
+    ssh.arg("-F")
+        .arg(file)
+        .args(["-o", "BatchMode=yes", "db", "true"]);
+    assert!(ssh.stdin(Stdio::null()).status().unwrap().success());
+    logins(&bastion, 2);
+    logins(&sshd, 2);
 }
 
 #[test]

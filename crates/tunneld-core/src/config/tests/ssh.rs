@@ -176,6 +176,17 @@ fn known_hosts_of_the_user_and_of_the_machine_are_named_apart() {
     assert_eq!(known("GlobalKnownHostsFile none\n"), (list(&usual), true));
 }
 
+/// The file that Fedora includes from its stock one, and the policy that this one includes.
+#[test]
+fn a_policy_for_the_whole_machine_holds_as_far_as_tunneld_has_what_it_allows() {
+    let policy = include_str!("../../ssh_config/corpus/parts/redhat-policy.conf");
+    let target = tunnel_with_ssh("", &format!("Match final all\n{policy}")).target;
+    let macs = target.algorithms.macs.as_ref().unwrap();
+    assert!(macs.contains(&"hmac-sha2-256".to_owned()) && !macs.iter().any(|m| m.contains("umac")));
+    assert_eq!(target.algorithms.ciphers.as_ref().unwrap().len(), 5);
+    assert_eq!(target.required_rsa_size, 2048);
+}
+
 /// `0` is no timeout to ssh, and a tunnel always has one.
 #[test]
 fn a_timeout_of_nothing_is_the_default() {
