@@ -53,6 +53,12 @@ impl Table {
         self
     }
 
+    /// Leaves a key to its default.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.keys.remove(key);
+        self
+    }
+
     /// `server_alive_interval` and `server_alive_count_max`.
     pub(crate) fn alive(self, interval: &str, count_max: u32) -> Self {
         self.set("server_alive_interval", text(interval))

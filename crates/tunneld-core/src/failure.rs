@@ -121,6 +121,12 @@ impl Failure {
         self
     }
 
+    /// `host:port` of the jump host that it is a failure of, if it is one of a jump host.
+    pub fn hop(&self) -> Option<&str> {
+        let (hop, _) = self.cause.strip_prefix(JUMP_HOST)?.split_once(": ")?;
+        Some(hop)
+    }
+
     /// The same failure with what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -144,12 +150,14 @@ mod tests {
     #[test]
     fn a_failure_on_the_way_names_the_host_that_it_is_of_and_no_other() {
         let failure = Failure::transient(Stage::Connect, "connection refused").with_hint("x");
+        assert_eq!(failure.hop(), None);
         let expected = Failure {
             cause: "jump host bastion:22: connection refused".to_owned(),
             ..failure.clone()
         };
         let failure = failure.at_hop("bastion:22");
         assert_eq!(failure, expected);
-        assert_eq!(failure.at_hop("behind:22"), expected);
+        assert_eq!(failure.clone().at_hop("behind:22"), expected);
+        assert_eq!(failure.hop(), Some("bastion:22"));
     }
 }

@@ -4,6 +4,7 @@
 //! wait. They look, hand over and return. Channels that the server opens are refused unless it was
 //! asked to listen for them: russh's own default accepts every one of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
@@ -127,8 +128,9 @@ impl Handler {
         });
     }
 
-    /// `accept-new`: writes the key down before it is trusted.
-    async fn learn(&self, key: PublicKey) -> Result<(), Failure> {
+    /// `accept-new`: writes the key down before it is trusted, and says where; a rehearsal only sees
+    /// whether it could be.
+    async fn learn(&self, key: PublicKey) -> Result<PathBuf, Failure> {
         let Target { host, port, .. } = &self.target;
         let Some(file) = self.target.known_hosts.first().map(|f| f.value.clone()) else {
             let cause = format!("unknown host {host}:{port}, and no known_hosts file to add it to");
@@ -136,10 +138,15 @@ impl Handler {
         };
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
         let (learn_host, learn_port, path) = (host.clone(), *port, file.clone());
-        let learned = tokio::task::spawn_blocking(move || {
-            host_key::learn(&path, &learn_host, learn_port, &key)
-        });
+        let rehearsal = self.shared.trace.rehearsal();
+        let learn = match rehearsal {
+            Some(_) => host_key::could_learn,
+            None => host_key::learn,
+        };
+        let learned =
+            tokio::task::spawn_blocking(move || learn(&path, &learn_host, learn_port, &key));
         let (problem, fault) = match learned.await {
+            Ok(Ok(())) if rehearsal.is_some() => return Ok(file),
             Ok(Ok(())) => {
                 tracing::info!(
                     message_id = events::HOST_LEARNT,
@@ -148,7 +155,7 @@ impl Handler {
                     file = %file.display(),
                     "new host key learnt"
                 );
-                return Ok(());
+                return Ok(file);
             }
             Ok(Err(e)) => (e.to_string(), ReadFault::of(&e)),
             Err(_) => {
@@ -208,12 +215,13 @@ impl client::Handler for Handler {
                 Ok(true)
             }
             Verdict::Refused(failure) => Err(SessionError::Refused(failure)),
-            Verdict::Learn if self.shared.trace.is_watched() => {
-                self.note_key(&key, "new: the daemon learns it at its first connection");
-                Ok(true)
-            }
             Verdict::Learn => {
-                self.learn(key).await.map_err(SessionError::Refused)?;
+                let learnt = self.learn(key.clone()).await;
+                let by = match self.shared.trace.rehearsal() {
+                    Some(rehearsal) => rehearsal.learnt(learnt),
+                    None => learnt.map(|file| format!("{} (learnt just now)", file.display())),
+                };
+                self.note_key(&key, &by.map_err(SessionError::Refused)?);
                 Ok(true)
             }
         }

@@ -13,7 +13,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use crate::known_hosts::{Entry, KnownHosts, Marker, fingerprint, host_name, rsa_bits, type_name};
 
-pub use crate::known_hosts::learn;
+pub use crate::known_hosts::{could_learn, learn};
 
 /// The smallest RSA key that is accepted: ssh's own default for RequiredRSASize.
 pub const MIN_RSA_BITS: usize = 1024;

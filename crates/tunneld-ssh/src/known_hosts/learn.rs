@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use russh::keys::PublicKey;
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, FileType, FlockOperation, Mode, OFlags};
 
 use super::{KnownHosts, Marker, host_name};
 use crate::error::os_reason;
@@ -24,28 +24,65 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 /// it and what ssh adds meanwhile are kept, and so that the right to write the file is enough. A
 /// line that does not fit on the disk is taken back: half a line would be a broken line.
 pub fn learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    let name = host_name(host, port);
-    add(file, &name, host, port, key).map_err(|e| {
-        let reason = os_reason(&e);
-        let message = format!("cannot add {name} to {}: {reason}", file.display());
-        io::Error::new(e.kind(), message)
-    })
+    let added = add(file, host, port, key);
+    added.map_err(|e| not_added(file, host, port, &e))
 }
 
-fn add(path: &Path, name: &str, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    if !is_plain_name(host) {
-        return Err(invalid("the host name would not stand for itself there"));
-    }
-    let mut file = open(path)?;
+/// As [`learn`], and writes nothing: whether this user could, and why not. Blocks.
+pub fn could_learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
+    let opened = stands_for_itself(host).and_then(|()| open(file, OFlags::empty()));
+    let could = match opened {
+        Ok(mut opened) => addition(file, &mut opened, host, port, key).map(drop),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => can_be_made(file),
+        Err(e) => Err(e),
+    };
+    could.map_err(|e| not_added(file, host, port, &e))
+}
+
+fn not_added(file: &Path, host: &str, port: u16, e: &io::Error) -> io::Error {
+    let (name, reason) = (host_name(host, port), os_reason(e));
+    let message = format!("cannot add {name} to {}: {reason}", file.display());
+    io::Error::new(e.kind(), message)
+}
+
+fn add(path: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
+    stands_for_itself(host)?;
+    let mut file = open(path, OFlags::CREATE)?;
     lock(&file)?;
+    match addition(path, &mut file, host, port, key)? {
+        Some(line) => append(&mut file, &line),
+        None => Ok(()),
+    }
+}
+
+/// Whether a file that is not there could be made.
+fn can_be_made(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    Ok(rustix::fs::access(
+        folder,
+        Access::WRITE_OK | Access::EXEC_OK,
+    )?)
+}
+
+/// What has to be added to the file, if it is not there already.
+fn addition(
+    path: &Path,
+    file: &mut File,
+    host: &str,
+    port: u16,
+    key: &PublicKey,
+) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     let bound = super::MAX_FILE_LEN + 1;
     file.seek(SeekFrom::Start(0))?;
-    Read::by_ref(&mut file).take(bound).read_to_end(&mut text)?;
+    Read::by_ref(file).take(bound).read_to_end(&mut text)?;
     let text = super::read_text(path, text.as_slice()).map_err(|e| invalid(e.to_string()))?;
     let known = KnownHosts::from_text(path, &text).map_err(|e| invalid(e.to_string()))?;
     if is_present(&known, host, port, key)? {
-        return Ok(());
+        return Ok(None);
     }
     let blob = PublicKey::from(key.key_data().clone())
         .to_openssh()
@@ -55,7 +92,8 @@ fn add(path: &Path, name: &str, host: &str, port: u16, key: &PublicKey) -> io::R
     } else {
         "\n"
     };
-    append(&mut file, &format!("{newline}{name} {}\n", blob.trim_end()))
+    let name = host_name(host, port);
+    Ok(Some(format!("{newline}{name} {}\n", blob.trim_end())))
 }
 
 /// Whether the file has come to know the host since it was read, and as the same one.
@@ -82,13 +120,9 @@ fn is_present(known: &KnownHosts, host: &str, port: u16, key: &PublicKey) -> io:
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDWR
-        | OFlags::CREATE
-        | OFlags::APPEND
-        | OFlags::CLOEXEC
-        | OFlags::NOCTTY
-        | OFlags::NONBLOCK;
+fn open(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags =
+        more | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
     // What is written to /dev/null is not there the next time: every key would be a new one.
@@ -128,9 +162,12 @@ fn append(file: &mut File, line: &str) -> io::Result<()> {
 
 /// Whether the name stands for itself in the first field of a line, and not for a pattern, a
 /// marker, a comment, a hash or several fields.
-fn is_plain_name(host: &str) -> bool {
+fn stands_for_itself(host: &str) -> io::Result<()> {
     let special = |c: char| c.is_control() || c.is_whitespace() || "*?!,|#@".contains(c);
-    !host.is_empty() && !host.contains(special)
+    match host.is_empty() || host.contains(special) {
+        true => Err(invalid("the host name would not stand for itself there")),
+        false => Ok(()),
+    }
 }
 
 fn invalid(message: impl Into<String>) -> io::Error {

@@ -28,7 +28,7 @@ use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::learn;
+pub use learn::{could_learn, learn};
 
 /// The largest known_hosts file that is read, in bytes.
 pub const MAX_FILE_LEN: u64 = 8 << 20;

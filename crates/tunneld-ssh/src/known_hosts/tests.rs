@@ -563,3 +563,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whether_a_key_could_be_learnt_is_found_out_without_writing() {
+    let dir = TempDir::new().unwrap();
+    let one = new_key(dir.path(), &["-t", "ed25519"]);
+    let two = new_key(dir.path(), &["-t", "ed25519"]);
+    let new = dir.path().join("new");
+    could_learn(&new, "a", 22, &key(&one)).unwrap();
+    assert!(!new.exists());
+    let text = format!("a {one}");
+    let path = file(&dir, &text);
+    could_learn(&path, "a", 22, &key(&one)).unwrap();
+    could_learn(&path, "b", 22, &key(&two)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    // For the same reasons as it is not learnt.
+    let folder = dir.path().join("no/such/directory");
+    for (path, host) in [
+        (path.as_path(), "a"),
+        (&path, "b,c"),
+        (&folder, "a"),
+        (dir.path(), "a"),
+        (Path::new("/dev/null"), "a"),
+    ] {
+        let said = could_learn(path, host, 22, &key(&two)).unwrap_err();
+        let learnt = learn(path, host, 22, &key(&two)).unwrap_err();
+        assert_eq!(said.to_string(), learnt.to_string());
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
