@@ -58,7 +58,7 @@ fn an_encrypted_key_is_refused() {
         &["-m", "PEM"],
     );
     for key in ["locked", "locked_pem"] {
-        refused(&folder, key, "kh", "4:17", &["encrypted"]);
+        refused(&folder, key, "kh", "4:17", &["passphrase"]);
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use tunneld_lab::keys::{KeyType, ssh_keygen};
+use tunneld_lab::keys::{KeyType, certify, generate, ssh_keygen};
 
 use crate::support::{Folder, LONG, assert_exit, assert_has, binary, command, stderr, within};
 
@@ -39,18 +39,33 @@ fn refused((file, output): &(String, Output), column: u32, said: &[&str]) {
 }
 
 #[test]
-fn a_certificate_that_cannot_be_read_is_found_where_it_is_named() {
-    // A missing one, and a folder in its place.
+fn a_certificate_that_is_of_no_use_is_found_where_it_is_named() {
+    // Missing, a folder, another thing, for hosts, over; and then one that is right.
     let folder = Folder::new();
     fs::create_dir(folder.at("folder")).unwrap();
+    let certificate = |name: &str, options: &[&str]| {
+        let files = generate(folder.at("").as_path(), name);
+        certify(&files, &files.public, "the id", options);
+    };
+    certificate("host", &["-h"]);
+    certificate("over", &["-V", "0x5e0be100:0x5e0d3280"]);
+    certificate("good", &[]);
     for (name, reason) in [
-        ("none-cert.pub", "no such file"),
-        ("folder", "is a directory"),
+        ("none-cert.pub", ": no such file"),
+        ("folder", ": is a directory"),
+        ("id.pub", " is a plain public key, not a user certificate"),
+        (
+            "host-cert.pub",
+            " is a host certificate, not a user certificate",
+        ),
+        ("over-cert.pub", " expired on 2020-01-02 00:00:00 UTC"),
     ] {
         let found = check(&folder, &format!("certificate_file = \"{name}\""), None);
-        let said = format!("certificate file {}: {reason}", folder.at(name).display());
+        let said = format!("certificate {}{reason}", folder.at(name).display());
         refused(&found, 20, &[&said]);
     }
+    let (_, output) = check(&folder, "certificate_file = \"good-cert.pub\"", None);
+    assert_exit(&output, 0);
 }
 
 #[test]
@@ -89,11 +104,13 @@ fn a_credential_of_systemd_is_looked_for_only_where_systemd_has_passed_some() {
     fs::create_dir(&passed).unwrap();
     let found = check(&folder, line, Some(&passed));
     let said = [
-        "credential \"db-key\" in $CREDENTIALS_DIRECTORY: no such file",
-        "LoadCredential=db-key:PATH in the unit",
+        "credential \"db-key\" is missing: no file ",
+        "LoadCredential=db-key:/path/to/the/file in [Service]",
     ];
     refused(&found, 25, &said);
     fs::write(passed.join("db-key"), "hunter2").unwrap();
+    let mode = fs::Permissions::from_mode(0o440);
+    fs::set_permissions(passed.join("db-key"), mode).unwrap();
     assert_exit(&check(&folder, line, Some(&passed)).1, 0);
 }
 

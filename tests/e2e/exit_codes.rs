@@ -11,8 +11,9 @@ fn zero_is_done() {
     // 0: every command that did what it was asked for.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["check"],
+        &["trust", "db"],
         &["status"],
         &["status", "db"],
         &["test", "db"],
@@ -39,8 +40,9 @@ fn one_is_failed() {
     // 1: the daemon is there, and cannot do it: no tunnel has that name.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 5] = [
+    let commands: [&[&str]; 6] = [
         &["status", "bd"],
+        &["trust", "bd"],
         &["test", "bd"],
         &["stop", "bd"],
         &["start", "bd"],
@@ -53,7 +55,7 @@ fn one_is_failed() {
         assert!(stdout(&output).is_empty(), "{}", stdout(&output));
     }
     // The names that exist are told, and nonsense is refused in the same words.
-    for command in ["stop", "test"] {
+    for command in ["stop", "test", "trust"] {
         assert_has(&stderr(&daemon.cli(&[command, "bd"])), &["there are: db"]);
     }
     for nonsense in ["../db", "d b", "", "\u{e9}", "%00", &"x".repeat(5000)] {
@@ -63,6 +65,9 @@ fn one_is_failed() {
     }
     assert_eq!(daemon.tunnel("db").phase, Phase::Up);
 }
+
+/// A fingerprint of nothing.
+const PIN: &str = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
 
 #[test]
 fn two_is_usage() {
@@ -76,6 +81,10 @@ fn two_is_usage() {
         (&["status", "--jsno"], "--json"),
         (&["reload", "now"], "unexpected argument"),
         (&["run", "--log-format", "xml"], "journal"),
+        (&["trust"], "NAME"),
+        (&["trust", "db", "--yes"], "would trust whoever answers"),
+        (&["trust", "db", "--fingerprint", PIN], "--yes"),
+        (&["trust", "db", "--yes", "--fingerprint", "x"], "SHA256:"),
     ] {
         let output = tunneld(command);
         assert_exit(&output, 2);
@@ -133,11 +142,12 @@ fn four_is_no_daemon() {
 
 #[test]
 fn seventy_eight_is_a_bad_file() {
-    // 78: `check`, `run`, `test` and `reload` of a file that is wrong.
+    // 78: `check`, `run`, `test`, `trust` and `reload` of a file that is wrong.
     let folder = Folder::new();
     let file = folder.write("t.toml", "[tunnels.db]\nhosst = 1\n");
     assert_exit(&tunneld(&["check", &file]), 78);
     assert_exit(&tunneld(&["run", "--config", &file]), 78);
+    assert_exit(&tunneld(&["trust", "db", "--config", &file]), 78);
     let output = tunneld(&["test", "db", "--json", "--config", &file]);
     assert_exit(&output, 78);
     assert_has(&stderr(&output), &["unknown key `hosst`", "errors"]);

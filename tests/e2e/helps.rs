@@ -27,6 +27,7 @@ fn the_help_names_every_command_and_every_exit_code() {
         "status",
         "test",
         "reload",
+        "trust",
         "restart",
         "stop",
         "start",
@@ -58,7 +59,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 #[test]
 fn the_help_of_each_command_says_more_than_its_name() {
     // `--help` of each command: what it does, what it takes, and what it depends on.
-    let wanted: [(&str, &[&str]); 9] = [
+    let wanted: [(&str, &[&str]); 10] = [
         (
             "run",
             &[
@@ -86,6 +87,17 @@ fn the_help_of_each_command_says_more_than_its_name() {
             ],
         ),
         ("reload", &["--dry-run", "all of it, or nothing"]),
+        (
+            "trust",
+            &[
+                "<NAME>",
+                "--hop",
+                "--yes",
+                "--fingerprint",
+                "SSHFP",
+                "ssh-keygen -lv",
+            ],
+        ),
         ("restart", &["<NAME>...", "new session"]),
         ("stop", &["<NAME>...", "until they are started"]),
         ("start", &["<NAME>...", "stopped"]),

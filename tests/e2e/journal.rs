@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tunneld_core::events;
-use tunneld_core::status::Phase;
+use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::{Daemon, DaemonBuilder};
 use tunneld_lab::fault::Fault;
 use tunneld_lab::journal::Journal;
-use tunneld_lab::keys::generate;
+use tunneld_lab::keys::{certify, generate};
 use tunneld_lab::process::poll;
 use tunneld_lab::server::{LabOptions, LabServer};
 use tunneld_lab::target::{echoes, free_addr, try_connect};
@@ -133,6 +133,39 @@ fn what_a_person_has_to_mend_is_an_error_with_a_hint() {
         "{:#}",
         entries[0]
     );
+}
+
+#[test]
+fn a_certificate_that_ends_is_a_warning_with_its_file_and_its_date() {
+    // Once a day, however often the tunnel connects.
+    let journal = Journal::start();
+    let bed = Bed::new();
+    let authority = generate(bed.sshd.dir(), "authority");
+    let public = &bed.sshd.client_key_files().public;
+    let path = certify(&authority, public, "the id", &["-V", "-1m:+2d"]);
+    let quick = "reconnect = { initial = \"50ms\", max = \"100ms\" }\n";
+    let daemon = up(in_journal(&journal).config(&(bed.db() + quick)));
+    let about = ["TUNNEL=db", &id(events::CERTIFICATE_EXPIRES)];
+    wait_for(&journal, &about);
+    for session in 2..4 {
+        bed.sshd.kill_sessions();
+        let again = |t: &TunnelStatus| t.phase == Phase::Up && t.sessions == session;
+        daemon.wait_for("db", LONG, again);
+    }
+    let entries = wait_for(&journal, &about);
+    assert_eq!(entries.len(), 1);
+    let file = path.display().to_string();
+    let fields = [
+        ("PRIORITY", WARNING),
+        ("CERTIFICATE", &file),
+        ("KEY_ID", "the id"),
+        ("HOST", &bed.sshd.addr().to_string()),
+    ];
+    has(&entries[0], &fields);
+    let date = entries[0]["EXPIRES"].as_str().unwrap();
+    let message = entries[0]["MESSAGE"].as_str().unwrap();
+    let said = format!("certificate {file} expires on {date} (in 1 day)");
+    assert_eq!(message, said);
 }
 
 #[test]

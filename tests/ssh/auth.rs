@@ -3,25 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::status::Phase;
-use tunneld_lab::daemon::Daemon;
 use tunneld_lab::keys::{KeyType, generate, ssh_keygen};
 use tunneld_lab::process::Signal;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{echoes, free_addr};
 
-use crate::support::{LONG, NEVER, Rig, Table, text, up};
-
-fn blocked(daemon: &Daemon) -> Failure {
-    let failure = daemon
-        .wait_phase("t", Phase::Blocked, LONG)
-        .failure
-        .unwrap();
-    let expected = (Stage::Authenticate, Class::Blocked);
-    assert_eq!((failure.stage, failure.class), expected, "{failure:?}");
-    failure
-}
+use crate::support::{LONG, NEVER, Rig, Table, text, unauthenticated, up};
 
 #[test]
 fn a_key_file_that_is_removed_blocks_the_tunnel_until_it_is_put_back() {
@@ -32,7 +20,7 @@ fn a_key_file_that_is_removed_blocks_the_tunnel_until_it_is_put_back() {
     fs::rename(&key, &away).unwrap();
     echoes(rig.listen).unwrap();
     rig.sshd.kill_sessions();
-    let failure = blocked(&rig.daemon);
+    let failure = unauthenticated(&rig.daemon);
     let cause = format!("key file {}: no such file", key.display());
     assert_eq!(failure.cause, cause);
     assert!(failure.hint.is_some());
@@ -50,7 +38,7 @@ fn a_key_that_others_can_read_is_refused_until_its_mode_is_right() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let table = Table::to(&sshd).set("reconnect", NEVER);
     let daemon = table.forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let cause = format!("key file {} is open to others: mode 0644", key.display());
     assert_eq!(failure.cause, cause);
     assert_eq!(
@@ -77,13 +65,15 @@ fn an_encrypted_key_blocks_the_tunnel_with_the_way_out() {
     sshd.authorize(&locked.public_line());
     let table = Table::to(&sshd).set("identity_file", text(locked.private.display()));
     let daemon = table.forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let file = locked.private.display();
     assert_eq!(
         failure.cause,
         format!("key file {file} is encrypted with a passphrase")
     );
-    let hint = format!("ssh-keygen -p -f {file} takes the passphrase off");
+    let hint = format!(
+        "name its passphrase in passphrase_credential, or take it off: ssh-keygen -p -f {file}"
+    );
     assert_eq!(failure.hint.unwrap(), hint);
 }
 
@@ -93,7 +83,7 @@ fn a_key_that_is_authorized_later_gets_in_without_a_restart() {
     let sshd = Sshd::start();
     sshd.authorize_nobody();
     let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     assert!(
         failure.cause.starts_with("server rejected every key"),
         "{failure:?}"
@@ -112,6 +102,44 @@ fn of_several_keys_the_right_one_is_found() {
     let keys: Vec<_> = keys.iter().map(|k| text(k.display())).collect();
     let table = Table::to(&sshd).set("identity_file", format!("[{}]", keys.join(", ")));
     table.forward(free_addr(), free_addr()).up();
+}
+
+#[test]
+fn too_many_keys_are_told_with_those_that_the_server_has_seen() {
+    // MaxAuthTries: the server hangs up, and the right key was not even offered.
+    let sshd = Sshd::builder().config("MaxAuthTries 3").start();
+    let wrong = ["w1", "w2", "w3"].map(|name| generate(sshd.dir(), name));
+    let mut keys: Vec<_> = wrong.iter().map(|k| text(k.private.display())).collect();
+    keys.push(text(sshd.client_key().display()));
+    let table = Table::to(&sshd)
+        .set("identity_file", format!("[{}]", keys.join(", ")))
+        .forward(free_addr(), free_addr());
+    let failure = unauthenticated(&table.start());
+    let seen: Vec<_> = wrong.iter().map(|key| key.fingerprint()).collect();
+    let cause = format!(
+        "server disconnected: Too many authentication failures (tried 3: {})",
+        seen.join(", ")
+    );
+    assert_eq!(failure.cause, cause);
+    let hint = "list only the right key in `identity_file`: each wrong one counts";
+    assert_eq!(failure.hint.unwrap(), hint);
+}
+
+#[test]
+fn a_server_that_takes_nothing_that_we_can_do_is_said_to() {
+    // Its only method is one that needs a Kerberos ticket in the key exchange.
+    let sshd = Sshd::builder()
+        .config(
+            "GSSAPIAuthentication yes\nGSSAPIKeyExchange yes\nAuthenticationMethods gssapi-keyex",
+        )
+        .start();
+    let table = Table::to(&sshd).forward(free_addr(), free_addr());
+    let failure = unauthenticated(&table.start());
+    let key = sshd.client_key_files().fingerprint();
+    let cause = format!(
+        "server rejected every key (tried 1: {key}); it accepts: nothing that tunneld can do"
+    );
+    assert_eq!(failure.cause, cause);
 }
 
 #[test]
@@ -137,7 +165,7 @@ fn a_key_that_is_right_and_not_enough_is_not_called_rejected() {
     let wanted = "PasswordAuthentication yes\nAuthenticationMethods publickey,password";
     let sshd = Sshd::builder().config(wanted).start();
     let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
-    let failure = blocked(&daemon);
+    let failure = unauthenticated(&daemon);
     let cause = &failure.cause;
     assert!(cause.contains("accepted the key SHA256:"), "{cause}");
     assert!(cause.ends_with("wants more: password"), "{cause}");

@@ -225,6 +225,27 @@ fn each_type_of_host_key_is_accepted() {
 }
 
 #[test]
+fn a_server_that_can_only_sign_with_sha1_is_told_apart_with_what_to_do_there() {
+    let sshd = Sshd::builder()
+        .host_keys(&[KeyType::Rsa])
+        .config("HostKeyAlgorithms ssh-rsa")
+        .start();
+    let daemon = Table::to(&sshd).forward(free_addr(), free_addr()).start();
+    let status = daemon.wait_phase("t", Phase::Blocked, LONG);
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.stage, Stage::KeyExchange);
+    assert_eq!(
+        failure.cause,
+        "no common host key type; the server offers only ssh-rsa, which signs with SHA-1"
+    );
+    let hint = failure.hint.unwrap();
+    assert!(
+        hint.starts_with("on the server: `ssh-keygen -A` makes an Ed25519 key for it, "),
+        "{hint}"
+    );
+}
+
+#[test]
 fn a_blocked_tunnel_recovers_without_anybody_once_the_file_is_corrected() {
     // It is retried at the ceiling, and files are read afresh at every attempt.
     let sshd = Sshd::start();

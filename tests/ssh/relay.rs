@@ -2,7 +2,7 @@
 //! proxies, each a thread for each connection.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -153,4 +153,16 @@ pub(crate) fn socks5_refusing(code: u8) -> TcpServer {
             let _ = near.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]);
         }
     })
+}
+
+/// An address that leads to `to` once: whoever comes after the first connection is refused.
+pub(crate) fn once(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((free_ip(), 0)).unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (near, _) = listener.accept().unwrap();
+        drop(listener);
+        relay(&near, &try_connect(to).unwrap());
+    });
+    addr
 }

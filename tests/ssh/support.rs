@@ -3,11 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tunneld_core::failure::Failure;
+use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::{Daemon, DaemonBuilder};
 use tunneld_lab::fault::Fault;
@@ -51,6 +52,23 @@ pub(crate) fn fails(daemon: &Daemon, name: &str, part: &str) -> Failure {
 pub(crate) fn session_lost(daemon: &Daemon, mark: usize) -> (String, Instant) {
     let line = daemon.wait_for_log_from(mark, "tunnel down", LONG);
     (line, Instant::now())
+}
+
+/// Why a tunnel that needs somebody to act could not authenticate.
+pub(crate) fn unauthenticated(daemon: &Daemon) -> Failure {
+    let status = daemon.wait_phase("t", Phase::Blocked, LONG);
+    let failure = status.failure.unwrap();
+    let expected = (Stage::Authenticate, Class::Blocked);
+    assert_eq!((failure.stage, failure.class), expected, "{failure:?}");
+    failure
+}
+
+/// Writes a file that nobody else can read, and returns it as TOML has it.
+pub(crate) fn secret(dir: &Path, name: &str, contents: &str) -> String {
+    let path = dir.join(name);
+    fs::write(&path, contents).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    text(path.display())
 }
 
 /// A real server with an echo behind it, and a daemon with one tunnel `t`.

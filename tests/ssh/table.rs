@@ -53,8 +53,8 @@ impl Table {
         self
     }
 
-    /// Leaves a key to its default.
-    pub(crate) fn without(mut self, key: &str) -> Self {
+    /// Takes a key out.
+    pub(crate) fn without(mut self, key: &'static str) -> Self {
         self.keys.remove(key);
         self
     }

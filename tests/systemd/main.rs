@@ -3,6 +3,7 @@
 // What supports the tests has to fail the test that asked for it, there and then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod credentials;
 mod lab;
 mod sockets;
 
@@ -24,6 +25,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     the_journal_is_found_by_tunnel(&lab);
     a_killed_daemon_is_started_again(&lab);
     a_daemon_that_hangs_is_started_again(&lab);
+    credentials::a_passphrase_comes_in_every_way_that_systemd_has(&lab);
     sockets::a_client_of_a_systemd_socket_is_served_whenever_it_comes(&lab);
     sockets::the_file_of_a_systemd_socket_is_left_alone(&lab);
     sockets::a_name_without_a_unit_is_told(&lab);

@@ -68,10 +68,20 @@ events! {
     CONNECTION_STALLED = "c6f877186d76b07e881ed162ae2eb154";
     /// `accept-new` wrote down the key of a host.
     HOST_LEARNT = "ec66a78795e761d17731af10506bf2ef";
+    /// A host has proved to have another key, which was written down.
+    FURTHER_HOST_KEY_LEARNT = "c804af700b7e2285a9ada2d5bbfb277f";
+    /// A host has announced other keys, and they were not written down.
+    FURTHER_HOST_KEYS_NOT_LEARNT = "ca77771b4ae1725b3d74afe1ce5b7950";
+    /// A host does not announce a key any more that is known for it.
+    HOST_KEY_GONE = "5045c4551b471976cb93d3cff74cd7a6";
+    /// A host's certificate is no good, and its key was known.
+    HOST_CERTIFICATE_NOT_ACCEPTED = "c070e58cf01adb36abdba876f7d9c80e";
     /// The server opened a channel that nobody asked for.
     UNASKED_CHANNEL = "3f98e2774cbd87ad5c90a9587403e430";
     /// A file that the configuration names cannot be used.
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
+    /// A certificate that a tunnel uses ends soon, or has ended.
+    CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
 }
 
 #[cfg(test)]

@@ -119,6 +119,23 @@ pub struct TunnelStatus {
     /// What is worth knowing although it works.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// The certificates that it uses, from files, its jump hosts' too.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// A user certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Its file.
+    pub file: String,
+    /// What its authority calls it.
+    pub key_id: String,
+    /// `SHA256:…` of the key that it certifies.
+    pub fingerprint: String,
+    /// The Unix time in seconds at which it ends; absent when it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_before_unix_s: Option<u64>,
 }
 
 /// A live session.
@@ -253,6 +270,7 @@ mod tests {
             session: None,
             forwards: vec![],
             warnings: vec![],
+            certificates: vec![],
         }
     }
 
@@ -300,6 +318,7 @@ mod tests {
         let fields = json.as_object_mut().unwrap();
         fields.remove("sessions_open").unwrap();
         fields.remove("relief_sessions").unwrap();
+        fields.remove("certificates").unwrap();
         assert_eq!(serde_json::from_value::<TunnelStatus>(json).unwrap(), now);
         let forward = r#"{"name": "pg", "kind": "local", "listen": "a", "connect": "b",
             "connections": {"open": 0, "total": 0, "refused": 0},

@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The files that a node has for itself.
 const FILES: [&str; 4] = ["hosts", "nsswitch.conf", "passwd", "group"];
 
+/// The file that a node has for itself once somebody writes it: names do not come from there, other
+/// records may.
+const RESOLV_CONF: &str = "resolv.conf";
+
 /// Names come from these files alone: what the host's resolver knows is not known at a node.
 const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files\n";
 
@@ -56,7 +60,8 @@ pub(crate) fn write(dir: &Path) {
 /// the mount namespace that the files appear in.
 pub(crate) fn exec_prefix(dir: &Path) -> Vec<String> {
     let script = format!(
-        "for file in {}; do mount --bind \"$0/$file\" \"/etc/$file\" || exit; done; exec \"$@\"",
+        "for file in {} {RESOLV_CONF}; do [ ! -e \"$0/$file\" ] || \
+         mount --bind \"$0/$file\" \"/etc/$file\" || exit; done; exec \"$@\"",
         FILES.join(" ")
     );
     let dir = dir.to_str().unwrap();
@@ -70,6 +75,11 @@ pub(crate) fn add_host(dir: &Path, name: &str, address: &str) {
         .open(dir.join("hosts"))
         .unwrap();
     writeln!(hosts, "{address} {name}").unwrap();
+}
+
+/// Writes resolv.conf, which is seen by what is run from then on.
+pub(crate) fn write_resolv_conf(dir: &Path, text: &str) {
+    fs::write(dir.join(RESOLV_CONF), text).unwrap();
 }
 
 /// Adds an account, in place. It wins over one of the same name that this machine may have.

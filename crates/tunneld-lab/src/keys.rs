@@ -101,6 +101,20 @@ pub fn ssh_keygen(
     files
 }
 
+/// Has an authority sign a public key with `ssh-keygen -s`; the certificate, which lies beside the
+/// key as `NAME-cert.pub`. `options` are more of its arguments: `&["-n", "root", "-V", "+1h"]`.
+///
+/// # Panics
+/// When `ssh-keygen` is missing or refuses.
+pub fn certify(authority: &KeyFiles, public: &Path, id: &str, options: &[&str]) -> PathBuf {
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-I", id, "-s"]).arg(&authority.private);
+    run(command.args(options).arg(public));
+    let name = public.to_str().expect("a path that is not text");
+    let name = name.strip_suffix(".pub").unwrap_or(name);
+    format!("{name}-cert.pub").into()
+}
+
 /// Makes an Ed25519 pair in this process, without any program.
 pub fn generate(dir: &Path, name: &str) -> KeyFiles {
     let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).expect("cannot make a key");

@@ -5,7 +5,10 @@
 //! what it saw instead.
 //!
 //! - [`sshd`]: the real OpenSSH server, to freeze, kill and restart
-//! - [`server`] and [`fault`]: a server in this process, for the faults that `sshd` does not have
+//! - [`server`], [`fault`] and [`asking`]: a server in this process, for the faults and the questions
+//!   that `sshd` does not have
+//! - [`login`]: passwords for the real server; [`expired`]: another one that wants a new password
+//! - [`agent`]: agents with security keys and faults, and the real `ssh-agent`
 //! - [`daemon`]: the real `tunneld`, its log, its status and its commands
 //! - [`target`]: what tunnels lead to, clients, and addresses that nobody else uses
 //! - [`unix`]: the same over unix sockets
@@ -14,6 +17,8 @@
 //! - [`journal`]: a private systemd-journald
 //! - [`topology`] and [`etc`]: machines and the cables between them, by network namespaces
 //! - [`net`]: three of them in a row, with a cable to cut
+//! - [`dns`]: a resolver with a zone of its own, signed or not
+//! - [`terminal`]: a terminal for a program that asks a person
 //! - [`web`] and [`postgres`]: real servers to put at a machine
 //! - [`keys`]: throw-away keys
 //! - [`process`]: processes, their children and what they print
@@ -21,11 +26,16 @@
 // A harness that cannot do its work has to fail the test that asked for it, there and then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod agent;
+pub mod asking;
 pub mod daemon;
+pub mod dns;
 pub mod etc;
+pub mod expired;
 pub mod fault;
 pub mod journal;
 pub mod keys;
+pub mod login;
 pub mod net;
 pub mod notify;
 pub mod pattern;
@@ -36,6 +46,7 @@ pub mod server;
 mod service;
 pub mod sshd;
 pub mod target;
+pub mod terminal;
 pub mod topology;
 pub mod unix;
 pub mod web;

@@ -14,13 +14,14 @@ use std::time::Duration;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{Auth, ChannelOpenHandle, Config, Handle, Handler, Msg};
-use russh::server::{PublicKeyOffer, Session};
+use russh::server::{PublicKeyOffer, Response, Session};
 use russh::server::{VerifiedPublicKey, run_stream};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use crate::asking::{Answers, Asking, Interview};
 use crate::fault::{self, Fault, Refusal};
 use crate::keys::KeyFiles;
 use crate::pump::pump;
@@ -38,6 +39,8 @@ pub struct LabOptions {
     pub fault: Option<Fault>,
     /// How long a target may take to answer; 10 s unless told.
     pub connect_timeout: Option<Duration>,
+    /// What it asks for besides a key.
+    pub asking: Asking,
 }
 
 impl LabOptions {
@@ -73,6 +76,8 @@ struct Running {
 struct State {
     authorized: Vec<KeyData>,
     connect_timeout: Duration,
+    asking: Arc<Asking>,
+    answers: Answers,
     host_key: Mutex<PrivateKey>,
     fault: Mutex<Option<Fault>>,
     open: Mutex<HashMap<u64, StdStream>>,
@@ -112,6 +117,8 @@ impl LabServer {
         let state = State {
             authorized: options.authorized.iter().map(key).collect(),
             connect_timeout: options.connect_timeout.unwrap_or(Duration::from_secs(10)),
+            asking: Arc::new(options.asking),
+            answers: Answers::default(),
             host_key: Mutex::new(new_host_key()),
             fault: Mutex::new(options.fault),
             open: Mutex::default(),
@@ -232,6 +239,11 @@ impl LabServer {
         self.state.auth_requests.load(Ordering::SeqCst)
     }
 
+    /// Every password, and every answer to a question, that it was given since the start.
+    pub fn answers(&self) -> Vec<String> {
+        self.state.answers.all()
+    }
+
     /// Channels that clients asked for since the start.
     pub fn channels(&self) -> u64 {
         self.state.channels.load(Ordering::SeqCst)
@@ -277,6 +289,7 @@ async fn converse(stream: Connection, state: Arc<State>) {
     }
     let config = Config {
         keys: vec![state.host_key.lock().unwrap().clone()],
+        methods: state.asking.methods(),
         // The constant time that this is for protects passwords; here it would only cost time.
         auth_rejection_time: Duration::ZERO,
         inactivity_timeout: None,
@@ -285,6 +298,7 @@ async fn converse(stream: Connection, state: Arc<State>) {
         ..Config::default()
     };
     let client = Client {
+        interview: Interview::new(&state.asking, &state.answers),
         state,
         unanswered: Vec::new(),
     };
@@ -355,6 +369,7 @@ struct Client {
     state: Arc<State>,
     /// Openings that are never answered: dropping one would answer it.
     unanswered: Vec<ChannelOpenHandle>,
+    interview: Interview,
 }
 
 impl Client {
@@ -401,7 +416,25 @@ impl Handler for Client {
         _user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
-        Ok(self.judge(key.public_key))
+        Ok(match self.judge(key.public_key) {
+            Auth::Accept => self.state.asking.key_was_right(),
+            refused => refused,
+        })
+    }
+
+    async fn auth_password(&mut self, _user: &str, password: &str) -> Result<Auth, Self::Error> {
+        self.request().await?;
+        Ok(self.interview.password(password))
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        _user: &str,
+        _submethods: &str,
+        answers: Option<Response<'a>>,
+    ) -> Result<Auth, Self::Error> {
+        self.request().await?;
+        Ok(self.interview.answer(answers))
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), Self::Error> {

@@ -167,6 +167,12 @@ impl Topology {
         etc::add_host(&self.dir_of(node), name, address);
     }
 
+    /// Gives a node a resolv.conf(5), for programs that are run there from now on and that ask a
+    /// resolver themselves.
+    pub fn asks(&self, node: &str, resolv_conf: &str) {
+        etc::write_resolv_conf(&self.dir_of(node), resolv_conf);
+    }
+
     /// Makes an account at a node, with a home and this shell, and without a password.
     pub fn account(&self, node: &str, name: &str, shell: &str) -> Account {
         etc::add_account(&self.dir_of(node), name, shell)

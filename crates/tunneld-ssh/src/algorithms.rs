@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{AlgorithmKind, Preferred, cipher, compression, kex, mac};
-use tunneld_core::config::Algorithms;
 use tunneld_core::config::algorithms::Kind;
+use tunneld_core::config::{Algorithms, Target};
 use tunneld_core::text::clip;
 
-use crate::host_key;
+use crate::host_key::{self, MIN_RSA_BITS};
+use crate::known_hosts::rsa_bits;
 
 /// What is offered to a server: what `wanted` allows. `known` are the types of the host keys that
 /// known_hosts has for it: they come first, as OpenSSH does, so that a server with several keys
@@ -85,6 +87,26 @@ pub(crate) fn restriction(
         Some(name) => format!("`{key}` allows only {allowed}; add {name} to it"),
         None => format!("`{key}` allows only {allowed}, and tunneld has none of the server's"),
     })
+}
+
+/// The types of host certificate to ask for: none unless an authority is known for the host, because
+/// nothing could be made of one; then all but those that `host_key_algorithms` leaves out.
+pub(crate) fn certificates(target: &Target, authority: bool) -> Vec<Algorithm> {
+    let wanted = |a: &&Algorithm| authority && is_wanted(target, &a.to_certificate_type());
+    HOST_KEYS.iter().filter(wanted).cloned().collect()
+}
+
+/// Whether a server's key of this type and size would be accepted.
+pub(crate) fn accepts(target: &Target, key: &KeyData) -> bool {
+    let of_type = |a: &&Algorithm| host_key::same_type(a, &key.algorithm());
+    let mut names = HOST_KEYS.iter().filter(of_type).map(Algorithm::to_string);
+    names.any(|name| is_wanted(target, &name))
+        && rsa_bits(key).is_none_or(|bits| bits >= MIN_RSA_BITS)
+}
+
+fn is_wanted(target: &Target, name: &str) -> bool {
+    let wanted = target.algorithms.host_keys.as_deref();
+    wanted.is_none_or(|names| names.iter().any(|wanted| wanted == name))
 }
 
 /// The types of host key that are accepted. SHA-1 signatures (`ssh-rsa`) are not.
@@ -208,5 +230,16 @@ mod tests {
             "`ciphers` allows only aes256-ctr, and tunneld has none of the server's"
         );
         assert_eq!(hint(AlgorithmKind::Mac, &["hmac-md5"]), None);
+    }
+
+    #[test]
+    fn certificates_are_asked_for_where_an_authority_is_known_and_as_the_file_allows() {
+        let mut target = Target::new("db", 22, "tunnel");
+        assert!(certificates(&target, false).is_empty());
+        assert_eq!(certificates(&target, true), HOST_KEYS);
+        let names = ["ssh-ed25519", "rsa-sha2-256-cert-v01@openssh.com"];
+        target.algorithms.host_keys = Some(names.map(str::to_owned).to_vec());
+        let hash = Some(HashAlg::Sha256);
+        assert_eq!(certificates(&target, true), [Algorithm::Rsa { hash }]);
     }
 }

@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Algorithms, Keepalive, Target, TunnelSpec, Via, host_port};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec, Via, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
 use crate::auth;
 use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
+use crate::further_keys;
 use crate::handler::Handler;
-use crate::known_hosts::KnownHosts;
+use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
-use crate::road::{self, Bastions};
+use crate::road::{self, Bastions, Under};
 use crate::session::{Pace, Session};
 use crate::shared::Shared;
 use crate::trace::{Step, Trace};
@@ -70,39 +71,33 @@ pub(crate) async fn establish(
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
-    let road = road::reach(target, keepalive, bastions, progress, &shared).await?;
-    shared.trace.note(|| connected(target, &road.peer));
-    progress.at(Where::Server(Arc::clone(&shared)));
-    shared.set_stage(Stage::KeyExchange);
-    let (stream, link) = Link::new(road.wire);
-    link.set_user_timeout(keepalive)
-        .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
-    let guard = KillOnDrop::new(&link);
-    let config = config(
-        &known.known_algorithms(&target.host, target.port),
-        &target.algorithms,
-    );
+    let config = config(target, &known);
     offers_a_host_key(&config.preferred)?;
-    let handler = Handler::new(target.clone(), known, Arc::clone(&shared));
-    let mut handle = client::connect_stream(Arc::new(config), stream, handler)
-        .await
-        .map_err(|e| {
-            let failure = session_failure(shared.stage(), &e);
-            road.under.explain(restricted(target, &e, failure))
-        })?;
+    let (further_keys, learner) = further_keys::learner(target).unzip();
+    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
+    let client = (config, handler);
+    let mut met = meet(target, keepalive, bastions, progress, &shared, client).await?;
+    let road = met.road;
     shared.set_stage(Stage::Authenticate);
-    auth::authenticate(&mut handle, target, &shared)
+    let connection = auth::Connection {
+        handle: &mut met.handle,
+        target,
+        shared: &shared,
+        link: &met.link,
+    };
+    auth::authenticate(connection, progress.patience())
         .await
-        .map_err(|failure| road.under.explain(failure))?;
+        .map_err(|failure| road.1.explain(failure))?;
     shared.trace.note(|| Step::Authenticated);
     shared.set_stage(Stage::Session);
-    guard.disarm();
-    let road = (road.peer, road.under);
+    met.guard.disarm();
     let pace = Pace {
         keepalive,
         rekey_limit: target.rekey_limit,
     };
-    Ok(Session::start(handle, road, pace, link, shared))
+    let mut session = Session::start(met.handle, road, pace, met.link, shared);
+    session.learn_further_keys(learner);
+    Ok(session)
 }
 
 /// The server of a rehearsal, which writes down no keys that it announces.
@@ -110,6 +105,49 @@ fn rehearsed(target: &Target, trace: &Trace) -> Option<Target> {
     trace.rehearsal().map(|_| Target {
         update_host_keys: false,
         ..target.clone()
+    })
+}
+
+/// A server that keys were exchanged with, and that nobody has logged in to.
+pub(crate) struct Met<H: client::Handler> {
+    handle: client::Handle<H>,
+    link: Arc<Link>,
+    guard: KillOnDrop,
+    /// What was reached, for people, and what the way to it rests on.
+    road: (String, Under),
+}
+
+/// Reaches the server of `target` and exchanges keys with it, as this client.
+pub(crate) async fn meet<H>(
+    target: &Target,
+    keepalive: Keepalive,
+    bastions: &Bastions,
+    progress: &Progress,
+    shared: &Arc<Shared>,
+    (config, handler): (client::Config, H),
+) -> Result<Met<H>, Failure>
+where
+    H: client::Handler<Error = SessionError> + 'static,
+{
+    let road = road::reach(target, keepalive, bastions, progress, shared).await?;
+    shared.trace.note(|| connected(target, &road.peer));
+    progress.at(Where::Server(Arc::clone(shared)));
+    shared.set_stage(Stage::KeyExchange);
+    let (stream, link) = Link::new(road.wire);
+    link.set_user_timeout(keepalive)
+        .map_err(|e| Failure::transient(Stage::Connect, os_reason(&e)))?;
+    let guard = KillOnDrop::new(&link);
+    let handle = client::connect_stream(Arc::new(config), stream, handler)
+        .await
+        .map_err(|e| {
+            let failure = session_failure(shared.stage(), &e);
+            road.under.explain(restricted(target, &e, failure))
+        })?;
+    Ok(Met {
+        handle,
+        link,
+        guard,
+        road: (road.peer, road.under),
     })
 }
 
@@ -172,7 +210,7 @@ impl Progress {
     pub(crate) fn timed_out(&self, after: Duration) -> Failure {
         match &*self.at.lock().unwrap_or_else(PoisonError::into_inner) {
             Where::Nowhere => timeout_failure(Stage::Resolve, after),
-            Where::Server(shared) => timeout_failure(shared.stage(), after),
+            Where::Server(shared) => shared.timed_out(after),
             Where::Over { what, shared } => {
                 road::failure_of(what, timeout_failure(shared.stage(), after))
             }
@@ -196,7 +234,7 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
 
 /// A list of the file may have certificates only, which are asked for only where there is an
 /// authority.
-fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
+pub(crate) fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
     if preferred.key.is_empty() && preferred.host_key_certificates.is_empty() {
         let cause = "`host_key_algorithms` allows only certificates, and known_hosts has no \
                      authority for this host";
@@ -218,7 +256,9 @@ fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
     }
 }
 
-fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Config {
+pub(crate) fn config(target: &Target, known: &KnownHosts) -> client::Config {
+    let host = KnownAs::of(target);
+    let authority = target.host_key_fingerprint.is_empty() && known.has_authority(&host);
     client::Config {
         client_id: russh::SshId::Standard(
             concat!("SSH-2.0-tunneld_", env!("CARGO_PKG_VERSION")).into(),
@@ -232,7 +272,10 @@ fn config(known: &[russh::keys::Algorithm], wanted: &Algorithms) -> client::Conf
         },
         window_size: WINDOW,
         maximum_packet_size: PACKET,
-        preferred: algorithms::preferred(known, wanted),
+        preferred: russh::Preferred {
+            host_key_certificates: algorithms::certificates(target, authority).into(),
+            ..algorithms::preferred(&known.known_algorithms(&host), &target.algorithms)
+        },
         // Both are done beside the session: see `keepalive.rs`.
         inactivity_timeout: None,
         keepalive_interval: None,

@@ -56,9 +56,17 @@ fn ssh_failure(stage: Stage, e: &russh::Error) -> Failure {
             Stage::HostKey,
             "the server's signature does not fit its host key",
         ),
+        Error::NoAuthMethod => no_method_failure(),
         Error::Pending => Failure::transient(stage, "the server did not finish a key re-exchange"),
         other => Failure::transient(stage, lowercase_first(&other.to_string())),
     }
+}
+
+/// The server takes no method of authentication that russh knows the name of, for which russh ends
+/// the session.
+pub(crate) fn no_method_failure() -> Failure {
+    let cause = "the server accepts no way to authenticate that tunneld knows";
+    Failure::blocked(Stage::Authenticate, cause)
 }
 
 fn closed(stage: Stage) -> Failure {
@@ -71,19 +79,52 @@ fn closed(stage: Stage) -> Failure {
 }
 
 fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failure {
-    let kind = match kind {
+    if matches!(kind, russh::AlgorithmKind::Key) && is_sha1_only(theirs) {
+        return sha1_only(theirs);
+    }
+    let name = match kind {
         russh::AlgorithmKind::Kex => "key exchange method",
         russh::AlgorithmKind::Key => "host key type",
         russh::AlgorithmKind::Cipher => "cipher",
         russh::AlgorithmKind::Compression => "compression",
         russh::AlgorithmKind::Mac => "MAC",
     };
-    let theirs = clip(&theirs.join(","), 300);
+    let names = clip(&theirs.join(","), 300);
     Failure::blocked(
         Stage::KeyExchange,
-        format!("no common {kind}; the server offers {theirs}"),
+        format!("no common {name}; the server offers {names}"),
     )
     .with_hint("the server's software is too old or its configuration too narrow; update it")
+}
+
+/// Whether all the types of host key that a server offers sign with SHA-1.
+fn is_sha1_only(theirs: &[String]) -> bool {
+    let plain = |name: &&String| !name.contains("-cert-v0");
+    let sha1 = |name: &String| name == "ssh-rsa" || name == "ssh-dss";
+    let mut theirs = theirs.iter().filter(plain).peekable();
+    theirs.peek().is_some() && theirs.all(sha1)
+}
+
+fn sha1_only(theirs: &[String]) -> Failure {
+    let names = clip(&theirs.join(","), 300);
+    Failure::blocked(
+        Stage::KeyExchange,
+        format!("no common host key type; the server offers only {names}, which signs with SHA-1"),
+    )
+    .with_hint(
+        "on the server: `ssh-keygen -A` makes an Ed25519 key for it, and OpenSSH from 7.2 on signs \
+         with its RSA key as rsa-sha2-512, unless HostKeyAlgorithms in its sshd_config forbids that",
+    )
+}
+
+/// Why a server has not proved that it has a host key; `None` when the session ended meanwhile.
+pub(crate) fn proof_failure(e: &russh::Error) -> Option<&'static str> {
+    use russh::Error;
+    match e {
+        Error::Disconnect | Error::SendError => None,
+        Error::RequestDenied => Some("the server refuses to prove that it has them"),
+        _ => Some("the server's proof that it has them is wrong"),
+    }
 }
 
 /// The server said goodbye (SSH_MSG_DISCONNECT, RFC 4253 section 11.1).
@@ -138,6 +179,30 @@ mod tests {
     fn the_systems_reason_is_lowercase_and_without_its_number() {
         let e = io::Error::from_raw_os_error(111);
         assert_eq!(os_reason(&e), "connection refused");
+    }
+
+    #[test]
+    fn host_keys_that_sign_with_sha1_only_are_told_from_others_that_are_not_in_common() {
+        let cause = |names: &[&str]| {
+            let theirs: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            no_common_algorithm(&russh::AlgorithmKind::Key, &theirs).cause
+        };
+        let sha1 = "no common host key type; the server offers only ";
+        for names in [
+            &["ssh-rsa"][..],
+            &["ssh-rsa", "ssh-dss"],
+            &["ssh-rsa-cert-v01@openssh.com", "ssh-rsa"],
+        ] {
+            let expected = format!("{sha1}{}, which signs with SHA-1", names.join(","));
+            assert_eq!(cause(names), expected);
+        }
+        for names in [
+            &["ssh-rsa", "x@y"][..],
+            &[],
+            &["ssh-rsa-cert-v01@openssh.com"],
+        ] {
+            assert!(!cause(names).starts_with(sha1), "{names:?}");
+        }
     }
 
     #[test]

@@ -9,21 +9,23 @@ use std::sync::Arc;
 
 use russh::client::{self, ChannelOpenHandle, DisconnectReason, Msg};
 use russh::compression::Compression;
-use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tunneld_core::config::Target;
 use tunneld_core::events;
-use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::failure::Stage;
 use tunneld_core::repeats::{Repeats, Say};
 use tunneld_core::text::clip;
 
 use crate::asked::{Incoming, Taker};
 use crate::error::{SessionError, disconnect_failure, printable, session_failure};
 use crate::forward::Peer;
-use crate::host_key::{self, Verdict};
-use crate::known_hosts::{KnownHosts, ReadFault, fingerprint, type_name};
+use crate::further_keys::Announcement;
+use crate::known_hosts::KnownHosts;
+use crate::server_key;
 use crate::shared::{Facts, Shared};
 use crate::trace::Step;
 
@@ -32,6 +34,11 @@ pub(crate) struct Handler {
     target: Target,
     /// Needed once, and dropped then: a session lives long, and the file may be large.
     known: Option<KnownHosts>,
+    /// Who learns further keys of the host, and the file that they belong in.
+    further_keys: Option<oneshot::Sender<Announcement>>,
+    known_in: Option<PathBuf>,
+    /// Its key came in a certificate.
+    certified: bool,
     shared: Arc<Shared>,
     since: Instant,
     unasked: Repeats,
@@ -48,10 +55,18 @@ impl Drop for Handler {
 }
 
 impl Handler {
-    pub(crate) fn new(target: Target, known: KnownHosts, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        target: Target,
+        known: KnownHosts,
+        further_keys: Option<oneshot::Sender<Announcement>>,
+        shared: Arc<Shared>,
+    ) -> Self {
         Handler {
             target,
             known: Some(known),
+            further_keys,
+            known_in: None,
+            certified: false,
             shared,
             since: Instant::now(),
             unasked: Repeats::default(),
@@ -116,58 +131,6 @@ impl Handler {
             );
         }
     }
-
-    fn note_key(&self, key: &PublicKey, by: &str) {
-        self.shared.trace.note(|| Step::HostKey {
-            key: format!(
-                "{} {}",
-                type_name(&key.algorithm()),
-                fingerprint(key.key_data())
-            ),
-            by: by.to_owned(),
-        });
-    }
-
-    /// `accept-new`: writes the key down before it is trusted, and says where; a rehearsal only sees
-    /// whether it could be.
-    async fn learn(&self, key: PublicKey) -> Result<PathBuf, Failure> {
-        let Target { host, port, .. } = &self.target;
-        let Some(file) = self.target.known_hosts.first().map(|f| f.value.clone()) else {
-            let cause = format!("unknown host {host}:{port}, and no known_hosts file to add it to");
-            return Err(Failure::blocked(Stage::HostKey, cause));
-        };
-        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-        let (learn_host, learn_port, path) = (host.clone(), *port, file.clone());
-        let rehearsal = self.shared.trace.rehearsal();
-        let learn = match rehearsal {
-            Some(_) => host_key::could_learn,
-            None => host_key::learn,
-        };
-        let learned =
-            tokio::task::spawn_blocking(move || learn(&path, &learn_host, learn_port, &key));
-        let (problem, fault) = match learned.await {
-            Ok(Ok(())) if rehearsal.is_some() => return Ok(file),
-            Ok(Ok(())) => {
-                tracing::info!(
-                    message_id = events::HOST_LEARNT,
-                    host = %host,
-                    key = %fingerprint,
-                    file = %file.display(),
-                    "new host key learnt"
-                );
-                return Ok(file);
-            }
-            Ok(Err(e)) => (e.to_string(), ReadFault::of(&e)),
-            Err(_) => {
-                let problem = format!("adding {host}:{port} to known_hosts was interrupted");
-                (problem, ReadFault::Passing)
-            }
-        };
-        Err(match fault {
-            ReadFault::Passing => Failure::transient(Stage::HostKey, problem),
-            ReadFault::Denied | ReadFault::Other => Failure::blocked(Stage::HostKey, problem),
-        })
-    }
 }
 
 /// The MAC of what we send; a cipher that authenticates as well has none beside it.
@@ -195,36 +158,30 @@ impl client::Handler for Handler {
         offered: &PublicKeyOrCertificate,
     ) -> Result<bool, SessionError> {
         self.shared.set_stage(Stage::HostKey);
-        let key = match offered {
-            PublicKeyOrCertificate::PublicKey { key, .. } => key.clone(),
-            PublicKeyOrCertificate::Certificate(_) => {
-                // Never offered, so a server that sends one breaks the protocol.
-                return Err(SessionError::Refused(Failure::blocked(
-                    Stage::HostKey,
-                    "the server sent a host certificate that was not asked for",
-                )));
-            }
-        };
         let Some(known) = self.known.take() else {
             return Ok(false);
         };
-        match host_key::judge(&self.target, &known, &key) {
-            Verdict::Trusted { by } => {
-                self.note_key(&key, &by);
-                tracing::debug!(host = %self.target.host, by, "host key trusted");
-                Ok(true)
-            }
-            Verdict::Refused(failure) => Err(SessionError::Refused(failure)),
-            Verdict::Learn => {
-                let learnt = self.learn(key.clone()).await;
-                let by = match self.shared.trace.rehearsal() {
-                    Some(rehearsal) => rehearsal.learnt(learnt),
-                    None => learnt.map(|file| format!("{} (learnt just now)", file.display())),
-                };
-                self.note_key(&key, &by.map_err(SessionError::Refused)?);
-                Ok(true)
-            }
+        self.certified = offered.certificate().is_some();
+        let checked = server_key::check(&self.target, &known, offered, &self.shared);
+        self.known_in = checked.await.map_err(SessionError::Refused)?;
+        if self.known_in.is_none() {
+            self.further_keys = None;
         }
+        Ok(true)
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _: &mut client::Session,
+    ) -> Result<(), SessionError> {
+        // The first time only: a server has no reason to say it twice.
+        if let Some(file) = self.known_in.take()
+            && let Some(learner) = self.further_keys.take()
+        {
+            let _ = learner.send(Announcement { keys, file });
+        }
+        Ok(())
     }
 
     async fn kex_done(
@@ -242,7 +199,10 @@ impl client::Handler for Handler {
             cipher: names.cipher.as_ref().to_owned(),
             mac: mac_name(names).to_owned(),
             compression: compression_name(names).to_owned(),
-            host_key: names.key.to_string(),
+            host_key: match self.certified {
+                true => names.key.to_certificate_type(),
+                false => names.key.to_string(),
+            },
         };
         self.shared.trace.note(|| Step::KeyExchanged(facts.clone()));
         let _ = self.shared.facts.set(facts);
@@ -254,6 +214,7 @@ impl client::Handler for Handler {
         banner: &str,
         _: &mut client::Session,
     ) -> Result<(), SessionError> {
+        self.shared.note_banner();
         let banner = clip(&printable(banner), 500);
         tracing::debug!(host = %self.target.host, banner, "server banner");
         Ok(())

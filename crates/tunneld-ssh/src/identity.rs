@@ -1,26 +1,147 @@
 //! Private keys: read from a file that only its owner can read, or refused with what to do.
+//!
+//! What a file shows without a passphrase is read first ([`KeyFile`]): the public half is enough to
+//! ask a server whether it would take the key, and to find the key in an agent. An encrypted key is
+//! opened only when a signature is wanted.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use russh::keys::{Algorithm, PrivateKey};
-use rustix::fs::{FileType, Mode, OFlags};
-use tunneld_core::failure::{Failure, Stage};
-use zeroize::Zeroizing;
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use tunneld_core::config::Target;
 
-use crate::error::os_reason;
-use crate::host_key::shell_word;
-use crate::known_hosts::{ReadFault, fingerprint, type_name};
+use crate::credential;
+use crate::known_hosts::{fingerprint, type_name};
+use crate::secret_file::{self, credentials_directory};
 
+pub mod certificate;
 mod format;
+mod locked;
+mod problem;
 #[cfg(test)]
 mod tests;
 
+use format::Content;
+use locked::Locked;
+pub use problem::{IdentityProblem, IdentityProblemKind, WayOut};
+
 /// The largest key file that is read, in bytes.
 pub const MAX_FILE_LEN: u64 = 1 << 20;
+
+/// The largest public key file that is read, in bytes.
+const MAX_PUBLIC_LEN: u64 = 64 << 10;
+
+/// What a file that `identity_file` names has for us.
+#[derive(Debug)]
+pub enum KeyFile {
+    /// A key that is ready to sign.
+    Open(Identity),
+    /// A key that needs its passphrase.
+    Locked(Box<LockedKey>),
+    /// Only the public half is to be had: an agent may have the key itself.
+    Public {
+        /// The public half.
+        public: PublicKey,
+        /// What keeps the file itself from being used.
+        problem: IdentityProblem,
+    },
+}
+
+impl KeyFile {
+    /// Reads what is in the file, and the public key beside it (`KEY.pub`) where that is needed.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When not even a public half is to be had.
+    pub fn read(path: &Path) -> Result<Self, IdentityProblem> {
+        Self::read_for(path, credentials_directory().as_deref())
+    }
+
+    /// As [`KeyFile::read`], where `credentials` is the directory of systemd's credentials: a key
+    /// in it may be readable for the group. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyFile::read`].
+    pub fn read_for(path: &Path, credentials: Option<&Path>) -> Result<Self, IdentityProblem> {
+        let problem = |kind| IdentityProblem::new(path, kind);
+        match content(path, credentials) {
+            Ok(Content::Open(key)) => Ok(KeyFile::Open(Identity::new(path, *key))),
+            Ok(Content::Locked(form)) => Ok(KeyFile::Locked(Box::new(LockedKey {
+                path: path.to_owned(),
+                public: form.public().cloned().or_else(|| public_beside(path)),
+                form,
+            }))),
+            Ok(Content::Public(public, kind)) => Ok(KeyFile::Public {
+                public,
+                problem: problem(kind),
+            }),
+            Err(kind) => match public_beside(path) {
+                Some(public) => Ok(KeyFile::Public {
+                    public,
+                    problem: problem(kind),
+                }),
+                None => Err(problem(kind)),
+            },
+        }
+    }
+
+    /// The public half, where the file or its neighbour shows it.
+    pub fn public(&self) -> Option<&KeyData> {
+        match self {
+            KeyFile::Open(identity) => Some(identity.key.public_key().key_data()),
+            KeyFile::Locked(locked) => locked.public.as_ref().map(PublicKey::key_data),
+            KeyFile::Public { public, .. } => Some(public.key_data()),
+        }
+    }
+}
+
+/// A private key that needs its passphrase.
+pub struct LockedKey {
+    path: PathBuf,
+    public: Option<PublicKey>,
+    form: Locked,
+}
+
+impl LockedKey {
+    /// The file that the key is in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the key. Takes up to seconds, as its owner has chosen. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the passphrase is another one, or the key is not what the file says it is.
+    pub fn unlock(&self, passphrase: &str) -> Result<Identity, IdentityProblem> {
+        let problem = |kind| IdentityProblem::new(&self.path, kind);
+        let key = self.form.unlock(passphrase).map_err(problem)?;
+        match &self.public {
+            Some(public) if public.key_data() != key.public_key().key_data() => {
+                let public = beside(&self.path);
+                Err(problem(IdentityProblemKind::OtherHalf { public }))
+            }
+            _ => Ok(Identity::new(&self.path, key)),
+        }
+    }
+
+    /// What is the matter with the key where there is no passphrase for it.
+    pub fn without_passphrase(&self) -> IdentityProblem {
+        IdentityProblem::new(&self.path, IdentityProblemKind::Encrypted)
+    }
+}
+
+impl fmt::Debug for LockedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockedKey")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A private key that is ready to sign.
 #[derive(Clone)]
@@ -31,27 +152,35 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the key: a file, or a systemd credential (`$CREDENTIALS_DIRECTORY`). Blocks.
+    /// Reads a key that needs no passphrase: a file, or a systemd credential
+    /// (`$CREDENTIALS_DIRECTORY`). Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such key in the file.
     pub fn read(path: &Path) -> Result<Self, IdentityProblem> {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self::read_for(path, credentials.as_deref())
+        Self::read_for(path, credentials_directory().as_deref())
     }
 
-    /// Reads the key, which may be group-readable if it lies in the directory of systemd
-    /// credentials (`$CREDENTIALS_DIRECTORY`): there the group bits are the mask of the access list
-    /// that lets our user in, and the directory is closed to everybody else. Blocks.
+    /// As [`Identity::read`], with the directory of systemd's credentials. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Identity::read`].
     pub fn read_for(path: &Path, credentials: Option<&Path>) -> Result<Self, IdentityProblem> {
-        let problem = |kind| IdentityProblem {
-            path: path.to_owned(),
-            kind,
-        };
-        let bytes = read_file(path, credentials).map_err(problem)?;
-        let key = format::decode(&bytes).map_err(problem)?;
-        Ok(Identity {
+        match KeyFile::read_for(path, credentials)? {
+            KeyFile::Open(identity) => Ok(identity),
+            KeyFile::Locked(locked) => Err(locked.without_passphrase()),
+            KeyFile::Public { problem, .. } => Err(problem),
+        }
+    }
+
+    fn new(path: &Path, key: PrivateKey) -> Self {
+        Identity {
             path: path.to_owned(),
             fingerprint: fingerprint(key.public_key().key_data()),
             key: Arc::new(key),
-        })
+        }
     }
 
     /// The file that the key came from.
@@ -97,221 +226,52 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Says whether the key could be used, without keeping it. Blocks.
-pub fn inspect(path: &Path) -> Result<(), IdentityProblem> {
-    Identity::read(path).map(drop)
-}
-
-/// Why a file gives no private key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdentityProblem {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub kind: IdentityProblemKind,
-}
-
-/// The kinds of [`IdentityProblem`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdentityProblemKind {
-    /// There is no such file.
-    Missing,
-    /// The path names a directory.
-    Directory,
-    /// It cannot be read.
-    NotReadable {
-        /// The reason, in the system's words.
-        reason: String,
-        /// What kind of reason it is.
-        fault: ReadFault,
-    },
-    /// Others than its owner have rights to it.
-    TooOpen {
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// It needs a passphrase.
-    Encrypted,
-    /// It is the public half of a key, or a certificate.
-    Public {
-        /// What it is: `a public key`.
-        what: &'static str,
-    },
-    /// It is no key, or a damaged one.
-    NotAKey {
-        /// What it is instead, or what is wrong with it.
-        reason: String,
-    },
-    /// It is a key in a form that tunneld does not read.
-    Unsupported {
-        /// The form.
-        what: String,
-        /// How to get a key that works.
-        way_out: WayOut,
-    },
-}
-
-/// How to get from a key that is not supported to one that is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WayOut {
-    /// `ssh-keygen -p` writes the same key anew, in OpenSSH's own format.
-    Rewrite,
-    /// `ssh-keygen -i` imports it.
-    Import,
-    /// `puttygen` exports it.
-    Puttygen,
-    /// The key is of a type that does not work here: another one is needed.
-    NewKey,
-}
-
-impl IdentityProblem {
-    /// Whether there is no such file: default keys may be missing.
-    pub fn is_missing(&self) -> bool {
-        self.kind == IdentityProblemKind::Missing
-    }
-
-    /// What to do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        let path = shell_word(&self.path.display().to_string());
-        let hint = match &self.kind {
-            IdentityProblemKind::Missing => {
-                format!("correct identity_file, or make a key: ssh-keygen -t ed25519 -f {path}")
-            }
-            IdentityProblemKind::Directory => "name the private key in it".to_owned(),
-            IdentityProblemKind::NotReadable {
-                fault: ReadFault::Denied,
-                ..
-            } => "the user that tunneld runs as must own it".to_owned(),
-            IdentityProblemKind::NotReadable { .. } => return None,
-            IdentityProblemKind::TooOpen { .. } => format!("chmod 600 {path}"),
-            IdentityProblemKind::Encrypted => {
-                format!("ssh-keygen -p -f {path} takes the passphrase off")
-            }
-            IdentityProblemKind::Public { .. } => self.likely_private_file(),
-            IdentityProblemKind::NotAKey { .. } => {
-                format!("ssh-keygen -y -f {path} tells whether ssh can read it")
-            }
-            IdentityProblemKind::Unsupported { way_out, .. } => match way_out {
-                WayOut::Rewrite => {
-                    format!("ssh-keygen -p -f {path} writes the same key in OpenSSH's own format")
-                }
-                WayOut::Import => format!("ssh-keygen -i -f {path} > NEW converts it"),
-                WayOut::Puttygen => {
-                    format!("puttygen {path} -O private-openssh-new -o NEW converts it")
-                }
-                WayOut::NewKey => "make another key: ssh-keygen -t ed25519 -f NEW".to_owned(),
+/// Says whether a key of `target` could be used, without keeping it. What only an agent can tell is
+/// not asked: whether it has the key. A passphrase that cannot be read here, as that of a service,
+/// is told elsewhere. Blocks.
+///
+/// # Errors
+///
+/// When the key could not be used.
+pub fn inspect(path: &Path, target: &Target) -> Result<(), IdentityProblem> {
+    let has_agent = target.identity_agent.is_some();
+    match KeyFile::read(path)? {
+        KeyFile::Open(_) => Ok(()),
+        KeyFile::Locked(locked) => match &target.passphrase_credential {
+            Some(credential) => match credential::read(&credential.value) {
+                Ok(passphrase) => locked.unlock(&passphrase).map(drop),
+                Err(_) => Ok(()),
             },
-        };
-        Some(hint)
-    }
-
-    /// The failure of a connection attempt that needed the key.
-    pub fn into_failure(self) -> Failure {
-        let failure = match self.kind {
-            IdentityProblemKind::NotReadable {
-                fault: ReadFault::Passing,
-                ..
-            } => Failure::transient(Stage::Authenticate, self.to_string()),
-            _ => Failure::blocked(Stage::Authenticate, self.to_string()),
-        };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
-    }
-
-    /// `id_ed25519` for `id_ed25519.pub` and `id_ed25519-cert.pub`.
-    fn likely_private_file(&self) -> String {
-        let text = self.path.display().to_string();
-        match text
-            .strip_suffix("-cert.pub")
-            .or_else(|| text.strip_suffix(".pub"))
-        {
-            Some(private) => format!("its private half is likely {private}"),
-            None => "name the file of its private half".to_owned(),
-        }
-    }
-}
-
-impl fmt::Display for IdentityProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key file {}", self.path.display())?;
-        match &self.kind {
-            IdentityProblemKind::Missing => f.write_str(": no such file"),
-            IdentityProblemKind::Directory => f.write_str(" is a directory"),
-            IdentityProblemKind::NotReadable { reason, .. } => write!(f, ": {reason}"),
-            IdentityProblemKind::TooOpen { mode } => {
-                write!(f, " is open to others: mode {mode:04o}")
-            }
-            IdentityProblemKind::Encrypted => f.write_str(" is encrypted with a passphrase"),
-            IdentityProblemKind::Public { what } => write!(f, " is {what}, not a private key"),
-            IdentityProblemKind::NotAKey { reason } => write!(f, ": {reason}"),
-            IdentityProblemKind::Unsupported { what, .. } => {
-                write!(f, " is {what}, which tunneld does not support")
-            }
-        }
-    }
-}
-
-impl std::error::Error for IdentityProblem {}
-
-/// Opens once, and judges what was opened: the path may name another file a moment later.
-fn read_file(
-    path: &Path,
-    credentials: Option<&Path>,
-) -> Result<Zeroizing<Vec<u8>>, IdentityProblemKind> {
-    let unreadable = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => IdentityProblemKind::Missing,
-        _ => IdentityProblemKind::NotReadable {
-            reason: os_reason(&e),
-            fault: ReadFault::of(&e),
+            None if has_agent => Ok(()),
+            None => Err(locked.without_passphrase()),
         },
-    };
-    // Without waiting: nobody may ever write to a pipe.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| unreadable(e.into()))?;
-    let stat = rustix::fs::fstat(&file).map_err(|e| unreadable(e.into()))?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {}
-        FileType::Directory => return Err(IdentityProblemKind::Directory),
-        _ => {
-            return Err(IdentityProblemKind::NotAKey {
-                reason: "not a regular file".to_owned(),
-            });
-        }
-    }
-    let mode = stat.st_mode & 0o7777;
-    let group_read = credentials.is_some_and(|directory| lies_in(path, directory));
-    let forbidden = if group_read { 0o037 } else { 0o077 };
-    let bytes = read_bounded(File::from(file)).map_err(unreadable)?;
-    if mode & forbidden == 0 {
-        return bytes;
-    }
-    // A public key is open to everybody, and that is not what is wrong with it here.
-    match bytes.map(|bytes| format::decode(&bytes)) {
-        Ok(Err(public @ IdentityProblemKind::Public { .. })) => Err(public),
-        _ => Err(IdentityProblemKind::TooOpen { mode }),
+        KeyFile::Public { .. } if has_agent => Ok(()),
+        KeyFile::Public { problem, .. } => Err(problem),
     }
 }
 
-/// Room for the whole file is made first: a buffer that grows leaves copies behind.
-fn read_bounded(file: File) -> io::Result<Result<Zeroizing<Vec<u8>>, IdentityProblemKind>> {
-    let len = file.metadata()?.len().min(MAX_FILE_LEN);
-    let room = usize::try_from(len).unwrap_or_default() + 64;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(MAX_FILE_LEN + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_LEN {
-        let limit = MAX_FILE_LEN >> 20;
-        return Ok(Err(IdentityProblemKind::NotAKey {
-            reason: format!("over {limit} MiB, too large for a key"),
-        }));
+fn content(path: &Path, credentials: Option<&Path>) -> Result<Content, IdentityProblemKind> {
+    let file = secret_file::read(path, MAX_FILE_LEN, credentials);
+    let file = file.map_err(IdentityProblemKind::of)?;
+    match (format::decode(&file.bytes), file.open) {
+        (content, None) => content,
+        // A public key is open to everybody, and that is not what is wrong with it here.
+        (Ok(content @ Content::Public(_, IdentityProblemKind::Public { .. })), _) => Ok(content),
+        (Err(public @ IdentityProblemKind::Public { .. }), _) => Err(public),
+        (_, Some(openness)) => Err(IdentityProblemKind::TooOpen(openness)),
     }
-    Ok(Ok(bytes))
 }
 
-fn lies_in(path: &Path, directory: &Path) -> bool {
-    match (path.canonicalize(), directory.canonicalize()) {
-        (Ok(path), Ok(directory)) => path.starts_with(directory),
-        _ => false,
-    }
+/// Where the public half of a key lies, as ssh-keygen puts it: `KEY.pub`.
+fn beside(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".pub");
+    path.into()
+}
+
+/// The public key beside a private one, if there is one that can be read: it is no secret, and
+/// only shows what the private file does not.
+fn public_beside(path: &Path) -> Option<PublicKey> {
+    let file = secret_file::read(&beside(path), MAX_PUBLIC_LEN, None).ok()?;
+    format::public_key(std::str::from_utf8(&file.bytes).ok()?)
 }

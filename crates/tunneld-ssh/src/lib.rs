@@ -4,37 +4,45 @@
 //!   connect(spec) ──▶ Session ──▶ Opener ──watch──▶ forwards ──▶ pump: bytes both ways
 //!     dial: resolver and TCP          └── keepalive, rekey: beside the session
 //!     handler: host key, channels
-//!     auth: keys
+//!     auth: keys, agents, certificates, passwords
 //! ```
 //!
 //! - [`connect`]: one deadline over resolver, TCP, key exchange, host key and authentication
 //! - [`session`]: a live session, why it ended, the order in which it is closed
+//! - [`scan`]: which host keys a server has
 //! - [`forward`]: listening places that outlive sessions
 //! - [`trace`], [`tryout`]: an attempt watched step by step, and forwards tried without being put in
 //!   place
-//! - [`identity`], [`known_hosts`], [`host_key`]: who we are, and who the server is
+//! - [`identity`], [`agent`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`public_key`]: what can be told of a key to others
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
+pub mod agent;
 mod algorithms;
 mod asked;
 mod auth;
 mod connect;
+pub mod credential;
 mod dial;
 pub mod error;
 pub mod forward;
+mod further_keys;
 mod handler;
 pub mod host_key;
 pub mod identity;
 mod keepalive;
 pub mod known_hosts;
 mod link;
+mod once;
 mod opener;
 mod openings;
 pub mod public_key;
 mod pump;
 mod rekey;
 mod road;
+pub mod scan;
+mod secret_file;
+mod server_key;
 pub mod session;
 mod shared;
 pub mod trace;

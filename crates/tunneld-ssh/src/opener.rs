@@ -7,11 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use russh::client::Msg;
+use russh::keys::PublicKey;
 use russh::{Channel, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::Destination;
+use tunneld_core::failure::Failure;
 
+use crate::error::proof_failure;
 use crate::forward::Peer;
 use crate::keepalive::Ping;
 use crate::link::Link;
@@ -88,6 +91,11 @@ impl Opener {
         self.0.shared.ended().borrow().is_none()
     }
 
+    /// Tells when the session ends, and why.
+    pub(crate) fn ending(&self) -> watch::Receiver<Option<Failure>> {
+        self.0.shared.ended()
+    }
+
     /// The round trip of the last keepalive request that was answered.
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.round_trip.get()
@@ -120,6 +128,17 @@ impl Opener {
     pub(crate) async fn rekey(&self) {
         // A session that is gone needs no new keys.
         let _ = self.0.handle.rekey_soon().await;
+    }
+
+    /// Has the server prove that it has these host keys (`hostkeys-prove-00@openssh.com`), all of
+    /// them, or says what came of it; `None` when the session ended. May be given up: the answer
+    /// keeps its place in the queue of replies.
+    pub(crate) async fn prove_host_keys(
+        &self,
+        keys: Vec<PublicKey>,
+    ) -> Result<(), Option<&'static str>> {
+        let proved = self.0.handle.hostkeys_prove(keys).await;
+        proved.map_err(|e| proof_failure(&e))
     }
 
     /// Marks the session as in use until the token is dropped.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tunneld_core::config::{Keepalive, RekeyLimit};
 use tunneld_core::failure::{Failure, Stage};
 
+use crate::further_keys::Learner;
 use crate::handler::Handler;
 use crate::keepalive::{self, RoundTrip};
 use crate::link::Link;
@@ -33,6 +34,8 @@ pub struct Session {
     keepalive: Keepalive,
     watcher: JoinHandle<()>,
     rekeyer: JoinHandle<()>,
+    /// Learns further keys of the host.
+    learner: Option<JoinHandle<()>>,
     /// What the connection rests on: it goes when the session goes.
     _under: Under,
 }
@@ -91,11 +94,17 @@ impl Session {
                 Opener::new(Arc::clone(&inner)),
                 pace.rekey_limit,
             )),
+            learner: None,
             since: Instant::now(),
             keepalive,
             inner,
             _under: under,
         }
+    }
+
+    /// Lets further keys of the host be learnt for as long as the session lives.
+    pub(crate) fn learn_further_keys(&mut self, learner: Option<Learner>) {
+        self.learner = learner.map(|learner| tokio::spawn(learner.learn(self.opener())));
     }
 
     /// Other keepalive settings from now on.
@@ -173,6 +182,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.watcher.abort();
         self.rekeyer.abort();
+        if let Some(learner) = &self.learner {
+            learner.abort();
+        }
         self.inner.link.kill();
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::asked::Asked;
+use crate::error::timeout_failure;
 use crate::openings::Openings;
 use crate::trace::Trace;
 
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     /// The words of refused channels.
     pub(crate) openings: Openings,
     key_exchanges: AtomicU32,
+    /// How often the server has said something for people.
+    banners: AtomicU32,
+    /// What an attempt waits for, where its stage does not say it all.
+    waiting: Mutex<Option<String>>,
     /// What the server was asked to listen on.
     pub(crate) asked: Arc<Asked>,
     /// Whoever watches the attempt.
@@ -57,6 +63,8 @@ impl Shared {
             ended: watch::Sender::new(None),
             openings: Openings::default(),
             key_exchanges: AtomicU32::new(0),
+            banners: AtomicU32::new(0),
+            waiting: Mutex::default(),
             asked: Arc::default(),
             trace,
         })
@@ -69,6 +77,21 @@ impl Shared {
 
     pub(crate) fn set_stage(&self, stage: Stage) {
         *lock(&self.stage) = stage;
+        *lock(&self.waiting) = None;
+    }
+
+    /// What the attempt waits for, within its stage.
+    pub(crate) fn waits_for(&self, what: impl Into<String>) {
+        *lock(&self.waiting) = Some(what.into());
+    }
+
+    /// What had not happened when the deadline was over.
+    pub(crate) fn timed_out(&self, after: Duration) -> Failure {
+        let mut failure = timeout_failure(self.stage(), after);
+        if let Some(what) = &*lock(&self.waiting) {
+            failure.cause = format!("{}: {what}", failure.cause);
+        }
+        failure
     }
 
     /// Records why the session ended. The first reason is the true one.
@@ -89,6 +112,15 @@ impl Shared {
     /// How often keys were exchanged.
     pub(crate) fn key_exchanges(&self) -> u32 {
         self.key_exchanges.load(Ordering::Relaxed)
+    }
+
+    /// How often the server has said something for people (RFC 4252 section 5.4).
+    pub(crate) fn banners(&self) -> u32 {
+        self.banners.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_banner(&self) {
+        self.banners.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_key_exchange(&self) {

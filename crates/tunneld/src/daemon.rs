@@ -18,7 +18,7 @@ use crate::observe::notify;
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
-use crate::tunnel::Surroundings;
+use crate::tunnel::{Said, Surroundings};
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
@@ -91,6 +91,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),
+        said: Said::default(),
     };
     let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
     let control = handles.control;

@@ -14,6 +14,7 @@ mod inject;
 mod observe;
 mod pacing;
 mod signals;
+mod sshfp;
 mod supervisor;
 mod terminal;
 mod tunnel;

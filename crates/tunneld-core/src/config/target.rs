@@ -24,7 +24,8 @@ pub struct Target {
     /// Whether `identity_file` was written in the file. Default keys that do not exist are passed
     /// over in silence; keys that were asked for are not.
     pub identity_file_is_default: bool,
-    /// OpenSSH certificates for the keys, beside those that lie next to a key as `KEY-cert.pub`.
+    /// OpenSSH certificates for the keys; where none is named, those that lie next to a key as
+    /// `KEY-cert.pub`, as with ssh.
     pub certificate_file: Vec<Sourced<PathBuf>>,
     /// The agent that is asked for keys; without one none is, whatever the environment says.
     pub identity_agent: Option<IdentityAgent>,

@@ -7,10 +7,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind, Sourced};
+use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind, Sourced, Via};
 use tunneld_core::failure::Class;
 
 use super::*;
+
+mod alias;
+mod certificates;
 
 struct Scene {
     dir: TempDir,
@@ -69,22 +72,24 @@ impl Scene {
     }
 
     fn judge_pinned(&self, pins: &[&str], key: &PublicKey) -> Verdict {
-        Case {
-            host: &self.target.host,
-            port: self.target.port,
-            via: &self.target.via,
-            pins,
-            files: &[],
-            accept_new: true,
-            known: &self.known(),
-            key: key.key_data(),
+        let known = self.known();
+        let mut case = Case::new(&self.target, &known, key.key_data());
+        case.pins = pins.to_vec();
+        case.judge()
+    }
+
+    /// By a line that is for other hosts too, or for another port.
+    fn trusted_by_another(&self, line: usize) -> Verdict {
+        Verdict::Trusted {
+            by: format!("{}:{line}", self.file()),
+            known_in: None,
         }
-        .judge()
     }
 
     fn trusted(&self, line: usize) -> Verdict {
         Verdict::Trusted {
             by: format!("{}:{line}", self.file()),
+            known_in: Some(self.file().into()),
         }
     }
 }
@@ -113,7 +118,7 @@ fn the_hosts_own_key_is_trusted_wherever_it_stands() {
     scene.write(&[line("db.example.com", &other), line("*.example.com", &own)]);
     // The key that the server sends has no comment.
     let offered = PublicKey::from(own.key_data().clone());
-    assert_eq!(scene.judge(&offered), scene.trusted(2));
+    assert_eq!(scene.judge(&offered), scene.trusted_by_another(2));
 }
 
 #[test]
@@ -217,7 +222,8 @@ fn accept_new_learns_an_unknown_host_and_nothing_else() {
     let (own, other) = (scene.ed25519(), scene.ed25519());
     let rsa = new_key(&scene.dir, &["-t", "rsa", "-b", "2048"]);
     assert_eq!(scene.judge(&own), Verdict::Learn);
-    learn(Path::new(&scene.file()), "DB.example.com", 22, &own).unwrap();
+    let host = KnownAs::host("DB.example.com", 22);
+    crate::known_hosts::learn(Path::new(&scene.file()), &host, &own).unwrap();
     assert_eq!(scene.judge(&own), scene.trusted(1));
     assert!(
         refusal(scene.judge(&other))
@@ -357,7 +363,7 @@ fn pins_decide_alone() {
     let by = format!("host_key_fingerprint {pin}");
     assert_eq!(
         scene.judge_pinned(&["SHA256:x", &pin], &own),
-        Verdict::Trusted { by }
+        Verdict::Trusted { by, known_in: None }
     );
     // Known, but not pinned; and accept-new does not matter.
     let (cause, hint) = refusal(scene.judge_pinned(&[&pin], &other));
@@ -396,7 +402,7 @@ fn at_another_port_the_bare_name_can_trust_a_key_but_not_change_it() {
     scene.target.port = 2222;
     let (own, other) = (scene.ed25519(), scene.ed25519());
     scene.write(&[line("db.example.com", &own)]);
-    assert_eq!(scene.judge(&own), scene.trusted(1));
+    assert_eq!(scene.judge(&own), scene.trusted_by_another(1));
     assert!(
         refusal(scene.judge(&other))
             .0
@@ -443,7 +449,7 @@ fn an_rsa_key_below_the_least_size_is_refused_with_its_size() {
     );
     let enough = new_key(&scene.dir, &["-t", "rsa", "-b", "1024"]);
     scene.write(&[line("*", &enough)]);
-    assert_eq!(scene.judge(&enough), scene.trusted(1));
+    assert_eq!(scene.judge(&enough), scene.trusted_by_another(1));
 }
 
 #[test]

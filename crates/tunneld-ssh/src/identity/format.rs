@@ -6,53 +6,97 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use russh::keys::{Algorithm, PrivateKey};
+use russh::keys::ssh_key::Cipher;
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use tunneld_core::text::clip;
 use zeroize::Zeroizing;
 
+use super::locked::Locked;
 use super::{IdentityProblemKind, WayOut};
+use crate::agent::is_usable;
+use crate::error::printable;
 use crate::host_key::MIN_RSA_BITS;
 use crate::known_hosts::{rsa_bits, type_name};
 
 /// What an OpenSSH private key begins with, once decoded.
 const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";
 
+/// What the name of each certificate's type has in it: a private key is none, and one inside
+/// another would be followed without end.
+const MARK: &[u8] = b"-cert-v0";
+
 type Problem = IdentityProblemKind;
 
+/// What a key file holds.
+pub(super) enum Content {
+    /// A key.
+    Open(Box<PrivateKey>),
+    /// A key that needs its passphrase.
+    Locked(Locked),
+    /// A public key, and why there is no more.
+    Public(PublicKey, Problem),
+}
+
 /// Reads the key, or says what the file is instead.
-pub(super) fn decode(bytes: &[u8]) -> Result<PrivateKey, Problem> {
+pub(super) fn decode(bytes: &[u8]) -> Result<Content, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|_| not_a_key("binary data, not a key file"))?;
     if text.trim().is_empty() {
         return Err(not_a_key("the file is empty"));
     }
     if let Some(problem) = other_than_pem(text) {
-        return Err(problem);
+        return match public_key(text) {
+            Some(key) => Ok(Content::Public(key, problem)),
+            None => Err(problem),
+        };
     }
     let (label, body) = private_block(text)?;
+    if label == "DSA PRIVATE KEY" {
+        return Err(unsupported("a DSA key", WayOut::NewKey));
+    }
+    let blob = base64_of(body)?;
     if body
         .lines()
         .any(|l| l.starts_with("Proc-Type:") && l.contains("ENCRYPTED"))
     {
-        return Err(Problem::Encrypted);
+        return Locked::pem(label, body, blob).map(Content::Locked);
     }
-    match label {
-        "ENCRYPTED PRIVATE KEY" => return Err(Problem::Encrypted),
-        "DSA PRIVATE KEY" => return Err(unsupported("a DSA key", WayOut::NewKey)),
-        _ => {}
-    }
-    let blob = base64_of(body)?;
     let key = match label {
-        "OPENSSH PRIVATE KEY" => openssh(&blob)?,
+        "OPENSSH PRIVATE KEY" => return openssh(&blob),
+        "ENCRYPTED PRIVATE KEY" => return Locked::pkcs8(blob).map(Content::Locked),
         "RSA PRIVATE KEY" => pkcs8(&in_pkcs8(&blob), "an RSA PEM key")?,
         "EC PRIVATE KEY" => pkcs8(&blob, "an EC PEM key")?,
         "PRIVATE KEY" => pkcs8(&blob, "a PKCS#8 key")?,
         other => return Err(unsupported(format!("`{other}`"), WayOut::Rewrite)),
     };
-    usable(key)
+    usable(&key)?;
+    Ok(Content::Open(Box::new(key)))
+}
+
+/// The public key of a `.pub` file: its first line that says anything, as ssh does.
+pub(super) fn public_key(text: &str) -> Option<PublicKey> {
+    let mut words = after_comments(text).lines().next()?.split_whitespace();
+    let (kind, data) = (words.next()?, words.next()?);
+    // Judged by its name before it is decoded: a certificate can hold another, and so on.
+    let blob = STANDARD.decode(data).ok()?;
+    let plain = Algorithm::new(kind).is_ok_and(|algorithm| is_usable(&algorithm));
+    let same = string(&blob).is_some_and(|(name, _)| name == kind.as_bytes());
+    (plain && same).then(|| PublicKey::from_bytes(&blob).ok())?
+}
+
+fn after_comments(text: &str) -> &str {
+    let mut rest = text.trim_start();
+    while rest.starts_with('#') {
+        rest = rest
+            .split_once('\n')
+            .map_or("", |(_, rest)| rest)
+            .trim_start();
+    }
+    rest
 }
 
 /// What the file is, where it is a well-known thing other than a PEM private key.
 fn other_than_pem(text: &str) -> Option<Problem> {
-    let start = text.trim_start();
+    let start = after_comments(text);
     if start.starts_with("PuTTY-User-Key-File-") {
         return Some(unsupported("a PuTTY key", WayOut::Puttygen));
     }
@@ -113,15 +157,22 @@ fn base64_of(body: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {
     }
 }
 
-fn openssh(blob: &[u8]) -> Result<PrivateKey, Problem> {
+fn openssh(blob: &[u8]) -> Result<Content, Problem> {
     let damaged = || not_a_key("damaged: not what an OpenSSH key holds");
     let rest = blob.strip_prefix(OPENSSH_MAGIC).ok_or_else(damaged)?;
     let (cipher, rest) = string(rest).ok_or_else(damaged)?;
-    let (kdf, _) = string(rest).ok_or_else(damaged)?;
-    if cipher != b"none" || kdf != b"none" {
-        return Err(Problem::Encrypted);
+    let public = public_part(rest).ok_or_else(damaged)?;
+    let (kind, _) = string(public).ok_or_else(damaged)?;
+    if kind.windows(MARK.len()).any(|part| part == MARK) {
+        return Err(damaged());
     }
-    PrivateKey::from_bytes(blob).map_err(|e| match e {
+    let cipher = String::from_utf8_lossy(cipher);
+    // The library has the name of 3DES, and not the cipher.
+    if matches!(Cipher::new(&cipher), Err(_) | Ok(Cipher::TdesCbc)) {
+        let what = format!("a key encrypted with `{}`", clip(&printable(&cipher), 60));
+        return Err(unsupported(what, WayOut::Rewrite));
+    }
+    let key = PrivateKey::from_bytes(blob).map_err(|e| match e {
         russh::keys::ssh_key::Error::AlgorithmUnsupported { algorithm } => {
             let what = format!("a {} key", type_name(&algorithm));
             unsupported(what, WayOut::NewKey)
@@ -130,11 +181,27 @@ fn openssh(blob: &[u8]) -> Result<PrivateKey, Problem> {
             unsupported("a key of an unknown type", WayOut::NewKey)
         }
         _ => damaged(),
-    })
+    })?;
+    match usable(&key) {
+        Ok(()) if key.is_encrypted() => Locked::openssh(key).map(Content::Locked),
+        Ok(()) => Ok(Content::Open(Box::new(key))),
+        Err(problem) if is_usable(&key.algorithm()) => {
+            Ok(Content::Public(key.public_key().clone(), problem))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The public key in a private one, which comes after the way that it is encrypted (PROTOCOL.key).
+fn public_part(after_cipher: &[u8]) -> Option<&[u8]> {
+    let (_kdf, rest) = string(after_cipher)?;
+    let (_options, rest) = string(rest)?;
+    let (_keys, rest) = rest.split_first_chunk::<4>()?;
+    Some(string(rest)?.0)
 }
 
 /// Decodes PKCS#8, and SEC 1 for EC keys.
-fn pkcs8(der: &[u8], what: &str) -> Result<PrivateKey, Problem> {
+pub(super) fn pkcs8(der: &[u8], what: &str) -> Result<PrivateKey, Problem> {
     if der.first() != Some(&0x30) {
         return Err(not_a_key("damaged: its contents are not DER"));
     }
@@ -175,11 +242,12 @@ fn der_head(tag: u8, len: usize) -> Vec<u8> {
     }
 }
 
-fn usable(key: PrivateKey) -> Result<PrivateKey, Problem> {
+/// Whether we can sign with the key.
+pub(super) fn usable(key: &PrivateKey) -> Result<(), Problem> {
     match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(key),
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } => Ok(()),
         Algorithm::Rsa { .. } => match rsa_bits(key.public_key().key_data()) {
-            Some(bits) if bits >= MIN_RSA_BITS => Ok(key),
+            Some(bits) if bits >= MIN_RSA_BITS => Ok(()),
             bits => {
                 let bits = bits.unwrap_or_default();
                 let what = format!("an RSA key of only {bits} bits");
@@ -187,8 +255,8 @@ fn usable(key: PrivateKey) -> Result<PrivateKey, Problem> {
             }
         },
         Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => Err(unsupported(
-            "a key that lives on a security key",
-            WayOut::NewKey,
+            "a key that lives on a security key, and needs an agent",
+            WayOut::Agent,
         )),
         other => {
             let what = format!("a {} key", type_name(&other));
@@ -203,13 +271,13 @@ fn string(blob: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
 }
 
-fn not_a_key(reason: impl Into<String>) -> Problem {
+pub(super) fn not_a_key(reason: impl Into<String>) -> Problem {
     Problem::NotAKey {
         reason: reason.into(),
     }
 }
 
-fn unsupported(what: impl Into<String>, way_out: WayOut) -> Problem {
+pub(super) fn unsupported(what: impl Into<String>, way_out: WayOut) -> Problem {
     Problem::Unsupported {
         what: what.into(),
         way_out,

@@ -13,10 +13,11 @@ const PROTOCOL_1: &str = "rsa1";
 /// A key as a known_hosts line has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KnownKey {
-    /// A key that a server can prove to us.
+    /// A key that a server can prove to us, or that an authority can have signed with: those of
+    /// security keys do no more than that.
     Usable(KeyData),
-    /// A key of another type, on a line that is otherwise sound: no server that we talk to can
-    /// offer it, so it matches nothing.
+    /// A key of another type, on a line that is otherwise sound: nothing that we are offered can
+    /// have to do with it, so it matches nothing.
     Foreign(String),
 }
 
@@ -37,7 +38,13 @@ impl KnownKey {
             ));
         }
         match Algorithm::new(kind) {
-            Ok(Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { hash: None }) => {
+            Ok(
+                Algorithm::Ed25519
+                | Algorithm::Ecdsa { .. }
+                | Algorithm::Rsa { hash: None }
+                | Algorithm::SkEd25519
+                | Algorithm::SkEcdsaSha2NistP256,
+            ) => {
                 let key = PublicKey::from_bytes(&blob).map_err(|_| damaged())?;
                 Ok(KnownKey::Usable(key.key_data().clone()))
             }
@@ -72,6 +79,8 @@ pub fn type_name(algorithm: &Algorithm) -> String {
         Algorithm::Rsa { .. } => "RSA".to_owned(),
         Algorithm::Dsa => "DSA".to_owned(),
         Algorithm::Ecdsa { curve } => format!("ECDSA {curve}"),
+        Algorithm::SkEd25519 => "ED25519-SK".to_owned(),
+        Algorithm::SkEcdsaSha2NistP256 => "ECDSA-SK".to_owned(),
         other => other.to_string(),
     }
 }

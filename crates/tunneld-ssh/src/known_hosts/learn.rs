@@ -1,117 +1,126 @@
-//! `accept-new`: writing the key of a new host down.
+//! Writing keys down: the one of a new host (`accept-new`), further ones of a known host, and those
+//! that a person vouches for.
+//!
+//! The file is added to under a lock and never replaced, so that its owner, its mode, links to it
+//! and what ssh adds meanwhile are kept, and so that the right to write the file is enough.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fmt;
+use std::io;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use russh::keys::PublicKey;
-use rustix::fs::{Access, FileType, FlockOperation, Mode, OFlags};
+use russh::keys::ssh_key::public::KeyData;
+use rustix::io::Errno;
+use tunneld_core::failure::{Failure, Stage};
 
-use super::{KnownHosts, Marker, host_name};
+use super::{Entry, KnownAs, KnownHosts, Marker, ReadFault, edit};
 use crate::error::os_reason;
+use crate::host_key::same_type;
 
-/// How long another writer is waited for.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long to wait between two looks at the lock.
-const LOCK_POLL: Duration = Duration::from_millis(10);
-
-/// Adds the host's key to the file, unless it is there already. Blocks.
+/// Adds the key of a host that the file does not know, unless it is there already. Blocks.
 ///
-/// The file is appended to under a lock and never replaced, so that its owner, its mode, links to
-/// it and what ssh adds meanwhile are kept, and so that the right to write the file is enough. A
-/// line that does not fit on the disk is taken back: half a line would be a broken line.
-pub fn learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    let added = add(file, host, port, key);
-    added.map_err(|e| not_added(file, host, port, &e))
+/// # Errors
+///
+/// When it cannot be written, or the file has come to know the host as another one.
+pub fn learn(file: &Path, host: &KnownAs, key: &PublicKey) -> Result<(), LearnError> {
+    let lines = |known: &KnownHosts| line_of_new(known, host, key);
+    let added = stands_for_itself(host).and_then(|()| edit::add(file, edit::open, lines));
+    added.map_err(|e| LearnError::new(file, host, &e))
 }
 
-/// As [`learn`], and writes nothing: whether this user could, and why not. Blocks.
-pub fn could_learn(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    let opened = stands_for_itself(host).and_then(|()| open(file, OFlags::empty()));
-    let could = match opened {
-        Ok(mut opened) => addition(file, &mut opened, host, port, key).map(drop),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => can_be_made(file),
-        Err(e) => Err(e),
-    };
-    could.map_err(|e| not_added(file, host, port, &e))
+/// As [`learn`], and writes nothing: whether this user could. Blocks.
+///
+/// # Errors
+///
+/// Those of [`learn`].
+pub fn could_learn(file: &Path, host: &KnownAs, key: &PublicKey) -> Result<(), LearnError> {
+    let lines = |known: &KnownHosts| line_of_new(known, host, key);
+    let could = stands_for_itself(host).and_then(|()| edit::could_add(file, lines));
+    could.map_err(|e| LearnError::new(file, host, &e))
 }
 
-fn not_added(file: &Path, host: &str, port: u16, e: &io::Error) -> io::Error {
-    let (name, reason) = (host_name(host, port), os_reason(e));
-    let message = format!("cannot add {name} to {}: {reason}", file.display());
-    io::Error::new(e.kind(), message)
-}
-
-fn add(path: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
-    stands_for_itself(host)?;
-    let mut file = open(path, OFlags::CREATE)?;
-    lock(&file)?;
-    match addition(path, &mut file, host, port, key)? {
-        Some(line) => append(&mut file, &line),
-        None => Ok(()),
+/// The line that a new host is not known without. Whoever is known by another key is not new.
+fn line_of_new(known: &KnownHosts, host: &KnownAs, key: &PublicKey) -> io::Result<Vec<String>> {
+    match is_present(known, host, key, |_| true)? {
+        true => Ok(Vec::new()),
+        false => Ok(vec![line(host.name(), key)?]),
     }
 }
 
-/// Whether a file that is not there could be made.
-fn can_be_made(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    Ok(rustix::fs::access(
-        folder,
-        Access::WRITE_OK | Access::EXEC_OK,
-    )?)
+/// Adds keys of the host that a person vouches for: all that are not there yet, or none of them.
+/// Blocks.
+///
+/// A host has one key of a type: another one is an error, and so is a key that a line revokes. A
+/// file that has to be made for it can be read by everybody, and belongs to whom its folder belongs
+/// to: the person is root, and the daemon is not. It holds no secret.
+///
+/// # Errors
+///
+/// When they cannot be written, or must not be added.
+pub fn enter(file: &Path, host: &KnownAs, keys: &[PublicKey]) -> Result<(), LearnError> {
+    let lines = |known: &KnownHosts| {
+        let mut lines = Vec::new();
+        for key in keys {
+            let rival = |known: &KeyData| same_type(&known.algorithm(), &key.algorithm());
+            if !is_present(known, host, key, rival)? {
+                lines.push(line(host.name(), key)?);
+            }
+        }
+        Ok(lines)
+    };
+    let added = stands_for_itself(host).and_then(|()| edit::add(file, edit::open_or_give, lines));
+    added.map_err(|e| LearnError::new(file, host, &e))
 }
 
-/// What has to be added to the file, if it is not there already.
-fn addition(
-    path: &Path,
-    file: &mut File,
-    host: &str,
-    port: u16,
+/// Adds further keys of a host that the file knows, and says which: those that it does not have yet,
+/// and none once it has stopped to trust the host. A host whose name is hashed there is not
+/// named by the new lines either. Blocks.
+///
+/// # Errors
+///
+/// When they cannot be written.
+pub fn learn_further(
+    file: &Path,
+    host: &KnownAs,
+    keys: &[PublicKey],
+) -> Result<Vec<PublicKey>, LearnError> {
+    let mut learnt = Vec::new();
+    let lines = |known: &KnownHosts| {
+        learnt = Vec::new();
+        let entries = known.lookup(host);
+        let Some(trusting) = entries.iter().find(|e| e.marker().is_none()) else {
+            return Ok(Vec::new());
+        };
+        let name = trusting.hosts.alike(host.name());
+        let is_new = |key: &&PublicKey| entries.iter().all(|e| !is_of(e, key));
+        learnt = keys.iter().filter(is_new).cloned().collect();
+        learnt.iter().map(|key| line(&name, key)).collect()
+    };
+    match stands_for_itself(host).and_then(|()| edit::add(file, edit::open, lines)) {
+        Ok(()) => Ok(learnt),
+        Err(e) => Err(LearnError::new(file, host, &e)),
+    }
+}
+
+/// Whether the file has come to know the host since it was read, and as the same one. `rival` says
+/// which of its keys forbid to add another one.
+fn is_present(
+    known: &KnownHosts,
+    host: &KnownAs,
     key: &PublicKey,
-) -> io::Result<Option<String>> {
-    let mut text = Vec::new();
-    let bound = super::MAX_FILE_LEN + 1;
-    file.seek(SeekFrom::Start(0))?;
-    Read::by_ref(file).take(bound).read_to_end(&mut text)?;
-    let text = super::read_text(path, text.as_slice()).map_err(|e| invalid(e.to_string()))?;
-    let known = KnownHosts::from_text(path, &text).map_err(|e| invalid(e.to_string()))?;
-    if is_present(&known, host, port, key)? {
-        return Ok(None);
-    }
-    let blob = PublicKey::from(key.key_data().clone())
-        .to_openssh()
-        .map_err(|e| invalid(e.to_string()))?;
-    let newline = if text.is_empty() || text.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
-    let name = host_name(host, port);
-    Ok(Some(format!("{newline}{name} {}\n", blob.trim_end())))
-}
-
-/// Whether the file has come to know the host since it was read, and as the same one.
-fn is_present(known: &KnownHosts, host: &str, port: u16, key: &PublicKey) -> io::Result<bool> {
-    let entries = known.lookup(host, port);
-    let same = |e: &&&super::Entry| e.key() == Some(key.key_data());
-    let revoked = entries
-        .iter()
-        .filter(|e| e.marker() == Some(Marker::Revoked));
-    if let Some(entry) = revoked.clone().find(same) {
+    rival: impl Fn(&KeyData) -> bool,
+) -> io::Result<bool> {
+    let entries = known.lookup(host);
+    let mut same = entries.iter().filter(|e| is_of(e, key));
+    if let Some(entry) = same.find(|e| e.marker() == Some(Marker::Revoked)) {
         let line = entry.line();
         return Err(invalid(format!("line {line} revokes the key")));
     }
-    let plain = entries.iter().filter(|e| e.marker().is_none());
-    if plain.clone().any(|e| same(&e)) {
+    let plain: Vec<_> = entries.iter().filter(|e| e.marker().is_none()).collect();
+    if plain.iter().any(|e| is_of(e, key)) {
         return Ok(true);
     }
-    match plain.clone().next() {
+    match plain.iter().find(|e| e.key().is_none_or(&rival)) {
         None => Ok(false),
         Some(entry) => {
             let line = entry.line();
@@ -120,49 +129,21 @@ fn is_present(known: &KnownHosts, host: &str, port: u16, key: &PublicKey) -> io:
     }
 }
 
-fn open(path: &Path, more: OFlags) -> io::Result<File> {
-    let flags =
-        more | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
-    // What is written to /dev/null is not there the next time: every key would be a new one.
-    if kind != FileType::RegularFile {
-        return Err(invalid("not a regular file"));
-    }
-    Ok(file)
+fn is_of(entry: &Entry, key: &PublicKey) -> bool {
+    entry.key() == Some(key.key_data())
 }
 
-/// The lock goes with the file description: two threads of one process exclude each other too.
-fn lock(file: &File) -> io::Result<()> {
-    let deadline = Instant::now() + LOCK_TIMEOUT;
-    loop {
-        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        if Instant::now() >= deadline {
-            let seconds = LOCK_TIMEOUT.as_secs();
-            let message = format!("somebody else has held its lock for {seconds}s");
-            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-        }
-        thread::sleep(LOCK_POLL);
-    }
-}
-
-fn append(file: &mut File, line: &str) -> io::Result<()> {
-    let before = file.metadata()?.len();
-    file.write_all(line.as_bytes())
-        .and_then(|()| file.sync_data())
-        .inspect_err(|_| {
-            // The first error is the one that tells.
-            let _ = file.set_len(before);
-        })
+fn line(name: &str, key: &PublicKey) -> io::Result<String> {
+    // Without what the server calls it.
+    let key = PublicKey::from(key.key_data().clone()).to_openssh();
+    let key = key.map_err(|e| invalid(e.to_string()))?;
+    Ok(format!("{name} {}", key.trim_end()))
 }
 
 /// Whether the name stands for itself in the first field of a line, and not for a pattern, a
 /// marker, a comment, a hash or several fields.
-fn stands_for_itself(host: &str) -> io::Result<()> {
+fn stands_for_itself(host: &KnownAs) -> io::Result<()> {
+    let host = host.principal();
     let special = |c: char| c.is_control() || c.is_whitespace() || "*?!,|#@".contains(c);
     match host.is_empty() || host.contains(special) {
         true => Err(invalid("the host name would not stand for itself there")),
@@ -170,6 +151,80 @@ fn stands_for_itself(host: &str) -> io::Result<()> {
     }
 }
 
-fn invalid(message: impl Into<String>) -> io::Error {
+pub(super) fn invalid(message: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message.into())
 }
+
+/// Why a key could not be written down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnError {
+    message: String,
+    fault: ReadFault,
+    way_out: Option<WayOut>,
+}
+
+/// What lets tunneld write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WayOut {
+    Folder,
+    Rights,
+    Unit,
+}
+
+impl LearnError {
+    fn new(file: &Path, host: &KnownAs, error: &io::Error) -> Self {
+        let reason = os_reason(error);
+        LearnError {
+            message: format!("cannot add {} to {}: {reason}", host.name(), file.display()),
+            fault: ReadFault::of(error),
+            way_out: match Errno::from_io_error(error) {
+                Some(Errno::NOENT) => Some(WayOut::Folder),
+                Some(Errno::ACCESS | Errno::PERM) => Some(WayOut::Rights),
+                Some(Errno::ROFS) => Some(WayOut::Unit),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether another user could write it.
+    pub fn is_denied(&self) -> bool {
+        self.way_out == Some(WayOut::Rights)
+    }
+
+    /// What has to be done for the file to be written, where that is known.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self.way_out? {
+            WayOut::Folder => "make its folder, for the user that tunneld runs as",
+            WayOut::Rights => "the user that tunneld runs as must be able to write it",
+            WayOut::Unit => "the unit keeps tunneld from writing there: see its ReadWritePaths=",
+        })
+    }
+
+    /// The failure of a connection attempt that would have gone on with the key.
+    pub fn into_failure(self) -> Failure {
+        let failure = match self.fault {
+            ReadFault::Passing => Failure::transient(Stage::HostKey, self.message.clone()),
+            ReadFault::Denied | ReadFault::Other => {
+                Failure::blocked(Stage::HostKey, self.message.clone())
+            }
+        };
+        match self.remedy() {
+            Some(remedy) => failure.with_hint(format!(
+                "{remedy}; or put a file that it can write first in `known_hosts`, as \
+                 /var/lib/tunneld/known_hosts, which the unit provides for"
+            )),
+            None => failure,
+        }
+    }
+}
+
+impl fmt::Display for LearnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for LearnError {}
+
+#[cfg(test)]
+mod tests;

@@ -4,37 +4,36 @@
 //! file that cannot be read, or one broken line in it, is an error, because what is lost that way
 //! may be the line that revokes a key.
 
+mod edit;
 mod key;
 mod learn;
 mod line;
+mod name;
 mod pattern;
+mod problem;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::error::os_reason;
 use russh::keys::Algorithm;
 use russh::keys::ssh_key::public::KeyData;
 use rustix::fs::{FileType, Mode, OFlags};
-use tunneld_core::failure::{Failure, Stage};
 
 use key::KnownKey;
 use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::{could_learn, learn};
+pub use learn::{LearnError, could_learn, enter, learn, learn_further};
+pub use name::KnownAs;
+pub use problem::{KnownHostsError, ReadFault};
 
 /// The largest known_hosts file that is read, in bytes.
 pub const MAX_FILE_LEN: u64 = 8 << 20;
-
-/// The port at which a host goes by its bare name.
-const SSH_PORT: u16 = 22;
 
 /// What the known_hosts files of a tunnel say.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +116,12 @@ impl Entry {
     pub fn has_wildcard(&self) -> bool {
         self.hosts.has_wildcard()
     }
+
+    /// Whether the line may be about several hosts: it has a wildcard, or more names than the one
+    /// and its address that ssh writes.
+    pub fn is_shared(&self) -> bool {
+        self.hosts.are_several()
+    }
 }
 
 impl KnownHosts {
@@ -161,33 +166,56 @@ impl KnownHosts {
     ///
     /// At port 22 a host goes by its name, at any other by `[name]:port`; a line for the one says
     /// nothing of the other, unless its pattern matches both.
-    pub fn lookup(&self, host: &str, port: u16) -> Vec<&Entry> {
-        let name = host_name(host, port);
-        let matching = |e: &&Entry| e.hosts.matches(&name);
+    pub fn lookup(&self, host: &KnownAs) -> Vec<&Entry> {
+        self.about(host.name())
+    }
+
+    /// Every line about the name without its port, where the host has one that counts: ssh falls
+    /// back to it for a host at another port than 22, and so do its users' files.
+    pub fn lookup_bare(&self, host: &KnownAs) -> Vec<&Entry> {
+        host.bare().map(|name| self.about(name)).unwrap_or_default()
+    }
+
+    fn about(&self, name: &str) -> Vec<&Entry> {
+        let matching = |e: &&Entry| e.hosts.matches(name);
         self.entries.iter().filter(matching).collect()
+    }
+
+    /// Whether an authority is known for the host: then it is asked for its certificate.
+    pub fn has_authority(&self, host: &KnownAs) -> bool {
+        let entries = [self.lookup(host), self.lookup_bare(host)].concat();
+        entries
+            .iter()
+            .any(|e| e.marker == Some(Marker::CertAuthority) && !is_revoked(&entries, e.key()))
     }
 
     /// The types of the host's known keys, each once: a client asks for these first, so that the
     /// server offers a key that can be checked. RSA is given without a hash.
-    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
-        let mut entries = self.lookup(host, port);
-        if entries.is_empty() && port != SSH_PORT {
-            entries = self.lookup(host, SSH_PORT);
+    pub fn known_algorithms(&self, host: &KnownAs) -> Vec<Algorithm> {
+        let mut entries = self.lookup(host);
+        if entries.iter().all(|e| e.marker.is_some()) {
+            entries.extend(self.lookup_bare(host));
         }
-        let revoked = |key: &KeyData| {
-            let mut entries = entries.iter();
-            entries.any(|e| e.marker == Some(Marker::Revoked) && e.key() == Some(key))
-        };
         let mut known = Vec::new();
         for entry in entries.iter().filter(|e| e.marker.is_none()) {
             if let Some(key) = entry.key()
-                && !revoked(key)
+                && !is_revoked(&entries, Some(key))
                 && !known.contains(&key.algorithm())
             {
                 known.push(key.algorithm());
             }
         }
         known
+    }
+
+    /// The same files with the lines alone whose keys are of the type of `key`.
+    pub(crate) fn of_type(&self, key: &KeyData) -> Self {
+        let kind = key.algorithm();
+        let is_type = |e: &&Entry| e.key().is_some_and(|k| k.algorithm() == kind);
+        KnownHosts {
+            files: self.files.clone(),
+            entries: self.entries.iter().filter(is_type).cloned().collect(),
+        }
     }
 
     fn add(&mut self, path: &Path, file: File) -> Result<(), KnownHostsError> {
@@ -197,18 +225,13 @@ impl KnownHosts {
     }
 }
 
-/// The name that a host goes by in known_hosts.
-pub(crate) fn host_name(host: &str, port: u16) -> String {
-    let host = host.to_ascii_lowercase();
-    if port == SSH_PORT {
-        host
-    } else {
-        format!("[{host}]:{port}")
-    }
+fn is_revoked(entries: &[&Entry], key: Option<&KeyData>) -> bool {
+    let mut entries = entries.iter();
+    key.is_some() && entries.any(|e| e.marker == Some(Marker::Revoked) && e.key() == key)
 }
 
 /// Opens without waiting for whoever writes to a pipe. `/dev/null` is a file that people name here.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
@@ -263,127 +286,6 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, KnownHostsError> {
         }
     }
     Ok(entries)
-}
-
-/// Why a known_hosts file says nothing that can be relied on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KnownHostsError {
-    /// It is there, and cannot be read.
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// The reason, in the system's words.
-        reason: String,
-        /// What kind of reason it is.
-        fault: ReadFault,
-    },
-    /// It has more than [`MAX_FILE_LEN`] bytes.
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// One of its lines is broken.
-    BadLine {
-        /// The file.
-        path: PathBuf,
-        /// The number of the line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl KnownHostsError {
-    fn unreadable(path: &Path, error: &io::Error) -> Self {
-        KnownHostsError::Unreadable {
-            path: path.to_owned(),
-            reason: os_reason(error),
-            fault: ReadFault::of(error),
-        }
-    }
-
-    /// What to do about it, where that is known.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            KnownHostsError::Unreadable {
-                fault: ReadFault::Denied,
-                ..
-            } => Some("the user that tunneld runs as must be able to read it".to_owned()),
-            KnownHostsError::Unreadable { .. } | KnownHostsError::TooLarge { .. } => None,
-            KnownHostsError::BadLine { .. } => Some(
-                "mend the line or remove it: it is not passed over, because it could be the one \
-                 that revokes a key"
-                    .to_owned(),
-            ),
-        }
-    }
-
-    /// The failure of a connection attempt that needed the file.
-    pub fn into_failure(self) -> Failure {
-        let failure = match self {
-            KnownHostsError::Unreadable {
-                fault: ReadFault::Passing,
-                ..
-            } => Failure::transient(Stage::HostKey, self.to_string()),
-            _ => Failure::blocked(Stage::HostKey, self.to_string()),
-        };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
-    }
-}
-
-impl fmt::Display for KnownHostsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KnownHostsError::Unreadable { path, reason, .. } => {
-                write!(f, "cannot read {}: {reason}", path.display())
-            }
-            KnownHostsError::TooLarge { path } => {
-                let limit = MAX_FILE_LEN >> 20;
-                write!(f, "{} has more than {limit} MiB", path.display())
-            }
-            KnownHostsError::BadLine {
-                path,
-                line,
-                problem,
-            } => write!(f, "{}:{line}: {problem}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for KnownHostsError {}
-
-/// What kind of reason keeps a file from being read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadFault {
-    /// Its permissions, or those of a directory above it.
-    Denied,
-    /// A shortage or a fault that goes away by itself.
-    Passing,
-    /// Something that stays until a person acts.
-    Other,
-}
-
-impl ReadFault {
-    pub(crate) fn of(error: &io::Error) -> Self {
-        use rustix::io::Errno;
-        const PASSING: [Errno; 7] = [
-            Errno::MFILE,
-            Errno::NFILE,
-            Errno::NOMEM,
-            Errno::INTR,
-            Errno::AGAIN,
-            Errno::STALE,
-            Errno::TIMEDOUT,
-        ];
-        match Errno::from_io_error(error) {
-            Some(errno) if PASSING.contains(&errno) => ReadFault::Passing,
-            _ if error.kind() == io::ErrorKind::PermissionDenied => ReadFault::Denied,
-            _ => ReadFault::Other,
-        }
-    }
 }
 
 /// A piece of a file for a message: quoted, without control characters, and short.

@@ -73,6 +73,26 @@ impl Hosts {
         }
     }
 
+    /// Whether the line may be about several hosts. A name and its address are one: ssh writes both
+    /// on one line where CheckHostIP is on.
+    pub(super) fn are_several(&self) -> bool {
+        match self {
+            Hosts::Hashed { .. } => false,
+            Hosts::Patterns(patterns) => self.has_wildcard() || patterns.len() > 2,
+        }
+    }
+
+    /// How a line about the host `name` names it that is to tell no more than this one does.
+    pub(super) fn alike(&self, name: &str) -> String {
+        match self {
+            Hosts::Hashed { salt, hash } => {
+                let (salt, hash) = (STANDARD.encode(salt), STANDARD.encode(hash));
+                format!("{HASH_MAGIC}{salt}|{hash}")
+            }
+            Hosts::Patterns(_) => name.to_owned(),
+        }
+    }
+
     /// Whether the line may be about hosts that it does not name.
     pub(super) fn has_wildcard(&self) -> bool {
         match self {

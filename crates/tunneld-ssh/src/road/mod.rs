@@ -15,11 +15,13 @@ mod socks;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tunneld_core::config::{Keepalive, Target, Via, host_port};
 use tunneld_core::failure::{Class, Failure, Stage};
 
+use bastions::Bastion;
 pub use bastions::Bastions;
 pub(crate) use footing::Footing;
 
@@ -146,6 +148,29 @@ pub(crate) async fn reach(
     };
     let peer = way(target);
     Ok(Road { wire, peer, under })
+}
+
+/// Keeps the session with the last jump host for as long as it is held, for whoever goes over it
+/// several times.
+pub(crate) struct Lease {
+    _bastion: Option<Arc<Bastion>>,
+}
+
+impl Lease {
+    /// A lease on the way to `target`: of nothing, where that is not over a jump host.
+    pub(crate) fn take(
+        target: &Target,
+        keepalive: Keepalive,
+        bastions: &Bastions,
+        patience: Duration,
+    ) -> Self {
+        Lease {
+            _bastion: match &target.via {
+                Via::Jump(hop) => Some(bastions.take(hop, keepalive, patience)),
+                Via::Direct | Via::Proxy(_) | Via::Command(_) => None,
+            },
+        }
+    }
 }
 
 /// The way to a server in words: `web:22 over bastion:22 over socks5://proxy:1080`.

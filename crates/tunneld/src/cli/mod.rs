@@ -6,6 +6,7 @@ mod reload;
 mod run;
 mod status;
 mod test;
+mod trust;
 mod tunnels;
 
 use std::io::{self, Write};
@@ -39,6 +40,7 @@ const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
     after_help = "\
 Examples:
   tunneld check                      is the file right, and every key that it names?
+  tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
   tunneld test db                    does it work, step by step, and what to do where it does not
@@ -153,6 +155,15 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Show the keys of a tunnel's host, and add those that you agree to to known_hosts.
+    ///
+    /// Asks the host for each of its keys, over the tunnel's own way, and shows them as
+    /// `ssh-keygen -lv` does. Says what known_hosts and the pins have, and what the SSHFP records of
+    /// the DNS say. Then it asks, and writes to the first file of `known_hosts`. Needs no daemon; run
+    /// it as a user that may write the file.
+    ///
+    /// Nothing is written as long as a key that the file has is not the one that the host shows.
+    Trust(trust::Request),
     /// Start tunnels that were stopped.
     Start(Names),
     /// Stop tunnels, until they are started, the file is reloaded, or the daemon restarts.
@@ -194,6 +205,7 @@ pub(crate) fn main() -> Exit {
             log_level,
         } => test::run(places, &name, json, log_level),
         Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(&places.config, &asked),

@@ -2,21 +2,17 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
-use tunneld_core::config::{Credential, Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
-use tunneld_ssh::error::os_reason;
-use tunneld_ssh::host_key::shell_word;
-use tunneld_ssh::identity::{self, IdentityProblem, IdentityProblemKind};
+use tunneld_core::config::{Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
+use tunneld_ssh::credential;
+use tunneld_ssh::identity::{self, certificate};
 use tunneld_ssh::known_hosts::KnownHosts;
 
-use super::{Loaded, open};
+use super::Loaded;
 
 impl Loaded {
     /// Checks the files that the tunnels name which `wanted` picks.
     pub(crate) fn check_files(&self, wanted: impl Fn(&TunnelSpec) -> bool) -> Diagnostics {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let mut items = Vec::new();
         for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
             for target in spec.target.hops().into_iter().chain([&spec.target]) {
@@ -27,7 +23,7 @@ impl Loaded {
                 };
                 check.keys();
                 check.certificates();
-                check.credentials(credentials.as_deref());
+                check.credentials();
                 check.known_hosts();
             }
         }
@@ -50,10 +46,9 @@ impl Check<'_> {
         let target = self.target;
         let mut usable = 0;
         for file in &target.identity_file {
-            match identity::inspect(&file.value) {
+            match identity::inspect(&file.value, target) {
                 Ok(()) => usable += 1,
                 Err(problem) if target.identity_file_is_default && problem.is_missing() => {}
-                Err(problem) if works_with_more(target, &problem) => usable += 1,
                 Err(problem) => {
                     let hint = problem.hint();
                     self.report(&file.span, problem.to_string(), hint);
@@ -71,29 +66,24 @@ impl Check<'_> {
 
     fn certificates(&mut self) {
         for file in &self.target.certificate_file {
-            if let Err(e) = open(&file.value) {
-                let path = file.value.display();
-                let said = format!("certificate file {path}: {}", os_reason(&e));
-                self.report(&file.span, said, None);
+            if let Err(problem) = certificate::inspect(&file.value) {
+                self.report(&file.span, problem.to_string(), problem.hint());
             }
         }
     }
 
-    /// `directory` is that of systemd: a person who runs `check` has none, and then what is in it
-    /// is not known.
-    fn credentials(&mut self, directory: Option<&Path>) {
+    /// A person who runs `check` has no credentials of systemd: then what is in them is not known.
+    fn credentials(&mut self) {
         let target = self.target;
         for Sourced { value, span } in [&target.passphrase_credential, &target.password_credential]
             .into_iter()
             .flatten()
         {
-            let problem = match (value, directory) {
-                (Credential::File(path), _) => secret_file(path),
-                (Credential::Named(name), Some(directory)) => passed(name, directory),
-                (Credential::Named(_), None) => None,
-            };
-            if let Some((message, hint)) = problem {
-                self.report(span, message, hint);
+            match credential::read(value) {
+                Err(problem) if !problem.is_out_of_sight() => {
+                    self.report(span, problem.to_string(), problem.hint());
+                }
+                _ => {}
             }
         }
     }
@@ -114,41 +104,4 @@ impl Check<'_> {
         };
         self.items.push(item.with_tunnel(self.spec.name.clone()));
     }
-}
-
-/// Whether a file that is no key to sign with alone is one together with what else is named: an
-/// encrypted key with its passphrase, or the public half of a key that an agent has.
-fn works_with_more(target: &Target, problem: &IdentityProblem) -> bool {
-    match problem.kind {
-        IdentityProblemKind::Encrypted => {
-            target.passphrase_credential.is_some() || target.identity_agent.is_some()
-        }
-        IdentityProblemKind::Public { .. } => target.identity_agent.is_some(),
-        _ => false,
-    }
-}
-
-/// What is wrong with a file that has a secret, and what to do about it.
-fn secret_file(path: &Path) -> Option<(String, Option<String>)> {
-    let shown = path.display().to_string();
-    let mode = match open(path).and_then(|file| file.metadata()) {
-        Ok(metadata) => metadata.mode() & 0o7777,
-        Err(e) => return Some((format!("credential file {shown}: {}", os_reason(&e)), None)),
-    };
-    (mode & 0o077 != 0).then(|| {
-        let message = format!("credential file {shown} is open to others: mode {mode:04o}");
-        (message, Some(format!("chmod 600 {}", shell_word(&shown))))
-    })
-}
-
-/// What is wrong with a credential that systemd should have passed.
-fn passed(name: &str, directory: &Path) -> Option<(String, Option<String>)> {
-    let e = open(&directory.join(name)).err()?;
-    let message = format!(
-        "credential \"{name}\" in $CREDENTIALS_DIRECTORY: {}",
-        os_reason(&e)
-    );
-    let hint =
-        format!("LoadCredential={name}:PATH in the unit passes the file PATH under this name");
-    Some((message, Some(hint)))
 }

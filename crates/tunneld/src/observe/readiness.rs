@@ -48,6 +48,7 @@ mod tests {
             relief_sessions: 0,
             forwards: vec![],
             warnings: vec![],
+            certificates: vec![],
         }
     }
 

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tunneld_core::certificate::date;
 use tunneld_core::config::{TunnelSpec, host_port};
 use tunneld_core::events;
 use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::lifecycle::Lifecycle;
 use tunneld_core::name::{ForwardName, TunnelName};
 use tunneld_core::repeats::{Repeats, Say};
-use tunneld_core::status::Phase;
+use tunneld_core::status::{CertificateStatus, Phase};
 use tunneld_ssh::Session;
 
+use super::certificates;
 use super::pool::Purpose;
 
 /// One line about a failure, with all that is known of it.
@@ -111,6 +113,20 @@ impl Log {
             tunnel = %self.tunnel,
             forward = %forward,
             "a forward's task failed and is started again: a bug in tunneld"
+        );
+    }
+
+    /// A certificate ends soon, or has ended.
+    pub(super) fn certificate(&self, certificate: &CertificateStatus, warning: &str) {
+        let end = certificates::end(certificate);
+        tracing::warn!(
+            message_id = events::CERTIFICATE_EXPIRES,
+            tunnel = %self.tunnel,
+            host = %self.host,
+            certificate = %certificate.file,
+            key_id = %certificate.key_id,
+            expires = end.map(date),
+            "{warning}"
         );
     }
 

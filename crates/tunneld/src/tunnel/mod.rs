@@ -3,6 +3,7 @@
 //! The task owns the tunnel's sessions and its forwards, whose listening places outlive the
 //! sessions. It hears commands, and publishes one value: what there is to see of it.
 
+mod certificates;
 mod draining;
 mod forwards;
 mod log;
@@ -30,6 +31,8 @@ use crate::control::{ApiError, TunnelCommand};
 use crate::inject::Inject;
 use crate::pacing::Pacing;
 use crate::wait;
+use certificates::Certificates;
+pub(crate) use certificates::Said;
 use draining::Draining;
 use forwards::{Fate, Forwards};
 use log::Log;
@@ -76,6 +79,8 @@ pub(crate) struct Surroundings {
     pub(crate) abort: CancellationToken,
     /// Faults that a test asked for.
     pub(crate) inject: Inject,
+    /// Which certificates the journal was told of.
+    pub(crate) said: Said,
 }
 
 /// The task of a tunnel. Returns after `shutdown`, or when nobody can command it any more.
@@ -118,6 +123,7 @@ struct Tunnel {
     worn: bool,
     /// Replaced sessions that still carry connections.
     draining: Draining,
+    certificates: Certificates,
 }
 
 /// What woke the task up.
@@ -131,6 +137,7 @@ enum Wake {
     News,
     Forward(Fate),
     Drained,
+    Certificates(certificates::News),
 }
 
 impl Tunnel {
@@ -162,6 +169,7 @@ impl Tunnel {
             retry_at: None,
             worn: false,
             draining: Draining::default(),
+            certificates: Certificates::default(),
             wanted,
             reading,
             spec,
@@ -193,6 +201,7 @@ impl Tunnel {
                     self.look_at_forwards().await;
                 }
                 Wake::Drained => {}
+                Wake::Certificates(news) => self.certificate_news(news),
             }
         }
     }
@@ -210,6 +219,7 @@ impl Tunnel {
             () = self.news.notified() => Wake::News,
             fate = self.forwards.fate() => Wake::Forward(fate),
             () = self.draining.one_gone() => Wake::Drained,
+            news = self.certificates.news() => Wake::Certificates(news),
         }
     }
 
@@ -223,6 +233,7 @@ impl Tunnel {
                     self.forwards.apply(&self.spec, &self.context());
                 }
                 self.retry_at = None;
+                self.certificates.look(&self.spec.target);
                 self.attempt = Some(self.connect());
             }
             Action::Wait(delay) => {
@@ -336,6 +347,7 @@ impl Tunnel {
         match (running, self.spec.enabled) {
             (true, false) => self.on(Event::Stop).await,
             (true, true) => {
+                self.certificates.look(&self.spec.target);
                 self.forwards.apply(&self.spec, &self.context());
                 self.publish();
                 self.look_at_forwards().await;
@@ -350,6 +362,22 @@ impl Tunnel {
             (false, false) => {}
         }
         self.tend_pool();
+    }
+
+    fn certificate_news(&mut self, news: certificates::News) {
+        match news {
+            certificates::News::Due => self.certificates.look(&self.spec.target),
+            certificates::News::Seen => {
+                for certificate in self.certificates.seen() {
+                    let before = self.spec.certificate_expiry_warning;
+                    if let Some(warning) = certificates::warning(certificate, before)
+                        && self.surroundings.said.is_due(certificate)
+                    {
+                        self.log.certificate(certificate, &warning);
+                    }
+                }
+            }
+        }
     }
 
     async fn look_at_forwards(&mut self) {
@@ -372,6 +400,7 @@ impl Tunnel {
         self.attempt = None;
         self.retry_at = None;
         self.worn = false;
+        self.certificates.clear();
         self.publish();
         let patience = self.limits.borrow().drain_timeout;
         let abort = self.surroundings.abort.clone();

@@ -11,6 +11,7 @@ use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
 
 use super::Tunnel;
+use super::certificates;
 
 /// What a tunnel publishes: its status, and where the numbers come from that move all the time.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub(crate) struct View {
     counters: Vec<Arc<Counters>>,
     opener: Option<Opener>,
     reading: u64,
+    /// `certificate_expiry_warning`.
+    expiry_warning: Duration,
 }
 
 impl View {
@@ -39,10 +42,12 @@ impl View {
                 relief_sessions: 0,
                 forwards: Vec::new(),
                 warnings: Vec::new(),
+                certificates: Vec::new(),
             },
             counters: Vec::new(),
             opener: None,
             reading: 0,
+            expiry_warning: spec.certificate_expiry_warning,
         }
     }
 
@@ -104,6 +109,7 @@ impl View {
                 relief_sessions: count(tunnel.pool.reliefs()),
                 forwards: tunnel.forwards.iter().map(forward_status).collect(),
                 warnings: warnings(spec, missing),
+                certificates: tunnel.certificates.seen().to_vec(),
             },
             counters: tunnel
                 .forwards
@@ -112,6 +118,7 @@ impl View {
                 .collect(),
             opener,
             reading: tunnel.reading,
+            expiry_warning: spec.certificate_expiry_warning,
         }
     }
 
@@ -143,6 +150,9 @@ impl View {
             let micros = opener.round_trip().map(|took| took.as_micros());
             session.round_trip_us = micros.and_then(|micros| u64::try_from(micros).ok());
         }
+        let warning = |c| certificates::warning(c, self.expiry_warning);
+        let warnings = status.certificates.iter().filter_map(warning);
+        status.warnings.extend(warnings);
         status
     }
 }
