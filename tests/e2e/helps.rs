@@ -83,6 +83,7 @@ fn the_help_of_each_command_says_more_than_its_name() {
                 "sudo -u tunneld",
                 "hosts[]",
                 "forwards[]",
+                "notes[]",
             ],
         ),
         ("reload", &["--dry-run", "all of it, or nothing"]),

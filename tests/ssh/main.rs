@@ -78,6 +78,8 @@ mod support;
 mod table;
 mod test_command;
 mod test_forwards;
+mod test_users;
+mod test_ways;
 mod tested;
 mod trust;
 mod two;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -139,10 +138,44 @@ fn the_json_has_everything_that_people_are_told() {
 fn a_key_exchange_is_told_from_one_that_withstands_a_quantum_computer() {
     // Neither is a failure.
     let broken = Broken::new(None);
-    let text = tested(&broken.table, 0);
-    let line = line(&text, "✓", "key exchange");
-    let expected = "mlkem768x25519-sha256 (post-quantum), ";
-    assert!(line.contains(expected), "{text}");
+    let classic = Sshd::builder()
+        .config("KexAlgorithms curve25519-sha256")
+        .start();
+    let echo = EchoServer::start();
+    let classic = Table::to(&classic).forward(free_addr(), echo.addr());
+    for (table, kex, quantum, said) in [
+        (&broken.table, "mlkem768x25519-sha256", true, "post-quantum"),
+        (&classic, "curve25519-sha256", false, "not post-quantum"),
+    ] {
+        let text = tested(table, 0);
+        let line = line(&text, "✓", "key exchange");
+        assert!(line.contains(&format!(" {kex} ({said}), ")), "{text}");
+        let agreed = &json(table, 0)["hosts"][0]["steps"][3]["agreed"];
+        assert_eq!(
+            (&agreed["kex"], &agreed["post_quantum"]),
+            (&kex.into(), &quantum.into())
+        );
+    }
+}
+
+#[test]
+fn the_log_is_for_stderr_and_only_where_it_is_asked_for() {
+    // The page is the same.
+    let (sshd, echo) = (Sshd::start(), EchoServer::start());
+    let table = Table::to(&sshd).forward(free_addr(), echo.addr());
+    let file = File::new(&table);
+    let output = file
+        .command(&[], &["--log-level", "debug"])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("host key trusted"), "{}", printed(&output));
+    let page = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(
+        page.starts_with("t: testing, ") && page.ends_with("t: everything works\n"),
+        "{page}"
+    );
+    assert!(!page.contains("host key trusted"), "{page}");
 }
 
 #[test]
@@ -227,35 +260,6 @@ fn an_unknown_host_and_a_changed_key_end_the_way_at_the_host_key() {
 }
 
 #[test]
-fn a_host_that_accept_new_would_learn_is_not_written_down() {
-    // Neither the server nor the jump host; both are said to be new.
-    let (bastion, sshd, echo) = (Sshd::start(), Sshd::start(), EchoServer::start());
-    for sshd in [&bastion, &sshd] {
-        fs::write(sshd.known_hosts(), "").unwrap();
-    }
-    let missing = sshd.dir().join("missing");
-    let hop = format!(
-        "{{ host = \"{}\", port = {}, user = \"{}\", identity_file = {:?}, known_hosts = {:?}, \
-         strict_host_key_checking = \"accept-new\" }}",
-        bastion.host(),
-        bastion.port(),
-        bastion.user(),
-        bastion.client_key(),
-        bastion.known_hosts()
-    );
-    let table = Table::to(&sshd)
-        .set("proxy_jump", format!("[{hop}]"))
-        .set("known_hosts", text(missing.display()))
-        .set("strict_host_key_checking", text("accept-new"))
-        .forward(free_addr(), echo.addr());
-    let said = tested(&table, 0);
-    let new = "new: the daemon learns it at its first connection";
-    assert_eq!(said.matches(new).count(), 2, "{said}");
-    assert!(!missing.exists());
-    assert_eq!(fs::read_to_string(bastion.known_hosts()).unwrap(), "");
-}
-
-#[test]
 fn a_server_that_refuses_the_connection_or_has_no_name_ends_the_way_there() {
     let sshd = Sshd::start();
     let nobody = free_addr();
@@ -329,46 +333,6 @@ fn ctrl_c_ends_a_test_at_once() {
     stdout.read_to_end(&mut seen).unwrap();
     let text = String::from_utf8(seen).unwrap();
     assert!(!text.contains('✗') && !text.contains("works"), "{text}");
-}
-
-#[test]
-fn a_file_that_only_the_service_may_read_is_told_with_whom_to_test_as() {
-    // As nobody: the key is of another user, and so is the file with the tunnel.
-    let sshd = Sshd::start();
-    let open = |path: &Path, mode: u32| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-        fs::set_permissions(path, mode).unwrap();
-    };
-    open(sshd.dir(), 0o755);
-    open(&sshd.known_hosts(), 0o644);
-    let table = Table::to(&sshd).forward(free_addr(), free_addr());
-    let file = File::new(&table);
-    open(file.dir.path(), 0o755);
-    let toml = file.dir.path().join("t.toml");
-    let nobody = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-    ];
-    let nobody = nobody.map(str::to_owned);
-    let (_, fix) = ends_with(
-        &said(&file.command(&nobody, &[]).output().unwrap(), 3),
-        "authenticate",
-    );
-    let advice = format!(
-        "to test as the user who may read {}: sudo -u tunneld tunneld test t",
-        sshd.client_key().display()
-    );
-    assert!(fix.ends_with(&advice), "{fix}");
-    open(&toml, 0o600);
-    let output = file.command(&nobody, &[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(78), "{}", printed(&output));
-    let error = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        error.contains("permission denied\nhint: to test as"),
-        "{error}"
-    );
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! `tunneld test` and the forwards: what works is said of each, and neither the server nor a running
 //! daemon is left with anything else than before.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, TcpServer, echoes, free_addr};
+use tunneld_lab::target::{EchoServer, Silent, TcpServer, echoes, free_addr};
+use tunneld_lab::unix::UnixServer;
 
 use crate::gateway::{gateway, gateway_with};
-use crate::support::{Table, carried, exchange, up};
-use crate::tested::{json, line, marked, said, tested};
+use crate::support::{Table, carried, exchange, fails, up};
+use crate::tested::{File, json, line, marked, names, said, tested};
 
 #[test]
 fn all_that_works_is_said_line_by_line_and_the_ports_are_given_back() {
@@ -143,14 +145,107 @@ fn the_answer_that_a_probe_expects_is_asked_for() {
 }
 
 #[test]
+fn a_target_that_is_reached_and_says_nothing_fails_its_probe_as_with_the_daemon() {
+    // It is neither far away nor behind a firewall.
+    let (sshd, silent) = (Sshd::start(), Silent::start());
+    let probe = "probe = { expect = \"SSH-\", timeout = \"300ms\" }";
+    let table = Table::to(&sshd).forward_with(free_addr(), silent.addr(), probe);
+    let text = tested(&table, 3);
+    let cause = format!("probe of {} failed: no answer in 0.3s", silent.addr());
+    assert!(line(&text, "✗", "local").ends_with(&cause), "{text}");
+    assert!(!text.contains("firewall"), "{text}");
+    assert_eq!(fails(&table.start(), "t", "probe").cause, cause);
+}
+
+#[test]
+fn a_probe_that_is_not_tried_is_said_to_be() {
+    // That of a remote forward comes back through the server, to where nobody waits for it.
+    let (sshd, echo) = (gateway(), EchoServer::start());
+    let probe = "probe = { expect = \"never\" }";
+    let table = Table::to(&sshd).remote_with(free_addr(), echo.addr(), probe);
+    let text = tested(&table, 0);
+    let said = "target reached; probe not tried: it comes back through the server";
+    assert!(line(&text, "✓", "remote").ends_with(said), "{text}");
+}
+
+/// A place where nobody answers: once nobody fits into its queue any more, the kernel drops what
+/// comes.
+struct Full {
+    at: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Full {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let wait = Duration::from_millis(200);
+        let knock = || TcpStream::connect_timeout(&at, wait).ok();
+        Full {
+            at,
+            _queue: std::iter::from_fn(knock).collect(),
+            _listener: listener,
+        }
+    }
+}
+
+#[test]
+fn many_forwards_are_tried_at_once_and_shown_in_the_order_of_the_file() {
+    // Each of two dozen takes a second, and one that works stands between them.
+    let (sshd, echo, full) = (gateway(), EchoServer::start(), Full::new());
+    let slow = |n: u32| format!("name = \"slow-{n:02}\", probe = {{ timeout = \"1s\" }}");
+    let mut table = Table::to(&sshd);
+    for n in 0..24 {
+        table = table.forward_with(free_addr(), full.at, &slow(n));
+        if n == 11 {
+            table = table.forward_with(free_addr(), echo.addr(), "name = \"works\"");
+        }
+    }
+    let start = Instant::now();
+    let report = json(&table, 3);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    let mut expected: Vec<_> = (0..24).map(|n| format!("slow-{n:02}")).collect();
+    expected.insert(12, "works".to_owned());
+    assert_eq!(names(&report["forwards"], "name"), expected);
+    assert_eq!(report["forwards"][12]["ok"], true);
+}
+
+#[test]
+fn the_daemon_is_asked_once_for_all_forwards_and_again_after_a_refusal() {
+    // It has none of them.
+    let (sshd, echo) = (gateway(), EchoServer::start());
+    let held = free_addr();
+    let _holder = TcpListener::bind(held).unwrap();
+    let table = Table::to(&sshd)
+        .remote(free_addr(), echo.addr())
+        .remote(free_addr(), echo.addr());
+    let asked = |table: &Table, code: i32| {
+        let file = File::new(table);
+        std::fs::remove_file(&file.socket).unwrap();
+        let daemon = UnixServer::start(&file.socket, |mut stream| {
+            let status = r#"{"version":"1","pid":1,"started_unix_ms":1,"config":"c","ready":true,"tunnels":[]}"#;
+            let len = status.len();
+            let mut request = [0; 1000];
+            if matches!(stream.read(&mut request), Ok(1..)) {
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{status}");
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        said(&file.command(&[], &[]).output().unwrap(), code);
+        // The first time, to see whose it is.
+        daemon.accepted() - 1
+    };
+    assert_eq!(asked(&table, 0), 1);
+    assert_eq!(asked(&table.remote(held, echo.addr()), 3), 2);
+}
+
+#[test]
 fn a_target_that_does_not_answer_is_given_up() {
     // After the time of its probe; else after five seconds.
-    let (sshd, silent) = (gateway(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let silent_at = silent.local_addr().unwrap();
-    // Once nobody fits into its queue any more, the kernel drops what comes.
-    let wait = Duration::from_millis(200);
-    let knock = || TcpStream::connect_timeout(&silent_at, wait).ok();
-    let _queue: Vec<_> = std::iter::from_fn(knock).collect();
+    let (sshd, full) = (gateway(), Full::new());
+    let silent_at = full.at;
     let table = Table::to(&sshd)
         .forward_with(free_addr(), silent_at, "probe = { timeout = \"300ms\" }")
         .remote(free_addr(), silent_at);

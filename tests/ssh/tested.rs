@@ -1,6 +1,8 @@
 //! Running `tunneld test`, and reading what it says.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -10,33 +12,45 @@ use tunneld_lab::process::{prefixed, printed};
 
 use crate::table::Table;
 
-/// A file with the tunnel `t`, and nobody on its control socket.
+/// A file with the tunnel `t`, and a control socket that a daemon of ours has left behind: nobody
+/// answers on it.
 pub(crate) struct File {
     pub(crate) dir: TempDir,
+    pub(crate) socket: PathBuf,
 }
 
 impl File {
     pub(crate) fn new(table: &Table) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("nobody.sock");
+        drop(UnixListener::bind(&socket).unwrap());
         let daemon = format!("[daemon]\ncontrol_socket = {socket:?}\n");
         fs::write(dir.path().join("t.toml"), table.toml() + &daemon).unwrap();
-        File { dir }
+        File { dir, socket }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("t.toml")
     }
 
     pub(crate) fn command(&self, prefix: &[String], words: &[&str]) -> Command {
-        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let mut command = prefixed(prefix, binary.as_os_str());
-        command
-            .args(["test", "t", "--config"])
-            .arg(self.dir.path().join("t.toml"))
-            .args(words)
-            .env("LC_ALL", "C.UTF-8")
-            .env("HOME", "/nonexistent")
-            .env_remove("TUNNELD_SOCKET")
-            .stdin(Stdio::null());
-        command
+        command(prefix, &self.path(), words)
     }
+}
+
+/// `tunneld test t` with this file.
+pub(crate) fn command(prefix: &[String], config: &Path, words: &[&str]) -> Command {
+    let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
+    let mut command = prefixed(prefix, binary.as_os_str());
+    command
+        .args(["test", "t", "--config"])
+        .arg(config)
+        .args(words)
+        .env("LC_ALL", "C.UTF-8")
+        .env("HOME", "/nonexistent")
+        .env_remove("TUNNELD_SOCKET")
+        .stdin(Stdio::null());
+    command
 }
 
 /// `tunneld test t`, which ends with this code and says nothing on stderr.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client;
-use tunneld_core::config::{Keepalive, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Keepalive, Target, TunnelSpec, Via, host_port};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::algorithms;
@@ -66,6 +66,8 @@ pub(crate) async fn establish(
     progress: &Progress,
 ) -> Result<Session, Failure> {
     let shared = Shared::new(progress.trace.of(&host_port(&target.host, target.port)));
+    let rehearsed = rehearsed(target, &shared.trace);
+    let target = rehearsed.as_ref().unwrap_or(target);
     progress.at(Where::Server(Arc::clone(&shared)));
     shared.set_stage(Stage::HostKey);
     let known = read_known_hosts(target).await?;
@@ -98,6 +100,14 @@ pub(crate) async fn establish(
     Ok(session)
 }
 
+/// The server of a rehearsal, which writes down no keys that it announces.
+fn rehearsed(target: &Target, trace: &Trace) -> Option<Target> {
+    trace.rehearsal().map(|_| Target {
+        update_host_keys: false,
+        ..target.clone()
+    })
+}
+
 /// A server that keys were exchanged with, and that nobody has logged in to.
 pub(crate) struct Met<H: client::Handler> {
     handle: client::Handle<H>,
@@ -120,8 +130,7 @@ where
     H: client::Handler<Error = SessionError> + 'static,
 {
     let road = road::reach(target, keepalive, bastions, progress, shared).await?;
-    let peer = &road.peer;
-    shared.trace.note(|| Step::Connected { peer: peer.clone() });
+    shared.trace.note(|| connected(target, &road.peer));
     progress.at(Where::Server(Arc::clone(shared)));
     shared.set_stage(Stage::KeyExchange);
     let (stream, link) = Link::new(road.wire);
@@ -140,6 +149,15 @@ where
         guard,
         road: (road.peer, road.under),
     })
+}
+
+/// A program that runs is no connection yet.
+fn connected(target: &Target, peer: &str) -> Step {
+    let peer = peer.to_owned();
+    match target.via {
+        Via::Command(_) => Step::Started { peer },
+        Via::Direct | Via::Proxy(_) | Via::Jump(_) => Step::Connected { peer },
+    }
 }
 
 /// How far an attempt has come, for whoever gives it up.

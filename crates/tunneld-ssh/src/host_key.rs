@@ -24,7 +24,7 @@ mod tests;
 pub use advice::shell_word;
 pub(crate) use certificate::id;
 
-pub use crate::known_hosts::{enter, learn};
+pub use crate::known_hosts::{could_learn, enter, learn};
 
 /// The smallest RSA key that is accepted at all: ssh's own default for RequiredRSASize.
 pub const MIN_RSA_BITS: usize = 1024;

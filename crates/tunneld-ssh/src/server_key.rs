@@ -1,7 +1,7 @@
 //! The key that a server shows, as the session meets it: judged, learnt where that is allowed, and
 //! told of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
@@ -10,7 +10,7 @@ use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::host_key::{self, Verdict};
-use crate::known_hosts::{KnownAs, KnownHosts, fingerprint};
+use crate::known_hosts::{KnownAs, KnownHosts, LearnError, fingerprint};
 use crate::once;
 use crate::shared::Shared;
 use crate::trace::Step;
@@ -32,14 +32,17 @@ pub(crate) async fn check(
     };
     let (by, known_in) = match verdict {
         Verdict::Trusted { by, known_in } => (by, known_in),
-        Verdict::Learn if shared.trace.is_watched() => {
-            let by = "new: the daemon learns it at its first connection".to_owned();
-            (by, None)
-        }
-        Verdict::Learn => {
-            let file = learn(target, &key).await?;
-            (format!("{} (learnt just now)", file.display()), Some(file))
-        }
+        Verdict::Learn => match shared.trace.rehearsal() {
+            Some(rehearsal) => {
+                let could = learn(target, &key, host_key::could_learn).await;
+                (rehearsal.learnt(could)?, None)
+            }
+            None => {
+                let file = learn(target, &key, host_key::learn).await?;
+                tell_learnt(target, &key, &file);
+                (format!("{} (learnt just now)", file.display()), Some(file))
+            }
+        },
         Verdict::Refused(failure) => return Err(failure),
     };
     if let Some(problem) = &problem
@@ -70,30 +73,34 @@ fn shown(offered: &PublicKeyOrCertificate, key: &PublicKey) -> String {
     }
 }
 
-/// `accept-new`: writes the key down before it is trusted, and says where.
-async fn learn(target: &Target, key: &PublicKey) -> Result<PathBuf, Failure> {
+/// How a key is written down, or found out whether it could be.
+type Learn = fn(&Path, &KnownAs, &PublicKey) -> Result<(), LearnError>;
+
+/// `accept-new`: has the key written down before it is trusted, and says where.
+async fn learn(target: &Target, key: &PublicKey, learn: Learn) -> Result<PathBuf, Failure> {
     let place = host_port(&target.host, target.port);
     let Some(file) = target.known_hosts.first().map(|f| f.value.clone()) else {
         let cause = format!("unknown host {place}, and no known_hosts file to add it to");
         return Err(Failure::blocked(Stage::HostKey, cause));
     };
     let (path, host, learnt) = (file.clone(), KnownAs::of(target), key.clone());
-    let learning = move || host_key::learn(&path, &host, &learnt);
+    let learning = move || learn(&path, &host, &learnt);
     match tokio::task::spawn_blocking(learning).await {
-        Ok(Ok(())) => {
-            tracing::info!(
-                message_id = events::HOST_LEARNT,
-                host = %target.host,
-                key = %fingerprint(key.key_data()),
-                file = %file.display(),
-                "new host key learnt"
-            );
-            Ok(file)
-        }
+        Ok(Ok(())) => Ok(file),
         Ok(Err(e)) => Err(e.into_failure()),
         Err(_) => Err(Failure::transient(
             Stage::HostKey,
             format!("adding {place} to known_hosts was interrupted"),
         )),
     }
+}
+
+fn tell_learnt(target: &Target, key: &PublicKey, file: &Path) {
+    tracing::info!(
+        message_id = events::HOST_LEARNT,
+        host = %target.host,
+        key = %fingerprint(key.key_data()),
+        file = %file.display(),
+        "new host key learnt"
+    );
 }

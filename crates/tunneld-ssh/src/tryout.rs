@@ -44,27 +44,23 @@ pub async fn target(session: &Session, forward: &ForwardSpec) -> Result<(), Fail
 
 async fn there(session: &Opener, to: &Destination, probe: Option<&Probe>) -> Result<(), Failure> {
     let _usage = session.usage();
-    let asked = async {
-        let opened = session.open(to, &Peer::Here).await;
-        let channel = opened.map_err(|e| unreachable(to, &e))?;
-        match probe.and_then(|probe| probe.expect.as_ref()) {
-            Some(expect) => {
-                let said = probe::says(session, channel, expect, to).await;
-                said.map_err(|reason| probe::failed(to, &reason))
-            }
-            // Dropped, it is closed.
-            None => Ok(()),
+    let patience = probe.map_or(PATIENCE, |probe| probe.timeout);
+    let deadline = Instant::now() + patience;
+    let channel = match timeout_at(deadline, session.open(to, &Peer::Here)).await {
+        Ok(opened) => opened.map_err(|e| unreachable(to, &e))?,
+        Err(_) => {
+            let cause = format!("cannot reach {to}: {}", probe::no_answer(patience));
+            return Err(Failure::transient(Stage::Forward, cause).with_hint(SILENT));
         }
     };
-    let patience = probe.map_or(PATIENCE, |probe| probe.timeout);
-    match timeout(patience, asked).await {
-        Ok(done) => done,
-        Err(_) => {
-            let seconds = patience.as_secs_f64();
-            let cause = format!("cannot reach {to}: no answer in {seconds}s");
-            Err(Failure::transient(Stage::Forward, cause).with_hint(SILENT))
-        }
-    }
+    let Some(expect) = probe.and_then(|probe| probe.expect.as_ref()) else {
+        // Dropped, it is closed.
+        return Ok(());
+    };
+    // It was reached: what it says from here on, or does not say, is the probe's.
+    let said = timeout_at(deadline, probe::says(session, channel, expect, to)).await;
+    said.unwrap_or_else(|_| Err(probe::no_answer(patience)))
+        .map_err(|reason| probe::failed(to, &reason))
 }
 
 /// The server does not connect to a target.

@@ -150,10 +150,7 @@ impl Probing {
     ) -> Result<(), Failure> {
         let started = Instant::now();
         let done = tokio::time::timeout(probe.timeout, self.answer(probe, to, sessions)).await;
-        let done = done.unwrap_or_else(|_| {
-            let seconds = probe.timeout.as_secs_f64();
-            Err(format!("no answer in {seconds}s"))
-        });
+        let done = done.unwrap_or_else(|_| Err(no_answer(probe.timeout)));
         tracing::debug!(to = %to, took = ?started.elapsed(), error = done.as_ref().err(), "probe");
         done.map_err(|reason| failed(to, &reason))
     }
@@ -244,6 +241,11 @@ pub(crate) async fn says(
     };
     let answered = open.converse(expect, to).await;
     answered.map_err(|no| no.to_string())
+}
+
+/// Why a probe has failed that was given up.
+pub(crate) fn no_answer(after: Duration) -> String {
+    format!("no answer in {}s", after.as_secs_f64())
 }
 
 /// A probe was not answered as it should be.

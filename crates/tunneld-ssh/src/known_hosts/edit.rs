@@ -13,7 +13,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, FlockOperation, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Access, FileType, FlockOperation, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::learn::invalid;
@@ -49,16 +49,36 @@ pub(super) fn add(
     }
 }
 
+/// As [`add`], and writes nothing: whether this user could.
+pub(super) fn could_add(
+    path: &Path,
+    lines: impl FnOnce(&KnownHosts) -> io::Result<Vec<String>>,
+) -> io::Result<()> {
+    match open_as(path, OFlags::empty(), Mode::empty()) {
+        Ok(mut file) => lines(&read(path, &mut file)?.0).map(drop),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let wanted = Access::WRITE_OK | Access::EXEC_OK;
+            Ok(rustix::fs::access(folder(path), wanted)?)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// What a file says, and whether its last line has an end.
+fn read(path: &Path, file: &mut File) -> io::Result<(KnownHosts, bool)> {
+    file.seek(SeekFrom::Start(0))?;
+    let bounded = Read::by_ref(file).take(MAX_FILE_LEN + 1);
+    let text = read_text(path, bounded).map_err(|e| invalid(e.to_string()))?;
+    let known = KnownHosts::from_text(path, &text).map_err(|e| invalid(e.to_string()))?;
+    Ok((known, text.is_empty() || text.ends_with('\n')))
+}
+
 fn add_to(
     path: &Path,
     file: &mut File,
     lines: impl FnOnce(&KnownHosts) -> io::Result<Vec<String>>,
 ) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    let bounded = Read::by_ref(file).take(MAX_FILE_LEN + 1);
-    let text = read_text(path, bounded).map_err(|e| invalid(e.to_string()))?;
-    let known = KnownHosts::from_text(path, &text).map_err(|e| invalid(e.to_string()))?;
-    let mut ends = text.is_empty() || text.ends_with('\n');
+    let (known, mut ends) = read(path, file)?;
     for line in lines(&known)? {
         append(file, &line, ends)?;
         ends = true;
@@ -121,14 +141,19 @@ pub(super) fn open_or_give(path: &Path) -> io::Result<File> {
     };
     rustix::fs::fchmod(&file, mode)?;
     if rustix::process::geteuid().is_root() {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-        let folder = rustix::fs::stat(above.unwrap_or(Path::new(".")))?;
+        let folder = rustix::fs::stat(folder(path))?;
         let owner = Uid::from_raw(folder.st_uid);
         let group = Gid::from_raw(folder.st_gid);
         // Where that is not possible it can be read all the same.
         let _ = rustix::fs::fchown(&file, Some(owner), Some(group));
     }
     Ok(file)
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.unwrap_or(Path::new("."))
 }
 
 fn open_as(path: &Path, how: OFlags, mode: Mode) -> io::Result<File> {

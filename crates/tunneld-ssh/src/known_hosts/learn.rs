@@ -23,13 +23,28 @@ use crate::host_key::same_type;
 ///
 /// When it cannot be written, or the file has come to know the host as another one.
 pub fn learn(file: &Path, host: &KnownAs, key: &PublicKey) -> Result<(), LearnError> {
-    // Whoever is known by another key is not new.
-    let lines = |known: &KnownHosts| match is_present(known, host, key, |_| true)? {
-        true => Ok(Vec::new()),
-        false => Ok(vec![line(host.name(), key)?]),
-    };
+    let lines = |known: &KnownHosts| line_of_new(known, host, key);
     let added = stands_for_itself(host).and_then(|()| edit::add(file, edit::open, lines));
     added.map_err(|e| LearnError::new(file, host, &e))
+}
+
+/// As [`learn`], and writes nothing: whether this user could. Blocks.
+///
+/// # Errors
+///
+/// Those of [`learn`].
+pub fn could_learn(file: &Path, host: &KnownAs, key: &PublicKey) -> Result<(), LearnError> {
+    let lines = |known: &KnownHosts| line_of_new(known, host, key);
+    let could = stands_for_itself(host).and_then(|()| edit::could_add(file, lines));
+    could.map_err(|e| LearnError::new(file, host, &e))
+}
+
+/// The line that a new host is not known without. Whoever is known by another key is not new.
+fn line_of_new(known: &KnownHosts, host: &KnownAs, key: &PublicKey) -> io::Result<Vec<String>> {
+    match is_present(known, host, key, |_| true)? {
+        true => Ok(Vec::new()),
+        false => Ok(vec![line(host.name(), key)?]),
+    }
 }
 
 /// Adds keys of the host that a person vouches for: all that are not there yet, or none of them.

@@ -28,7 +28,7 @@ use pattern::Hosts;
 
 pub(crate) use key::rsa_bits;
 pub use key::{fingerprint, type_name};
-pub use learn::{LearnError, enter, learn, learn_further};
+pub use learn::{LearnError, could_learn, enter, learn, learn_further};
 pub use name::KnownAs;
 pub use problem::{KnownHostsError, ReadFault};
 

@@ -294,3 +294,31 @@ fn no_further_key_is_written_that_is_revoked_or_whose_host_is_not_trusted_any_mo
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
+
+#[test]
+fn whether_a_key_could_be_learnt_is_found_out_without_writing() {
+    let dir = TempDir::new().unwrap();
+    let one = new_key(dir.path(), &["-t", "ed25519"]);
+    let two = new_key(dir.path(), &["-t", "ed25519"]);
+    let new = dir.path().join("new");
+    could_learn(&new, &name("a"), &key(&one)).unwrap();
+    assert!(!new.exists());
+    let text = format!("a {one}");
+    let path = file(&dir, &text);
+    could_learn(&path, &name("a"), &key(&one)).unwrap();
+    could_learn(&path, &name("b"), &key(&two)).unwrap();
+    // For the same reasons as it is not learnt.
+    let folder = dir.path().join("no/such/directory");
+    for (path, host) in [
+        (path.as_path(), "a"),
+        (&path, "b,c"),
+        (&folder, "a"),
+        (dir.path(), "a"),
+        (Path::new("/dev/null"), "a"),
+    ] {
+        let said = could_learn(path, &name(host), &key(&two)).unwrap_err();
+        let learnt = learn(path, &name(host), &key(&two)).unwrap_err();
+        assert_eq!(said, learnt);
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}

@@ -1,40 +1,24 @@
 //! Trying the forwards on the session that was made, without getting into the daemon's way.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use hyper::Method;
 use tokio::time::Instant;
 use tunneld_core::config::{ForwardKind, ForwardSpec, Goal, RemoteListen, TunnelSpec};
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase};
 use tunneld_ssh::{Session, tryout};
 
+use super::daemon::{Daemon, Holds};
 use super::report::{Check, Forward, What};
 use super::way::millis;
-use crate::control::client::{ClientError, ask};
-
-/// How long the daemon may take to say how its tunnel is.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 const ASKED: &str = "any target; asked when used";
 const IN_USE: &str = "in use by the running daemon";
+const NOT_PROBED: &str = "probe not tried: it comes back through the server";
 const NOT_ASKED: &str = "socket not asked for: its file would stay at the server";
 
 /// Tries the forwards of one tunnel.
 pub(super) struct Trial<'a> {
     pub(super) spec: &'a TunnelSpec,
     pub(super) session: &'a Session,
-    /// Where the daemon is asked how the tunnel is, if there is one.
-    pub(super) socket: PathBuf,
-}
-
-/// Whether the running daemon has a place at the server.
-enum Holds {
-    Yes,
-    No,
-    /// It does not tell us.
-    Unknown,
+    pub(super) daemon: &'a Daemon,
 }
 
 impl Trial<'_> {
@@ -47,10 +31,13 @@ impl Trial<'_> {
                 Ok(check) => checks.push(check),
                 Err(note) => notes.push(note),
             }
+            if forward.probe.is_some() {
+                notes.push(NOT_PROBED.to_owned());
+            }
         }
         match forward.goal() {
             Goal::To(_) => checks.push(self.target(forward).await),
-            Goal::Asked => notes.push(ASKED),
+            Goal::Asked => notes.push(ASKED.to_owned()),
         }
         Forward {
             name: forward.name.clone(),
@@ -76,14 +63,10 @@ impl Trial<'_> {
     }
 
     /// Has the server listen for a moment, or says why it was not asked.
-    async fn listen(
-        &self,
-        forward: &ForwardSpec,
-        place: &RemoteListen,
-    ) -> Result<Check, &'static str> {
+    async fn listen(&self, forward: &ForwardSpec, place: &RemoteListen) -> Result<Check, String> {
         let any_port = matches!(place, RemoteListen::Tcp { port: 0, .. });
-        if !any_port && let Holds::Yes = self.daemon_holds(forward).await {
-            return Err(IN_USE);
+        if !any_port && let Some(in_use) = in_use(&self.daemon.holds(self.spec, forward).await) {
+            return Err(in_use);
         }
         let started = Instant::now();
         let failure = match tryout::listen(self.session, place).await {
@@ -91,58 +74,29 @@ impl Trial<'_> {
                 let chosen = any_port.then_some(port);
                 return Ok(check(What::Listen, started, Ok(chosen)));
             }
-            Ok(None) => return Err(NOT_ASKED),
+            Ok(None) => return Err(NOT_ASKED.to_owned()),
             Err(failure) => failure,
         };
-        // The daemon may have come first in this moment.
-        let failure = match self.daemon_holds(forward).await {
-            Holds::Yes => return Err(IN_USE),
-            Holds::No => failure,
-            Holds::Unknown => {
-                let hint = failure.hint.clone().unwrap_or_default();
-                failure.with_hint(format!(
-                    "{hint}; the running daemon may have it, and does not tell this user: join \
-                     its group (`tunneld`), or use sudo"
-                ))
+        let holds = self.daemon.holds_now(self.spec, forward).await;
+        let failure = match (in_use(&holds), holds) {
+            (Some(in_use), _) => return Err(in_use),
+            (None, Holds::Unknown(more)) => {
+                let hints: Vec<_> = failure.hint.clone().into_iter().chain([more]).collect();
+                failure.with_hint(hints.join("; "))
             }
+            (None, _) => failure,
         };
         Ok(check(What::Listen, started, Err(failure)))
     }
-
-    async fn daemon_holds(&self, forward: &ForwardSpec) -> Holds {
-        let asked = ask::<DaemonStatus>(&self.socket, Method::GET, "/v1/status");
-        let status = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(status)) => status,
-            Ok(Err(ClientError::Unreachable { e, .. })) => {
-                use std::io::ErrorKind::{ConnectionRefused, NotFound};
-                return match e.kind() {
-                    NotFound | ConnectionRefused => Holds::No,
-                    _ => Holds::Unknown,
-                };
-            }
-            Ok(Err(ClientError::Refused(_) | ClientError::Garbled(_))) | Err(_) => {
-                return Holds::Unknown;
-            }
-        };
-        let destination = self.spec.target.to_string();
-        let same = status.tunnels.iter().find(|t| {
-            t.name == self.spec.name
-                && t.destination == destination
-                && matches!(t.phase, Phase::Up | Phase::Degraded)
-        });
-        let listen = forward.listen_text();
-        let mut forwards = same.into_iter().flat_map(|t| &t.forwards);
-        match forwards.any(|f| f.kind == "remote" && f.listen == listen && in_place(f)) {
-            true => Holds::Yes,
-            false => Holds::No,
-        }
-    }
 }
 
-/// A forward whose probe fails listens all the same.
-fn in_place(forward: &ForwardStatus) -> bool {
-    let failure = forward.failure.as_ref();
-    failure.is_none_or(|failure| failure.stage == Stage::Probe)
+/// What is said of a place that the daemon has.
+fn in_use(holds: &Holds) -> Option<String> {
+    match holds {
+        Holds::Yes => Some(IN_USE.to_owned()),
+        Holds::As(user) => Some(format!("{IN_USE}, which goes there as {user}")),
+        Holds::No | Holds::Unknown(_) => None,
+    }
 }
 
 fn check(what: What, started: Instant, came: Result<Option<u16>, Failure>) -> Check {

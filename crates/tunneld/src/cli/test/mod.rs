@@ -1,25 +1,31 @@
 //! `tunneld test NAME`: one attempt apart from the daemon, watched step by step.
 
+mod daemon;
 mod fixes;
 mod forwards;
 mod page;
 mod report;
 mod way;
+mod whose;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::Instant;
-use tunneld_core::config::{Target, TunnelSpec, Via};
+use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::Failure;
-use tunneld_ssh::trace::{Entry, Trace};
+use tunneld_ssh::trace::{Entry, Rehearsal, Trace};
 use tunneld_ssh::{Bastions, Session, connect_traced};
 
 use super::Places;
+use crate::account::Account;
+use crate::config_file::Loaded;
 use crate::exit::Exit;
 use crate::observe::logging::{self, Format, Verbosity};
 use crate::signals::Requests;
+use daemon::Daemon;
+use fixes::Asked;
 use forwards::Trial;
 use page::Page;
 use report::Report;
@@ -27,21 +33,25 @@ use way::Way;
 
 /// How long the sessions with jump hosts may take to end.
 const GOODBYES: Duration = Duration::from_secs(3);
+/// How many forwards are tried at once: each that gets no answer takes its time.
+const AT_ONCE: usize = 8;
 
 /// What `--help` says at its end.
 pub(super) const HELP: &str = "\
-Who tests: the test runs as whoever types it, and so may not be able to read what the service can.
-`sudo -u tunneld tunneld test NAME` sees its keys; its systemd credentials are there only with
-`systemd-run --pipe --uid=tunneld -p LoadCredential=… tunneld test NAME`.
+Who tests: the test runs as whoever types it, and so may not be able to read what the service can,
+and what the file leaves out (`user`, keys in ~/.ssh) is that of another user; a note says so.
+`sudo -u tunneld tunneld test NAME` goes as the service does; its systemd credentials are there only
+with `systemd-run --pipe --uid=tunneld -p LoadCredential=… tunneld test NAME`.
 
 What is tried of a forward:
   local    the server connects to the target, and its probe is answered
   dynamic  nothing: clients say where to
   remote   the server listens and stops again, and the target is reached from here. A port that the
-           running daemon has for this tunnel is left alone. A unix socket is only looked at.
+           running daemon has for this tunnel is left alone. A unix socket is only looked at, and
+           a probe is not tried: its way is back through the server.
 
 --json prints one object, once all is done; a field without a value is left out:
-  tunnel, ok, failure (the first of all), and
+  tunnel, ok, failure (the first of all), notes[] (on the test itself), and
   hosts[]     host, user, steps[]; of each step: step (resolve, connect, host-key, key-exchange,
               authenticate), ok, ms since the step before, and what belongs to it:
     resolved  name, addresses[]
@@ -64,22 +74,6 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
     if let Some(verbosity) = log {
         logging::init(Format::Human, verbosity);
     }
-    let config = match super::load(&places.config) {
-        Ok(loaded) => loaded.config,
-        Err(exit) => {
-            if let Some(advice) = fixes::advice(&places.config, name) {
-                eprintln!("hint: {advice}");
-            }
-            return exit;
-        }
-    };
-    let spec = match super::named(&config, name) {
-        Ok(spec) => spec,
-        Err(said) => {
-            eprintln!("error: {said}");
-            return Exit::Failed;
-        }
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -90,41 +84,83 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
             return Exit::Failed;
         }
     };
-    let socket = places.socket.clone();
-    let test = Test {
-        spec: TunnelSpec {
-            target: writing_nothing(&spec.target),
-            ..spec.clone()
-        },
-        socket: socket.unwrap_or_else(|| config.daemon.control_socket.clone()),
-        page: Page::new(json),
-    };
-    let exit = runtime.block_on(test.run(json));
+    let exit = runtime.block_on(test(places, name, json));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-/// The same target; what its servers announce of their keys is not written down.
-fn writing_nothing(target: &Target) -> Target {
-    let via = match &target.via {
-        Via::Jump(hop) => Via::Jump(Arc::new(writing_nothing(hop))),
-        via => via.clone(),
+async fn test(places: &Places, name: &str, json: bool) -> Exit {
+    let loaded = super::load(&places.config);
+    let socket = match (&places.socket, &loaded) {
+        (None, Ok(loaded)) => loaded.config.daemon.control_socket.clone(),
+        _ => places.socket(),
     };
-    Target {
-        update_host_keys: false,
-        via,
-        ..target.clone()
-    }
+    let daemon = Daemon::find(socket, &places.config).await;
+    let asked = Asked {
+        places,
+        tunnel: name,
+        daemon: &daemon,
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(exit) => {
+            if let Some(advice) = asked.advice(&places.config) {
+                eprintln!("hint: {advice}");
+            }
+            return exit;
+        }
+    };
+    let spec = match super::named(&loaded.config, name) {
+        Ok(spec) => spec,
+        Err(said) => {
+            eprintln!("error: {said}");
+            return Exit::Failed;
+        }
+    };
+    let test = Test {
+        spec,
+        notes: notes(&loaded, spec, &asked),
+        asked,
+        page: Page::new(json),
+    };
+    test.run(json).await
 }
 
-struct Test {
-    spec: TunnelSpec,
-    socket: std::path::PathBuf,
+/// Where the daemon goes another way than this test.
+fn notes(loaded: &Loaded, spec: &TunnelSpec, asked: &Asked<'_>) -> Vec<String> {
+    if asked.daemon.is_ours() {
+        return Vec::new();
+    }
+    let uid = asked.daemon.uid();
+    let theirs = loaded.as_read_by(Account::of(uid).as_ref());
+    let theirs = theirs
+        .as_ref()
+        .and_then(|config| config.tunnels.get(&spec.name));
+    let keys = whose::differing(&spec.target, theirs.map(|spec| &spec.target));
+    let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let it = if keys.len() == 1 { "it" } else { "them" };
+    let us = fixes::name(rustix::process::geteuid().as_raw());
+    vec![format!(
+        "{} taken from {us}; the daemon takes {it} from {}: {}",
+        keys.join(", "),
+        fixes::name(uid),
+        asked.as_user(uid)
+    )]
+}
+
+struct Test<'a> {
+    spec: &'a TunnelSpec,
+    asked: Asked<'a>,
+    /// What is to be known of the test itself.
+    notes: Vec<String>,
     page: Page,
 }
 
-impl Test {
+impl Test<'_> {
     async fn run(mut self, json: bool) -> Exit {
         let mut signals = match Requests::install() {
             Ok(signals) => signals,
@@ -160,7 +196,13 @@ impl Test {
         let name = self.spec.name.clone();
         self.page
             .say(&format!("{name}: testing, apart from the daemon\n"));
-        let (trace, entries) = Trace::new();
+        for note in &self.notes {
+            self.page.say(&format!("  note: {note}\n"));
+        }
+        let (trace, entries) = Trace::rehearsing(match self.asked.daemon.is_ours() {
+            true => Rehearsal::AsDaemon,
+            false => Rehearsal::AsAnother,
+        });
         let bastions = Bastions::traced(trace.clone());
         let mut way = Way::new(&self.spec.target, Instant::now());
         let made = tokio::select! {
@@ -182,7 +224,11 @@ impl Test {
         if interrupted {
             return Done::Interrupted;
         }
-        let report = Report::new(name.clone(), way.hosts().cloned().collect(), tried);
+        let hosts = way.hosts().cloned().collect();
+        let report = Report {
+            notes: std::mem::take(&mut self.notes),
+            ..Report::new(name.clone(), hosts, tried)
+        };
         let said = match report.failures().count() {
             0 => "everything works".to_owned(),
             1 => "1 problem".to_owned(),
@@ -200,7 +246,7 @@ impl Test {
         trace: Trace,
         mut entries: Receiver<Entry>,
     ) -> Option<Session> {
-        let attempt = connect_traced(&self.spec, bastions, trace);
+        let attempt = connect_traced(self.spec, bastions, trace);
         tokio::pin!(attempt);
         let made: Result<Session, Failure> = loop {
             tokio::select! {
@@ -216,7 +262,9 @@ impl Test {
         let session = match made {
             Ok(session) => Some(session),
             Err(failure) => {
-                way.fail(fixes::explain(failure, &self.spec), Instant::now());
+                let at = way.whose(&failure);
+                let failure = self.asked.explain(failure, &self.spec.target, at);
+                way.fail(failure, Instant::now());
                 None
             }
         };
@@ -226,13 +274,15 @@ impl Test {
 
     async fn try_forwards(&mut self, session: &Session, tried: &mut Vec<report::Forward>) {
         let trial = Trial {
-            spec: &self.spec,
+            spec: self.spec,
             session,
-            socket: self.socket.clone(),
+            daemon: self.asked.daemon,
         };
         self.page.begin_forwards(&self.spec.forwards);
-        for forward in &self.spec.forwards {
-            let found = trial.of(forward).await;
+        let all = stream::iter(&self.spec.forwards).map(|forward| trial.of(forward));
+        // In the order of the file, whichever is the first to be done.
+        let mut found = all.buffered(AT_ONCE);
+        while let Some(found) = found.next().await {
             self.page.forward(&found);
             tried.push(found);
         }

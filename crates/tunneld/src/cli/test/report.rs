@@ -19,6 +19,9 @@ pub(super) struct Report {
     pub(super) hosts: Vec<Host>,
     /// The forwards, in the order of the file; none where there was no session to try them on.
     pub(super) forwards: Vec<Forward>,
+    /// What is to be known of the test itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) notes: Vec<String>,
     /// The first thing that does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Failure>,
@@ -210,6 +213,7 @@ impl Report {
             ok: true,
             hosts,
             forwards,
+            notes: Vec::new(),
             failure: None,
         };
         let first = report.failures().next().cloned();

@@ -21,6 +21,8 @@ pub(super) struct Way {
     last: Instant,
     /// What was tried of the authentication that goes on.
     tried: Vec<Tried>,
+    /// The connection over a program that was started: it counts once more has come of it.
+    started: Option<Step>,
 }
 
 impl Way {
@@ -32,6 +34,7 @@ impl Way {
             at: 0,
             last: started,
             tried: Vec::new(),
+            started: None,
         }
     }
 
@@ -39,11 +42,21 @@ impl Way {
     pub(super) fn take(&mut self, entry: Entry) {
         let ms = self.lap(entry.at);
         let done = |stage| Step::done(stage, ms);
+        if let Some(started) = self.started.take() {
+            self.push(started);
+        }
         let step = match entry.step {
             trace::Step::Resolved { addresses } => Step {
                 resolved: Some(self.resolved(&addresses)),
                 ..done(Stage::Resolve)
             },
+            trace::Step::Started { peer } => {
+                self.started = Some(Step {
+                    peer: Some(peer),
+                    ..done(Stage::Connect)
+                });
+                return;
+            }
             trace::Step::Connected { peer } => Step {
                 peer: Some(peer),
                 ..done(Stage::Connect)
@@ -72,11 +85,24 @@ impl Way {
         self.push(step);
     }
 
-    /// The attempt has failed, with the host that was being dealt with.
+    /// The attempt has failed.
     pub(super) fn fail(&mut self, failure: Failure, at: Instant) {
-        let ms = self.lap(at);
+        let started = self.started.take().map_or(0, |started| started.ms);
+        let ms = started + self.lap(at);
+        self.at = self.whose(&failure);
         let step = self.with_tries(Step::failed(failure, ms));
         self.push(step);
+    }
+
+    /// The place on the way of the host that a failure is of. That may be one behind the host that is
+    /// being dealt with: what is known of a host is read before the way to it is gone.
+    pub(super) fn whose(&self, failure: &Failure) -> usize {
+        let last = self.all.len().saturating_sub(1);
+        let named = match failure.hop() {
+            Some(name) => self.all.iter().position(|(host, _)| host.host == name),
+            None => Some(last),
+        };
+        named.unwrap_or(0).max(self.at).min(last)
     }
 
     /// The hosts that were come to.
@@ -228,5 +254,47 @@ mod tests {
         assert_eq!(web.steps.len(), 1);
         assert_eq!((web.steps[0].step, web.steps[0].ms), (Stage::Connect, 4));
         assert_eq!(web.steps[0].failure.as_ref(), Some(&failure));
+    }
+
+    #[test]
+    fn a_program_that_was_started_is_a_connection_once_the_server_has_spoken() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let target = Target::new("web", 22, "u");
+        let started = || trace::Step::Started {
+            peer: "web:22 over a proxy command".to_owned(),
+        };
+        let key = trace::Step::HostKey {
+            key: "k".to_owned(),
+            by: "f:1".to_owned(),
+        };
+        let mut way = Way::new(&target, start);
+        way.take(entry(after(2), started()));
+        assert_eq!(way.hosts().count(), 0);
+        way.take(entry(after(9), key));
+        let steps: Vec<_> = way.hosts().next().unwrap().steps.iter().collect();
+        let steps: Vec<_> = steps.iter().map(|step| (step.step, step.ms)).collect();
+        assert_eq!(steps, [(Stage::Connect, 2), (Stage::HostKey, 7)]);
+
+        let mut way = Way::new(&target, start);
+        way.take(entry(after(2), started()));
+        let exited = "proxy command exited with status 1";
+        way.fail(Failure::transient(Stage::Connect, exited), after(9));
+        let [step] = way.hosts().next().unwrap().steps.as_slice() else {
+            panic!("not one step");
+        };
+        assert_eq!((step.ok, step.ms), (false, 9));
+    }
+
+    #[test]
+    fn a_failure_is_that_of_the_host_that_it_names_and_never_of_one_that_has_let_us_in() {
+        let start = Instant::now();
+        let failure = |cause: &str| Failure::transient(Stage::Connect, cause);
+        let mut way = Way::new(&behind(), start);
+        assert_eq!(way.whose(&failure("known_hosts:3: broken")), 1);
+        assert_eq!(way.whose(&failure("jump host bastion:2222: refused")), 0);
+        way.take(entry(start, trace::Step::Authenticated));
+        let beyond = "jump host bastion:2222: cannot reach web:22: refused";
+        assert_eq!(way.whose(&failure(beyond)), 1);
     }
 }
