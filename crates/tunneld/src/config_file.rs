@@ -32,7 +32,9 @@ impl Loaded {
             home: account.map(|account| account.home.clone()),
             ..surroundings()
         };
-        config::load(&self.text, &self.origin, &theirs).ok()
+        let text = self.texts.own();
+        let theirs = with_ssh(text.as_bytes(), &self.origin, theirs);
+        config::load(text, &self.origin, &theirs).ok()
     }
 }
 
@@ -80,9 +82,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
         reason: os_reason(&e),
     })?;
     let origin = Origin::of_file(path);
-    let mut surroundings = surroundings();
-    let named = config::ssh_config_paths(&bytes, &origin, &surroundings);
-    surroundings.ssh_configs = ssh::read(named, &surroundings);
+    let surroundings = with_ssh(&bytes, &origin, surroundings());
     let config = config::load_bytes(&bytes, &origin, &surroundings)
         .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -91,6 +91,15 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
         texts: Texts::with_ssh(&origin, text, &surroundings),
         origin,
     })
+}
+
+/// With the files of ssh that a file names.
+fn with_ssh(bytes: &[u8], origin: &Origin, surroundings: Surroundings) -> Surroundings {
+    let named = config::ssh_config_paths(bytes, origin, &surroundings);
+    Surroundings {
+        ssh_configs: ssh::read(named, &surroundings),
+        ..surroundings
+    }
 }
 
 /// One byte more than is allowed, so that the parser can tell that it is too much.

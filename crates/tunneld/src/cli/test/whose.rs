@@ -49,6 +49,7 @@ mod tests {
             user: Some(user.to_owned()),
             home: Some(home.into()),
             aes_hardware: true,
+            ..Surroundings::default()
         };
         let text = format!("[tunnels.t]\nhost = \"h\"\nlocal_forward = \"1:a:1\"\n{text}");
         let config = load(&text, &Origin::of_file("/t.toml".as_ref()), &surroundings).unwrap();
