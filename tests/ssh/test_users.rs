@@ -119,6 +119,29 @@ fn a_daemon_that_never_ran_is_that_of_whoever_has_the_file() {
 }
 
 #[test]
+fn files_of_ssh_are_those_of_whoever_runs_it() {
+    // Ours names the user; the daemon's may name another, or none.
+    let sshd = Sshd::start();
+    let home = tempfile::tempdir().unwrap();
+    let ssh_config = home.path().join("config");
+    fs::write(&ssh_config, format!("Host *\nUser {}\n", sshd.user())).unwrap();
+    open(&ssh_config, 0o600);
+    let table = Table::to(&sshd).forward(free_addr(), free_addr());
+    let table = table.without("user").set("ssh_config", text("~/config"));
+    let file = File::new(&table);
+    give(&file.socket);
+    let mut test = file.command(&[], &[]);
+    let page = said(&test.env("HOME", home.path()).output().unwrap(), 3);
+    assert!(
+        line(&page, "✓", "authenticate").contains("publickey"),
+        "{page}"
+    );
+    let note = "  note: the daemon runs as nobody, for whom the file may say something else: \
+                sudo -u nobody tunneld test t ";
+    assert!(page.contains(note), "{page}");
+}
+
+#[test]
 fn a_file_that_only_the_daemons_user_may_read_is_told_with_whom_to_test_as() {
     // By nobody: the key is root's, then another user's, then so is the file with the tunnel.
     let sshd = Sshd::start();

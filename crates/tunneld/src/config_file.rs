@@ -24,20 +24,6 @@ pub(crate) struct Loaded {
     texts: Texts,
 }
 
-impl Loaded {
-    /// The same file as a daemon reads it that runs as this user; `None` if that finds it wrong.
-    pub(crate) fn as_read_by(&self, account: Option<&Account>) -> Option<Config> {
-        let theirs = Surroundings {
-            user: account.map(|account| account.name.clone()),
-            home: account.map(|account| account.home.clone()),
-            ..surroundings()
-        };
-        let text = self.texts.own();
-        let theirs = with_ssh(text.as_bytes(), &self.origin, theirs);
-        config::load(text, &self.origin, &theirs).ok()
-    }
-}
-
 /// Why there is no configuration.
 #[derive(Debug)]
 pub(crate) enum LoadError {
@@ -77,12 +63,29 @@ pub(crate) fn count(errors: usize) -> String {
 
 /// Reads a file, with those of ssh that it names, and checks what it says.
 pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
+    load_with(path, surroundings(), rustix::process::geteuid().as_raw())
+}
+
+/// As [`load`] by a tunneld that runs as this user.
+pub(crate) fn load_as(path: &Path, uid: u32) -> Result<Loaded, LoadError> {
+    let account = Account::of(uid);
+    let theirs = Surroundings {
+        user: account.as_ref().map(|account| account.name.clone()),
+        home: account.map(|account| account.home),
+        ..surroundings()
+    };
+    load_with(path, theirs, uid)
+}
+
+fn load_with(path: &Path, surroundings: Surroundings, uid: u32) -> Result<Loaded, LoadError> {
     let bytes = read(path).map_err(|e| LoadError::Unreadable {
         path: path.to_owned(),
         reason: os_reason(&e),
     })?;
     let origin = Origin::of_file(path);
-    let surroundings = with_ssh(&bytes, &origin, surroundings());
+    let mut surroundings = surroundings;
+    let named = config::ssh_config_paths(&bytes, &origin, &surroundings);
+    surroundings.ssh_configs = ssh::read(named, &surroundings, uid);
     let config = config::load_bytes(&bytes, &origin, &surroundings)
         .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -91,15 +94,6 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
         texts: Texts::with_ssh(&origin, text, &surroundings),
         origin,
     })
-}
-
-/// With the files of ssh that a file names.
-fn with_ssh(bytes: &[u8], origin: &Origin, surroundings: Surroundings) -> Surroundings {
-    let named = config::ssh_config_paths(bytes, origin, &surroundings);
-    Surroundings {
-        ssh_configs: ssh::read(named, &surroundings),
-        ..surroundings
-    }
 }
 
 /// One byte more than is allowed, so that the parser can tell that it is too much.

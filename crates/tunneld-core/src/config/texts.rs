@@ -41,11 +41,6 @@ impl Texts {
         start
     }
 
-    /// The text of the configuration's own file.
-    pub fn own(&self) -> &str {
-        self.texts.first().map_or("", |text| &text.text)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Text> {
         self.texts.iter()
     }

@@ -23,8 +23,8 @@ const OPTIONS: MatchOptions = MatchOptions {
     require_literal_leading_dot: true,
 };
 
-/// Reads each of these files, or says why it cannot be read.
-pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings) -> SshConfigs {
+/// Reads each of these files for a tunneld that runs as the user `uid`, or says why it cannot be read.
+pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings, uid: u32) -> SshConfigs {
     let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
@@ -34,14 +34,14 @@ pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings) -> Ssh
         variables: std::env::vars_os().filter_map(variable).collect(),
     };
     let read = paths.into_iter().map(|path| {
-        let sources = sources(&path, &environment);
+        let sources = sources(&path, &environment, uid);
         (path, sources)
     });
     read.collect()
 }
 
-fn sources(path: &Path, environment: &Environment) -> Result<Sources, String> {
-    let text = text(path).map_err(|e| os_reason(&e))?;
+fn sources(path: &Path, environment: &Environment, uid: u32) -> Result<Sources, String> {
+    let text = text(path, uid).map_err(|e| os_reason(&e))?;
     let mut sources = Sources::new(path, text, environment.clone());
     loop {
         let missing = sources.missing();
@@ -49,14 +49,14 @@ fn sources(path: &Path, environment: &Environment) -> Result<Sources, String> {
             return Ok(sources);
         }
         for pattern in missing {
-            let found = included(&pattern);
+            let found = included(&pattern, uid);
             sources.add(pattern, found);
         }
     }
 }
 
 /// The files that match a pattern, in the order of their names.
-fn included(pattern: &Path) -> Result<Vec<(PathBuf, String)>, String> {
+fn included(pattern: &Path, uid: u32) -> Result<Vec<(PathBuf, String)>, String> {
     // Two stars are one, as with ssh, and not every folder below this one.
     let mut wanted = pattern.to_string_lossy().into_owned();
     while wanted.contains("**") {
@@ -66,7 +66,7 @@ fn included(pattern: &Path) -> Result<Vec<(PathBuf, String)>, String> {
     let mut found = Vec::new();
     for path in matching.take(MAX_FOUND) {
         let path = path.map_err(|e| reason(e.path(), e.error()))?;
-        match text(&path) {
+        match text(&path, uid) {
             Ok(text) => found.push((path, text)),
             // As ssh: a folder among the files, or a file that is gone since.
             Err(e) if is_no_file(&e) => {}
@@ -89,7 +89,7 @@ fn reason(path: &Path, e: &io::Error) -> String {
 
 /// The text of a file that nobody else can change: it names keys, and commands that are run. One
 /// byte more than is allowed, so that it is seen to be too much.
-fn text(path: &Path) -> io::Result<String> {
+fn text(path: &Path, uid: u32) -> io::Result<String> {
     let file = open(path)?;
     let metadata = file.metadata()?;
     let mode = metadata.mode() & 0o7777;
@@ -99,7 +99,7 @@ fn text(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(said));
     }
     let owner = metadata.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    if owner != 0 && owner != uid {
         let said = format!("it belongs to another user: {owner} (chown root {shown})");
         return Err(io::Error::other(said));
     }

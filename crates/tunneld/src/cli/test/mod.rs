@@ -19,8 +19,7 @@ use tunneld_ssh::trace::{Entry, Rehearsal, Trace};
 use tunneld_ssh::{Bastions, Session, connect_traced};
 
 use super::Places;
-use crate::account::Account;
-use crate::config_file::Loaded;
+use crate::config_file;
 use crate::exit::Exit;
 use crate::observe::logging::{self, Format, Verbosity};
 use crate::signals::Requests;
@@ -120,7 +119,7 @@ async fn test(places: &Places, name: &str, json: bool) -> Exit {
     };
     let test = Test {
         spec,
-        notes: notes(&loaded, spec, &asked),
+        notes: notes(spec, &asked),
         asked,
         page: Page::new(json),
     };
@@ -128,27 +127,29 @@ async fn test(places: &Places, name: &str, json: bool) -> Exit {
 }
 
 /// Where the daemon goes another way than this test.
-fn notes(loaded: &Loaded, spec: &TunnelSpec, asked: &Asked<'_>) -> Vec<String> {
+fn notes(spec: &TunnelSpec, asked: &Asked<'_>) -> Vec<String> {
     if asked.daemon.is_ours() {
         return Vec::new();
     }
     let uid = asked.daemon.uid();
-    let theirs = loaded.as_read_by(Account::of(uid).as_ref());
-    let theirs = theirs
-        .as_ref()
-        .and_then(|config| config.tunnels.get(&spec.name));
-    let keys = whose::differing(&spec.target, theirs.map(|spec| &spec.target));
+    let (us, them) = (rustix::process::geteuid().as_raw(), uid);
+    let (us, them, command) = (fixes::name(us), fixes::name(them), asked.as_user(uid));
+    let theirs = config_file::load_as(&asked.places.config, uid).ok();
+    let theirs = theirs.and_then(|mut loaded| loaded.config.tunnels.remove(&spec.name));
+    let Some(theirs) = theirs else {
+        // It is wrong for want of a name to log in with, or has to do with files of theirs.
+        let said = format!("the daemon runs as {them}, for whom the file may say something else");
+        return vec![format!("{said}: {command}")];
+    };
+    let keys = whose::differing(&spec.target, &theirs.target);
+    let it = if keys.len() == 1 { "it" } else { "them" };
     let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
     if keys.is_empty() {
         return Vec::new();
     }
-    let it = if keys.len() == 1 { "it" } else { "them" };
-    let us = fixes::name(rustix::process::geteuid().as_raw());
+    let keys = keys.join(", ");
     vec![format!(
-        "{} taken from {us}; the daemon takes {it} from {}: {}",
-        keys.join(", "),
-        fixes::name(uid),
-        asked.as_user(uid)
+        "{keys} taken from {us}; the daemon takes {it} from {them}: {command}"
     )]
 }
 

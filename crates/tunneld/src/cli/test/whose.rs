@@ -1,42 +1,62 @@
 //! What of a tunnel depends on who runs it: what the file leaves out, it has from its user.
 
-use tunneld_core::config::{IdentityAgent, Target};
+use std::path::{Path, PathBuf};
+
+use tunneld_core::config::{Credential, IdentityAgent, Sourced, Target};
 
 /// Whether two users have the same.
 type Same = fn(&Target, &Target) -> bool;
 
-/// The keys of the file that come to something else for the daemon, with what they come to there;
-/// `None` where it finds the file wrong, for it has no name to log in with.
-pub(super) fn differing(ours: &Target, theirs: Option<&Target>) -> Vec<&'static str> {
-    let Some(theirs) = theirs else {
-        return vec!["user"];
-    };
-    let keys: [(&str, Same); 7] = [
-        ("user", |a, b| a.user == b.user),
-        ("identity_file", |a, b| a.identity_file == b.identity_file),
-        ("certificate_file", |a, b| {
-            a.certificate_file == b.certificate_file
-        }),
-        ("identity_agent", |a, b| {
-            let variable = matches!(a.identity_agent, Some(IdentityAgent::Variable(_)));
-            !variable && a.identity_agent == b.identity_agent
-        }),
-        ("passphrase_credential", |a, b| {
-            a.passphrase_credential == b.passphrase_credential
-        }),
-        ("password_credential", |a, b| {
-            a.password_credential == b.password_credential
-        }),
-        ("known_hosts", |a, b| a.known_hosts == b.known_hosts),
-    ];
-    let pairs: Vec<_> = way(ours).zip(way(theirs)).collect();
+/// The keys of the file that come to something else for the daemon.
+const KEYS: [(&str, Same); 9] = [
+    ("host", |a, b| a.host == b.host),
+    ("port", |a, b| a.port == b.port),
+    ("user", |a, b| a.user == b.user),
+    ("identity_file", |a, b| {
+        paths(&a.identity_file).eq(paths(&b.identity_file))
+    }),
+    ("certificate_file", |a, b| {
+        paths(&a.certificate_file).eq(paths(&b.certificate_file))
+    }),
+    ("identity_agent", |a, b| {
+        let variable = matches!(a.identity_agent, Some(IdentityAgent::Variable(_)));
+        !variable && a.identity_agent == b.identity_agent
+    }),
+    ("passphrase_credential", |a, b| {
+        secret(&a.passphrase_credential) == secret(&b.passphrase_credential)
+    }),
+    ("password_credential", |a, b| {
+        secret(&a.password_credential) == secret(&b.password_credential)
+    }),
+    ("known_hosts", |a, b| {
+        paths(&a.known_hosts).eq(paths(&b.known_hosts))
+    }),
+];
+
+/// Those of them that differ for a target, or for a host on the way to it.
+pub(super) fn differing(ours: &Target, theirs: &Target) -> Vec<&'static str> {
+    let way = |target: &Target| target.hops().len();
+    let way = (way(ours) != way(theirs)).then_some("proxy_jump");
+    let first = (ours.first_via() != theirs.first_via()).then_some("proxy_command");
+    let pairs: Vec<_> = hosts(ours).zip(hosts(theirs)).collect();
     let differs = |same: Same| pairs.iter().any(|(a, b)| !same(a, b));
-    let differing = keys.into_iter().filter(|(_, same)| differs(*same));
-    differing.map(|(key, _)| key).collect()
+    let keys = KEYS.into_iter().filter(|(_, same)| differs(*same));
+    let keys = keys.map(|(key, _)| key);
+    way.into_iter().chain(first).chain(keys).collect()
 }
 
-fn way(target: &Target) -> impl Iterator<Item = &Target> {
-    target.hops().into_iter().chain([target])
+/// The server first: the ways of two users may be of different lengths.
+fn hosts(target: &Target) -> impl Iterator<Item = &Target> {
+    [target].into_iter().chain(target.hops().into_iter().rev())
+}
+
+/// The files, wherever they are named.
+fn paths(list: &[Sourced<PathBuf>]) -> impl Iterator<Item = &Path> {
+    list.iter().map(|file| file.value.as_path())
+}
+
+fn secret(written: &Option<Sourced<Credential>>) -> Option<&Credential> {
+    written.as_ref().map(|written| &written.value)
 }
 
 #[cfg(test)]
@@ -48,7 +68,6 @@ mod tests {
         let surroundings = Surroundings {
             user: Some(user.to_owned()),
             home: Some(home.into()),
-            aes_hardware: true,
             ..Surroundings::default()
         };
         let text = format!("[tunnels.t]\nhost = \"h\"\nlocal_forward = \"1:a:1\"\n{text}");
@@ -59,7 +78,7 @@ mod tests {
     fn of(text: &str) -> Vec<&'static str> {
         let ours = target(text, "alice", "/home/alice");
         let theirs = target(text, "svc", "/var/lib/svc");
-        differing(&ours, Some(&theirs))
+        differing(&ours, &theirs)
     }
 
     #[test]
@@ -74,7 +93,8 @@ mod tests {
         let hop = format!("{all}proxy_jump = \"bastion\"\n");
         assert_eq!(of(&hop), ["user"]);
         let alike = target("", "alice", "/home/alice");
-        assert_eq!(differing(&alike, Some(&alike)), [""; 0]);
-        assert_eq!(differing(&alike, None), ["user"]);
+        assert_eq!(differing(&alike, &alike), [""; 0]);
+        let jump = target("proxy_jump = \"alice@bastion\"\n", "alice", "/home/alice");
+        assert_eq!(differing(&alike, &jump), ["proxy_jump"]);
     }
 }
