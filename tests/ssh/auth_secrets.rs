@@ -1,10 +1,11 @@
 //! Secrets stay secret: with everything logged, no passphrase, no password and no piece of a key is
-//! on the screen, in the status or in the daemon's answers.
+//! on the screen, in a field of the journal, in the status or in the daemon's answers.
 
 use std::fs;
 
 use tunneld_lab::asking::Asking;
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::journal::Journal;
 use tunneld_lab::keys::{KeyFiles, KeyType, ssh_keygen};
 use tunneld_lab::login::Passwords;
 use tunneld_lab::server::{LabOptions, LabServer};
@@ -68,11 +69,20 @@ fn no_secret_is_in_anything_that_is_said_with_everything_logged() {
             secret(sshd.dir(), "password", PASSWORD),
         )
         .forward(free_addr(), free_addr());
-    for format in ["human", "json"] {
-        let run = daemon().log_filter("debug").args(&["--log-format", format]);
+    let journal = Journal::start();
+    let everything = |daemon: &Daemon| {
+        let fields = journal.journalctl(&["-o", "export"]);
+        everything(daemon) + &fields
+    };
+    for format in ["human", "json", "journal"] {
+        let run = daemon().log_filter("debug").prefix(&journal.exec_prefix());
+        let run = run.args(&["--log-format", format]);
         let daemon = run.config(&table.toml()).start();
         up(&daemon, "t");
-        assert_silent(&everything(&daemon), &key);
+        let said = everything(&daemon);
+        // It is what is meant: the tries are in it.
+        assert!(said.contains(&key.fingerprint()), "{format}: {said}");
+        assert_silent(&said, &key);
 
         // Nor where each of them is wrong, which is when they are talked about.
         let correct = |phrase: &str, password: &str| {
