@@ -84,7 +84,7 @@ impl AgentKey {
         }
     }
 
-    /// The same in the form that [`Agent::sign`](super::Agent::sign) takes.
+    /// The same in the form that `Agent::sign` takes.
     pub fn identity(&self) -> AgentIdentity {
         match self {
             AgentKey::Key(key, _) => key.clone().into(),
