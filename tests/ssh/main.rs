@@ -80,6 +80,7 @@ mod test_command;
 mod test_forwards;
 mod tested;
 mod trust;
+mod trust_files;
 mod two;
 mod unix;
 mod ways;

@@ -13,6 +13,8 @@ use tunneld_core::config::{
 };
 use tunneld_ssh::error::os_reason;
 
+use crate::account::Account;
+
 /// A file that was read, and what it says.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
@@ -127,17 +129,7 @@ fn surroundings() -> Surroundings {
 
 fn login_name() -> Option<String> {
     // The name of the effective user; the environment may still tell of another one.
-    let by_uid = name_of(rustix::process::geteuid().as_raw());
+    let account = Account::of(rustix::process::geteuid().as_raw());
+    let by_uid = account.map(|account| account.name);
     by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
-}
-
-/// The login name of a user of /etc/passwd.
-pub(crate) fn name_of(uid: u32) -> Option<String> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        let id: u32 = fields.nth(1)?.parse().ok()?;
-        (id == uid).then(|| name.to_owned())
-    })
 }

@@ -4,6 +4,7 @@
 //! command line, runs one command, and turns its end into an exit code. It is a library only so
 //! that the demo can be the program too; [`main`] is all that it offers.
 
+mod account;
 mod cli;
 mod config_file;
 mod control;

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use tunneld_core::config::{Credential, Target, TunnelSpec};
 use tunneld_core::failure::{Failure, Stage};
 
-use crate::config_file::name_of;
+use crate::account::Account;
 
 /// The user that the packaged service runs as.
 const SERVICE: &str = "tunneld";
@@ -62,7 +62,7 @@ pub(super) fn advice(file: &Path, tunnel: &str) -> Option<String> {
         .map(|of| of.uid())
         .filter(|uid| *uid != 0);
     let owner = owner
-        .and_then(name_of)
+        .and_then(|uid| Some(Account::of(uid)?.name))
         .unwrap_or_else(|| SERVICE.to_owned());
     Some(format!(
         "to test as the user who may read {}: sudo -u {owner} tunneld test {tunnel}",
