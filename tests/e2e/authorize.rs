@@ -81,7 +81,7 @@ fn one_host_and_one_part_can_be_asked_for() {
     for hop in [
         "bastion.example.com",
         "bastion.example.com:2222",
-        "ops@bastion.example.com:2222",
+        "OPS@Bastion.example.com:2222",
     ] {
         let lines = printed(&["db", "--hop", hop, "--only", "authorized_keys"]);
         let keys: Vec<_> = lines.iter().filter(|line| !line.starts_with('#')).collect();
@@ -107,8 +107,11 @@ fn one_host_and_one_part_can_be_asked_for() {
 #[test]
 fn tunnels_with_a_common_account_are_told_and_go_together() {
     // sshd would not read a second line for the key.
-    let hint = "tunneld authorize db wiki";
-    assert_has(&stderr(&authorize(&["db"])), &[hint]);
+    let said = stderr(&authorize(&["db"]));
+    assert_has(
+        &said,
+        &["tunneld authorize db wiki --config /", "/t.toml\n"],
+    );
     let output = authorize(&["db", "wiki", "--hop", "bastion.example.com"]);
     assert_exit(&output, 0);
     assert_eq!(stderr(&output), "");
@@ -149,6 +152,42 @@ fn where_from_is_asked_of_the_host_that_sees_us_and_until_when_of_each() {
         lines.iter().any(|line| line.contains("from=\"192.0.2.7\"")),
         "{lines:?}"
     );
+}
+
+#[test]
+fn what_would_keep_a_line_from_working_is_told_and_the_line_stays_tight() {
+    // A socket that permitopen cannot name is refused, and nothing else is let in for it; a time
+    // that is over lets nobody in.
+    let folder = Folder::new();
+    let socket = "{ listen = \"81\", connect = \"/run/a]b\" }";
+    let toml = FILE.replace(
+        "\"8080:wiki.internal:80\"",
+        &format!("[\"8080:wiki.internal:80\", {socket}]"),
+    );
+    let file = folder.write("t.toml", &toml);
+    let output = tunneld(&[
+        "authorize",
+        "wiki",
+        "db",
+        "--config",
+        &file,
+        "--only",
+        "authorized_keys",
+    ]);
+    assert_exit(&output, 0);
+    let said = stderr(&output);
+    assert_has(
+        &said,
+        &["hint: the forward to /run/a]b is not covered, and will be refused"],
+    );
+    assert_has(
+        &stdout(&output),
+        &["permitopen=\"wiki.internal:80\",permitopen=\"db.example.com:22\",permitlisten="],
+    );
+    let said = stderr(&authorize(&["apart", "--expiry-time", "20200101Z"]));
+    assert_has(&said, &["hint: --expiry-time 20200101Z is over"]);
+    let said = stderr(&authorize(&["apart", "--expiry-time", "20991231"]));
+    assert_eq!(said, "");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::status::Phase;
+use tunneld_lab::daemon::Daemon;
 use tunneld_lab::keys::KeyType;
 use tunneld_lab::process::{Signal, printed, run};
 use tunneld_lab::sshd::Sshd;
@@ -16,7 +17,7 @@ use crate::support::{
 };
 
 /// Waits until the tunnel is blocked over the host's key.
-fn blocked(daemon: &tunneld_lab::daemon::Daemon) -> Failure {
+fn blocked(daemon: &Daemon) -> Failure {
     let failure = daemon
         .wait_phase("t", Phase::Blocked, LONG)
         .failure
@@ -33,6 +34,17 @@ fn blocked(daemon: &tunneld_lab::daemon::Daemon) -> Failure {
 fn obey(command: &str) {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
     assert!(output.status.success(), "{command}: {}", printed(&output));
+}
+
+/// Runs the command of a hint that has the key trusted, as a person would who knows its fingerprint.
+#[track_caller]
+pub(crate) fn trust(daemon: &Daemon, hint: &str, fingerprint: &str) {
+    let (_, command) = hint.split_once("`tunneld ").unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    let mut words: Vec<_> = command.split(' ').collect();
+    words.extend(["--yes", "--fingerprint", fingerprint]);
+    let output = daemon.cli(&words);
+    assert!(output.status.success(), "{words:?}: {}", printed(&output));
 }
 
 #[test]
@@ -88,15 +100,15 @@ fn a_changed_host_key_is_told_with_both_fingerprints_the_line_and_commands_that_
         sshd.host(),
         sshd.port()
     );
-    let scan = format!("ssh-keyscan -p {} -t ed25519 {}", sshd.port(), sshd.host());
-    assert!(hint.contains(&remove) && hint.contains(&scan), "{hint}");
+    let then = format!("{remove}, then `tunneld trust t`");
+    assert!(hint.contains(&then), "{hint}");
     let log = daemon.wait_for_log("tunnel blocked", LONG);
     assert!(
         log.contains(&old) && log.contains(&new) && log.contains(&remove),
         "{log}"
     );
     obey(&remove);
-    obey(&format!("{scan} >> {file}"));
+    trust(&daemon, &hint, &new);
     assert!(fs::read_to_string(&file).unwrap().starts_with(other));
     let output = daemon.cli(&["restart", "t"]);
     assert!(output.status.success(), "{}", printed(&output));
@@ -117,8 +129,7 @@ fn an_unknown_host_is_refused_with_its_fingerprint_and_a_command_that_works() {
     let fingerprint = sshd.host_keys()[0].fingerprint();
     assert!(failure.cause.contains(&fingerprint), "{failure:?}");
     let hint = failure.hint.unwrap();
-    let (_, command) = hint.split_once("then: ").unwrap();
-    obey(command);
+    trust(&daemon, &hint, &fingerprint);
     daemon.signal(Signal::USR1);
     up(&daemon, "t");
     echoes(listen).unwrap();

@@ -82,6 +82,7 @@ mod test_users;
 mod test_ways;
 mod tested;
 mod trust;
+mod trust_files;
 mod two;
 mod unix;
 mod ways;

@@ -28,6 +28,11 @@ struct Lab {
 
 impl Lab {
     fn new(resolv_conf: &str) -> Self {
+        Lab::at(22, resolv_conf, |table| table)
+    }
+
+    /// The server is at this port, and the tunnel's table is what `change` makes of it.
+    fn at(port: u16, resolv_conf: &str, change: impl FnOnce(Table) -> Table) -> Self {
         let topology = Topology::new(&["M"]);
         topology.asks("M", resolv_conf);
         let host = format!("db.{ZONE}");
@@ -36,11 +41,12 @@ impl Lab {
         let sshd = Sshd::builder()
             .host_keys(&[KeyType::Ed25519, KeyType::Rsa])
             .listen(HERE.parse().unwrap())
-            .port(22)
+            .port(port)
             .prefix(&prefix)
             .start();
         fs::write(sshd.known_hosts(), "").unwrap();
-        let desk = Desk::new(&Table::to(&sshd).set("host", text(host))).below(&prefix);
+        let table = change(Table::to(&sshd).set("host", text(host)));
+        let desk = Desk::new(&table).below(&prefix);
         Lab {
             sshd,
             desk,
@@ -148,6 +154,47 @@ fn a_key_that_vouched_records_deny_is_refused_whoever_agrees() {
 }
 
 #[test]
+fn records_of_the_name_do_not_refuse_who_is_not_the_server_that_they_are_of() {
+    // Records know no port, and an alias is a name of ours.
+    let vouched = "SSHFP: DIFFERS from ED25519; the resolver vouches for that (DNSSEC); ";
+    for (port, alias, doubt) in [
+        (2222, None, "they may be those of the server at port 22\n"),
+        (
+            22,
+            Some("cluster"),
+            "the host goes by its `host_key_alias`\n",
+        ),
+    ] {
+        let lab = Lab::at(port, TRUSTED, |table| match alias {
+            Some(alias) => table.set("host_key_alias", text(alias)),
+            None => table,
+        });
+        let _resolver = lab.resolver(&foreign(), Signed::Yes);
+        has(&lab.adds(), &[&format!("{vouched}{doubt}")]);
+    }
+}
+
+#[test]
+fn a_question_that_gets_lost_is_put_once_more() {
+    // Datagrams do.
+    let lab = Lab::new("nameserver 127.0.0.1\n");
+    let socket = lab
+        .topology
+        .inside("M", || UdpSocket::bind((HERE, 53)).unwrap());
+    let resolver = std::thread::spawn(move || {
+        let mut bytes = [0; 512];
+        socket.recv_from(&mut bytes).unwrap();
+        let (n, from) = socket.recv_from(&mut bytes).unwrap();
+        // A response: there is no such name.
+        bytes[2] |= 0x80;
+        bytes[3] = 3;
+        socket.send_to(&bytes[..n], from).unwrap();
+    });
+    has(&lab.desk.ends(&[], 1), &["SSHFP: no records\n"]);
+    resolver.join().unwrap();
+}
+
+#[test]
 fn records_that_do_not_fit_their_signatures_are_no_answer() {
     // The resolver keeps them to itself.
     let lab = Lab::new(TRUSTED);
@@ -200,6 +247,13 @@ fn a_resolver_that_is_silent_or_away_is_told_and_holds_nobody_up() {
         &said,
         &["SSHFP: the resolver 127.0.0.1 did not answer in 3s\n"],
     );
+    // Two of them share the time, and each is told.
+    lab.topology
+        .asks("M", "nameserver 127.0.0.1\nnameserver 127.0.0.9\n");
+    let said = lab.desk.ends(&[], 1);
+    let both = "SSHFP: the resolver 127.0.0.1 did not answer in 1.5s; the resolver 127.0.0.9 has no \
+                answer: connection refused\n";
+    has(&said, &[both]);
     drop(silent);
     lab.topology
         .asks("M", &format!("nameserver 127.0.0.9\n{TRUSTED}"));

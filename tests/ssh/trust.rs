@@ -2,19 +2,20 @@
 //! somebody who knows them has agreed.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::keys::{KeyFiles, KeyType, ssh_keygen};
-use tunneld_lab::process::{prefixed, printed, run};
+use tunneld_lab::process::{poll, prefixed, printed, run};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::free_addr;
 use tunneld_lab::terminal::Terminal;
 
+use crate::host_keys::trust;
 use crate::relay::{once, saying};
 use crate::support::{LONG, NEVER, Table, text};
 use crate::ways::logins;
@@ -22,12 +23,12 @@ use crate::ways::logins;
 const ALL: [KeyType; 3] = [KeyType::Ed25519, KeyType::Ecdsa, KeyType::Rsa];
 
 /// What the question ends in.
-const QUESTION: &str = "[y/N/fingerprint] ";
+const QUESTION: &str = "[y/N/fingerprint";
 
 /// A file with a tunnel `t`, and `tunneld trust` for it.
 pub(crate) struct Desk {
-    config: PathBuf,
-    prefix: Vec<String>,
+    pub(crate) config: PathBuf,
+    pub(crate) prefix: Vec<String>,
     _dir: TempDir,
 }
 
@@ -64,6 +65,11 @@ impl Desk {
         command
     }
 
+    /// The command, as hints have it.
+    pub(crate) fn again(&self) -> String {
+        format!("tunneld trust t --config {}", self.config.display())
+    }
+
     /// Without anybody to ask.
     pub(crate) fn trust(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
@@ -89,18 +95,18 @@ impl Desk {
 }
 
 /// A server with a key of each type, which nobody knows, and the desk of a tunnel to it.
-fn unknown() -> (Sshd, Desk) {
+pub(crate) fn unknown() -> (Sshd, Desk) {
     let sshd = Sshd::builder().host_keys(&ALL).start();
     fs::write(sshd.known_hosts(), "").unwrap();
     let desk = Desk::new(&Table::to(&sshd));
     (sshd, desk)
 }
 
-fn known(sshd: &Sshd) -> String {
+pub(crate) fn known(sshd: &Sshd) -> String {
     fs::read_to_string(sshd.known_hosts()).unwrap()
 }
 
-fn fingerprints(sshd: &Sshd) -> Vec<String> {
+pub(crate) fn fingerprints(sshd: &Sshd) -> Vec<String> {
     sshd.host_keys()
         .iter()
         .map(|key| key.fingerprint())
@@ -115,11 +121,11 @@ pub(crate) fn has(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn every_key_is_shown_as_ssh_keygen_shows_it_and_written_once_somebody_agrees() {
+fn every_key_is_shown_as_ssh_keygen_shows_it_and_written_once_somebody_agrees_to_all() {
     // The same lines and pictures; the file is then what a tunnel needs; nobody has logged in, and
     // nothing was asked more often than there is an answer.
     let (sshd, desk) = unknown();
-    let (code, screen) = desk.answered(&[], "y");
+    let (code, screen) = desk.answered(&[], "all");
     assert_eq!(code, Some(0), "{screen}");
     assert_eq!(known(&sshd), sshd.known_hosts_lines());
     let mut keygen = Command::new("ssh-keygen");
@@ -134,7 +140,9 @@ fn every_key_is_shown_as_ssh_keygen_shows_it_and_written_once_somebody_agrees() 
         &screen,
         &[
             &format!("{} has shown 3 host keys\n", sshd.addr()),
-            &format!("Add these 3 keys to {file}? {QUESTION}y\n"),
+            "Only if each of the keys above is one that the host itself prints, answer `all`:\n",
+            "  for f in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $f; done\n",
+            &format!("Add the ED25519 key to {file}? [y/N/fingerprint/all] all\n"),
             &format!("added to {file}: ED25519, ECDSA, RSA\n"),
             "SSHFP: not asked: the host is an address\n",
         ],
@@ -190,9 +198,39 @@ fn only_keys_that_the_tunnel_would_accept_are_asked_for() {
     let keys = fingerprints(&sshd);
     has(&said, &["has shown 1 host key\n", &keys[2]]);
     let said = only("ssh-ed25519-cert-v01@openssh.com");
-    has(&said, &["`host_key_algorithms` allows only certificates"]);
+    has(
+        &said,
+        &[
+            "`host_key_algorithms` allows only certificates, which have no line of their own",
+            "hint: add an @cert-authority line",
+        ],
+    );
     let met = sshd.log().matches("Connection from").count();
     assert_eq!(met, 1, "{}", sshd.log());
+}
+
+#[test]
+fn a_yes_adds_the_key_that_was_asked_about_and_the_daemon_learns_the_others_with_a_proof() {
+    // Whoever sits between could show the true key first, and others of their own after it.
+    let (sshd, _) = unknown();
+    let table = Table::to(&sshd).set("update_host_keys", "true");
+    let (code, screen) = Desk::new(&table).answered(&[], "y");
+    assert_eq!(code, Some(0), "{screen}");
+    let fingerprint = &fingerprints(&sshd)[0];
+    has(
+        &screen,
+        &[
+            &format!("what does this print, is it {fingerprint}?\n"),
+            "  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n",
+            "tunneld adds the others once the host has proved to have them",
+        ],
+    );
+    let lines = sshd.known_hosts_lines();
+    let (first, _) = lines.split_once('\n').unwrap();
+    assert_eq!(known(&sshd).trim_end(), first);
+    let _daemon = table.forward(free_addr(), free_addr()).up();
+    let learnt = poll(LONG, || (known(&sshd).lines().count() == 3).then_some(()));
+    assert!(learnt.is_some(), "{}", known(&sshd));
 }
 
 #[test]
@@ -217,9 +255,9 @@ fn a_fingerprint_for_an_answer_adds_the_key_that_has_it_and_no_other() {
     let lines = sshd.known_hosts_lines();
     assert_eq!(known(&sshd).trim_end(), lines.lines().nth(1).unwrap());
     // The others are new beside it.
-    let (code, screen) = desk.answered(&[], "yes");
+    let (code, screen) = desk.answered(&[], "all");
     assert_eq!(code, Some(0), "{screen}");
-    has(&screen, &["Add these 2 keys", ": ED25519, RSA\n"]);
+    has(&screen, &["Add the ED25519 key to ", ": ED25519, RSA\n"]);
     assert_eq!(known(&sshd).lines().count(), 3);
 }
 
@@ -236,10 +274,17 @@ fn without_a_terminal_nothing_is_written_and_what_to_do_is_said() {
         &said,
         &[
             "no terminal",
-            "`tunneld trust t --yes --fingerprint SHA256:…`",
+            &format!("`{} --yes --fingerprint SHA256:…`", desk.again()),
         ],
     );
     assert_eq!(known(&sshd), "");
+    // Nor where the page goes elsewhere: nobody is asked about keys that they do not see.
+    let elsewhere = ["sh", "-c", "exec \"$0\" \"$@\" >/dev/null"].map(str::to_owned);
+    let desk = desk.below(&elsewhere);
+    let (status, screen) = Terminal::run(desk.command(&[])).wait_exit(LONG);
+    assert_eq!(status.code(), Some(1), "{screen}");
+    has(&screen, &["error: there is no terminal to ask on"]);
+    assert!(!screen.contains(QUESTION), "{screen}");
 }
 
 #[test]
@@ -255,7 +300,11 @@ fn automation_adds_the_keys_that_it_names_and_refuses_when_none_is_there() {
     );
     assert_eq!(known(&sshd), "");
     let named = ["--yes", "--fingerprint", &right[2], "--fingerprint", wrong];
-    has(&desk.ends(&named, 0), &[": RSA\n"]);
+    let missing = format!(
+        "hint: {} has shown no key with the fingerprint {wrong}\n",
+        sshd.addr()
+    );
+    has(&desk.ends(&named, 0), &[": RSA\n", &missing]);
     let lines = sshd.known_hosts_lines();
     assert_eq!(known(&sshd).trim_end(), lines.lines().nth(2).unwrap());
     has(&desk.ends(&named, 0), &["nothing to add"]);
@@ -265,35 +314,11 @@ fn automation_adds_the_keys_that_it_names_and_refuses_when_none_is_there() {
 }
 
 #[test]
-fn a_key_that_has_changed_keeps_every_other_one_out_until_its_line_is_gone() {
-    // Whoever shows a wrong key is not to be believed about the others; the hint works.
-    let mut sshd = Sshd::start();
-    let lines = sshd.known_hosts_lines();
-    let old = fingerprints(&sshd);
-    sshd.restart_with_new_host_key();
-    let new = fingerprints(&sshd);
-    let desk = Desk::new(&Table::to(&sshd));
-    let named = ["--yes", "--fingerprint", &new[0]];
-    for arguments in [&[][..], &named] {
-        let said = desk.ends(arguments, 1);
-        let place = format!("{}:1 has {}", sshd.known_hosts().display(), old[0]);
-        has(&said, &["REFUSED: host key changed: ", &new[0], &place]);
-        assert_eq!(known(&sshd), lines);
-    }
-    let said = desk.ends(&[], 1);
-    let (_, hint) = said.split_once("ssh-keygen -R ").unwrap();
-    let remove = format!("ssh-keygen -R {}", hint.split(',').next().unwrap());
-    run(Command::new("sh").args(["-c", &remove]));
-    desk.ends(&named, 0);
-    assert_eq!(known(&sshd), sshd.known_hosts_lines());
-}
-
-#[test]
 fn a_host_with_an_alias_is_known_by_that_alone() {
     // Looked up and written without the port, as ssh does; the tunnel then finds it.
     let (sshd, _) = unknown();
     let table = Table::to(&sshd).set("host_key_alias", text("Alias.test"));
-    let (code, screen) = Desk::new(&table).answered(&[], "y");
+    let (code, screen) = Desk::new(&table).answered(&[], "all");
     assert_eq!(code, Some(0), "{screen}");
     has(&screen, &[" alias.test (ED25519)\n"]);
     let lines = known(&sshd);
@@ -306,21 +331,6 @@ fn a_host_with_an_alias_is_known_by_that_alone() {
         &["known_hosts:3\n", "nothing to add"],
     );
     table.forward(free_addr(), free_addr()).up();
-}
-
-#[test]
-fn a_revoked_key_is_refused() {
-    // Also where nothing else is known of the host.
-    let sshd = Sshd::start();
-    fs::write(
-        sshd.known_hosts(),
-        format!("@revoked {}", sshd.known_hosts_lines()),
-    )
-    .unwrap();
-    let desk = Desk::new(&Table::to(&sshd));
-    let said = desk.ends(&["--yes", "--fingerprint", &fingerprints(&sshd)[0]], 1);
-    has(&said, &["REFUSED: host key revoked: ", "nothing was added"]);
-    assert_eq!(known(&sshd).lines().count(), 1);
 }
 
 #[test]
@@ -343,36 +353,6 @@ fn a_tunnel_with_pins_needs_no_line_and_a_host_without_a_pinned_key_is_refused()
 }
 
 #[test]
-fn hashed_names_are_the_hosts_own() {
-    // What `ssh-keygen -H` makes.
-    let sshd = Sshd::start();
-    let file = sshd.known_hosts();
-    run(Command::new("ssh-keygen").arg("-H").arg("-f").arg(&file));
-    let said = Desk::new(&Table::to(&sshd)).ends(&[], 0);
-    has(
-        &said,
-        &[&format!("already trusted: {}:1\n", file.display())],
-    );
-}
-
-#[test]
-fn what_only_root_trusts_is_new_and_what_only_root_has_revoked_is_refused() {
-    // A file in root's home is not the daemon's; but it is a warning.
-    let sshd = Sshd::start();
-    let home = sshd.dir().join("home");
-    fs::create_dir_all(home.join(".ssh")).unwrap();
-    let mut desk = Desk::new(&Table::to(&sshd).set("known_hosts", "UNSET"));
-    let toml = fs::read_to_string(&desk.config).unwrap();
-    fs::write(&desk.config, toml.replace("known_hosts = UNSET\n", "")).unwrap();
-    desk.prefix = vec!["env".to_owned(), format!("HOME={}", home.display())];
-    let lines = sshd.known_hosts_lines();
-    fs::write(home.join(".ssh/known_hosts"), &lines).unwrap();
-    has(&desk.ends(&[], 1), &["\nnew\n"]);
-    fs::write(home.join(".ssh/known_hosts"), format!("@revoked {lines}")).unwrap();
-    has(&desk.ends(&[], 1), &["REFUSED: host key revoked: "]);
-}
-
-#[test]
 fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     // The message has the command; every question goes over one login at the jump host.
     let (bastion, sshd) = (Sshd::start(), Sshd::builder().host_keys(&ALL).start());
@@ -381,7 +361,11 @@ fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     }
     let desk = Desk::new(&Table::to(&sshd).over(&[&bastion]));
     let said = desk.ends(&[], 1);
-    let first = format!("`tunneld trust t --hop {}` first", bastion.host());
+    let first = format!(
+        "that host first: `{} --hop {}` ",
+        desk.again(),
+        bastion.addr()
+    );
     has(
         &said,
         &[
@@ -391,13 +375,14 @@ fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     );
     logins(&bastion, 0);
     let at = bastion.addr().to_string();
-    for hop in [bastion.host(), at] {
+    let with_user = format!("{}@{}", bastion.user(), bastion.host());
+    for hop in [bastion.host(), at, with_user] {
         let arguments = ["--hop", &hop, "--yes", "--fingerprint"];
         let fingerprint = &fingerprints(&bastion)[0];
         desk.ends(&[&arguments[..], &[fingerprint]].concat(), 0);
         assert_eq!(known(&bastion), bastion.known_hosts_lines());
     }
-    let (code, screen) = desk.answered(&[], "y");
+    let (code, screen) = desk.answered(&[], "all");
     assert_eq!(code, Some(0), "{screen}");
     has(&screen, &["SSHFP: not asked"]);
     assert_eq!(known(&sshd), sshd.known_hosts_lines());
@@ -407,7 +392,7 @@ fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     fs::write(bastion.known_hosts(), "").unwrap();
     let table = Table::to(&sshd).over(&[&bastion]);
     let desk = Desk::new(&table.set("strict_host_key_checking", text("accept-new")));
-    has(&desk.ends(&[], 1), &[&first]);
+    has(&desk.ends(&[], 1), &[&desk.again(), "that host first: "]);
     assert_eq!(known(&bastion), "");
     // Another host is none of its jump hosts.
     let said = desk.ends(&["--hop", "elsewhere.test"], 1);
@@ -420,6 +405,37 @@ fn a_jump_host_that_is_unknown_comes_first_and_its_session_is_then_shared() {
     );
     let said = Desk::new(&Table::to(&sshd)).ends(&["--hop", "elsewhere.test"], 1);
     has(&said, &["`t` goes over no jump host"]);
+}
+
+#[test]
+fn tunnels_over_an_unknown_jump_host_are_told_the_command_for_it() {
+    // They share its session, and its failure: the command of one is good for all.
+    let (bastion, sshd) = (Sshd::start(), Sshd::start());
+    fs::write(bastion.known_hosts(), "").unwrap();
+    let table = |name: &str| {
+        let table = Table::to(&sshd).over(&[&bastion]).set("reconnect", NEVER);
+        let toml = table.forward(free_addr(), free_addr()).toml();
+        toml.replace("[tunnels.t]", &format!("[tunnels.{name}]"))
+    };
+    let daemon = crate::support::daemon()
+        .config(&(table("a") + &table("b")))
+        .start();
+    for name in ["a", "b"] {
+        let failure = crate::ways::blocked(&daemon, name);
+        let hint = failure.hint.unwrap();
+        let command = |name: &str| format!("`tunneld trust {name} --hop {}`", bastion.addr());
+        assert!(
+            hint.contains(&command("a")) || hint.contains(&command("b")),
+            "{hint}"
+        );
+        if name == "b" {
+            trust(&daemon, &hint, &fingerprints(&bastion)[0]);
+        }
+    }
+    daemon.cli(&["restart", "a", "b"]);
+    for name in ["a", "b"] {
+        daemon.wait_phase(name, Phase::Up, LONG);
+    }
 }
 
 #[test]
@@ -459,83 +475,6 @@ fn a_server_that_never_answers_is_given_up_in_time() {
 }
 
 #[test]
-fn a_new_file_can_be_read_by_the_daemon_and_belongs_to_whom_the_folder_belongs_to() {
-    // Root makes it, under whatever umask, for a user that is not root; an old one stays as it is.
-    let (sshd, _) = unknown();
-    let folder = sshd.dir().join("state");
-    fs::create_dir(&folder).unwrap();
-    chown(&folder, Some(60_000), Some(60_001)).unwrap();
-    let file = folder.join("known_hosts");
-    let table = Table::to(&sshd).set("known_hosts", text(file.display()));
-    let strict = ["sh", "-c", "umask 077; exec \"$0\" \"$@\""].map(str::to_owned);
-    let desk = Desk::new(&table).below(&strict);
-    let all = fingerprints(&sshd);
-    desk.ends(&["--yes", "--fingerprint", &all[0]], 0);
-    let is = |path: &Path| {
-        let is = fs::metadata(path).unwrap();
-        (is.uid(), is.gid(), is.mode() & 0o777)
-    };
-    assert_eq!(is(&file), (60_000, 60_001, 0o644));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    chown(&file, Some(0), Some(0)).unwrap();
-    desk.ends(&["--yes", "--fingerprint", &all[1]], 0);
-    assert_eq!(is(&file), (0, 0, 0o600));
-    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 2);
-}
-
-#[test]
-fn a_file_that_cannot_be_written_is_told_with_who_can() {
-    // Whoever is not root is told to be; a folder that is not there is told of.
-    let (sshd, _) = unknown();
-    let file = sshd.dir().join("known_hosts");
-    fs::set_permissions(sshd.dir(), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let all = fingerprints(&sshd);
-    let named = ["--yes", "--fingerprint", &all[0]];
-    // With a way to the program, wherever that is.
-    let nobody = [
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--inh-caps=+dac_read_search",
-        "--ambient-caps=+dac_read_search",
-    ];
-    let desk = Desk::new(&Table::to(&sshd)).below(&nobody.map(str::to_owned));
-    let said = desk.ends(&named, 1);
-    let shown = file.display();
-    has(
-        &said,
-        &[
-            &format!("to {shown}: permission denied; nothing was added"),
-            "`sudo tunneld trust t`",
-        ],
-    );
-    let away = text(sshd.dir().join("away/known_hosts").display());
-    let desk = Desk::new(&Table::to(&sshd).set("known_hosts", away));
-    has(
-        &desk.ends(&named, 1),
-        &["no such file or directory", "make its folder"],
-    );
-}
-
-#[test]
-fn a_known_hosts_file_that_is_broken_is_told_before_anybody_is_asked() {
-    // With its line: it may be the one that revokes a key.
-    let (sshd, desk) = unknown();
-    fs::write(sshd.known_hosts(), "host ssh-ed25519 nonsense\n").unwrap();
-    let said = desk.ends(&[], 1);
-    has(
-        &said,
-        &[
-            &format!("{}:1: ", sshd.known_hosts().display()),
-            "mend the line",
-        ],
-    );
-    assert!(!sshd.log().contains("Connection from"), "{}", sshd.log());
-}
-
-#[test]
 fn a_daemon_that_waits_for_the_key_is_told_of_once_it_is_there() {
     // The tunnel is blocked until then; the command in the hint brings it up.
     let sshd = Sshd::start();
@@ -546,7 +485,7 @@ fn a_daemon_that_waits_for_the_key_is_told_of_once_it_is_there() {
     let fingerprint = &fingerprints(&sshd)[0];
     let output = daemon.cli(&["trust", "t", "--yes", "--fingerprint", fingerprint]);
     assert!(output.status.success(), "{}", printed(&output));
-    has(&printed(&output), &["hint: `tunneld restart t`"]);
+    has(&printed(&output), &["hint: `tunneld restart t --config /"]);
     daemon.cli(&["restart", "t"]);
     daemon.wait_phase("t", Phase::Up, LONG);
 }

@@ -18,6 +18,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     // One boot for all of it, in the order of a service's life.
     let lab = Lab::boot();
     the_unit_is_right_and_hardened(&lab);
+    host_keys_have_a_file_that_root_and_the_service_can_write(&lab);
     a_start_returns_when_the_tunnels_are_up(&lab);
     the_group_may_command_and_others_may_not(&lab);
     a_reload_applies_the_file(&lab);
@@ -47,6 +48,25 @@ fn the_unit_is_right_and_hardened(lab: &Lab) {
     // Exposure of at most 2.0 of 10.
     lab.run(&format!(
         "systemd-analyze security --offline=true --threshold=20 {unit}"
+    ));
+}
+
+/// What root adds with `tunneld trust` the service can read and add to: the file stays its own, and
+/// is the one that the unit lets it write.
+fn host_keys_have_a_file_that_root_and_the_service_can_write(lab: &Lab) {
+    lab.file(&[LISTEN]);
+    let is = || lab.run("stat -c '%U %G %a' /etc/tunneld/known_hosts");
+    assert_eq!(is(), "tunneld tunneld 644");
+    lab.run(
+        ": >/etc/tunneld/known_hosts
+         key=$(ssh-keygen -lf /srv/host_key.pub | cut -d ' ' -f 2)
+         tunneld trust db --yes --fingerprint $key",
+    );
+    assert_eq!(lab.run("wc -l </etc/tunneld/known_hosts"), "1");
+    assert_eq!(is(), "tunneld tunneld 644");
+    let unit = "/usr/lib/systemd/system/tunneld.service";
+    lab.run(&format!(
+        "grep -x ReadWritePaths=-/etc/tunneld/known_hosts {unit}"
     ));
 }
 

@@ -16,6 +16,7 @@ use crate::auth;
 use crate::error::{SessionError, os_reason, session_failure, timeout_failure};
 use crate::further_keys;
 use crate::handler::Handler;
+use crate::host_key::TrustCommand;
 use crate::known_hosts::{KnownAs, KnownHosts};
 use crate::link::{KillOnDrop, Link};
 use crate::road::{self, Bastions, Under};
@@ -50,7 +51,8 @@ pub async fn connect_traced(
     bastions: &Bastions,
     trace: Trace,
 ) -> Result<Session, Failure> {
-    let progress = Progress::new(spec.connect_timeout, trace);
+    let trust = TrustCommand::of(&spec.name);
+    let progress = Progress::new(trust, spec.connect_timeout, trace);
     let attempt = establish(&spec.target, spec.keepalive, bastions, &progress);
     match tokio::time::timeout(spec.connect_timeout, attempt).await {
         Ok(done) => done,
@@ -74,7 +76,14 @@ pub(crate) async fn establish(
     let config = config(target, &known);
     offers_a_host_key(&config.preferred)?;
     let (further_keys, learner) = further_keys::learner(target).unzip();
-    let handler = Handler::new(target.clone(), known, further_keys, Arc::clone(&shared));
+    let trust = progress.trust().clone();
+    let handler = Handler::new(
+        target.clone(),
+        trust,
+        known,
+        further_keys,
+        Arc::clone(&shared),
+    );
     let client = (config, handler);
     let mut met = meet(target, keepalive, bastions, progress, &shared, client).await?;
     let road = met.road;
@@ -163,6 +172,8 @@ fn connected(target: &Target, peer: &str) -> Step {
 /// How far an attempt has come, for whoever gives it up.
 pub(crate) struct Progress {
     at: Mutex<Where>,
+    /// How a person has the server's key trusted.
+    trust: TrustCommand,
     /// How long the attempt may take.
     patience: Duration,
     trace: Trace,
@@ -190,12 +201,17 @@ pub(crate) enum Where {
 }
 
 impl Progress {
-    pub(crate) fn new(patience: Duration, trace: Trace) -> Self {
+    pub(crate) fn new(trust: TrustCommand, patience: Duration, trace: Trace) -> Self {
         Progress {
             at: Mutex::default(),
+            trust,
             patience,
             trace,
         }
+    }
+
+    pub(crate) fn trust(&self) -> &TrustCommand {
+        &self.trust
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -234,7 +250,7 @@ async fn read_known_hosts(target: &Target) -> Result<KnownHosts, Failure> {
 
 /// A list of the file may have certificates only, which are asked for only where there is an
 /// authority.
-pub(crate) fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
+fn offers_a_host_key(preferred: &russh::Preferred) -> Result<(), Failure> {
     if preferred.key.is_empty() && preferred.host_key_certificates.is_empty() {
         let cause = "`host_key_algorithms` allows only certificates, and known_hosts has no \
                      authority for this host";

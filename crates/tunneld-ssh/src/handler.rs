@@ -24,6 +24,7 @@ use crate::asked::{Incoming, Taker};
 use crate::error::{SessionError, disconnect_failure, printable, session_failure};
 use crate::forward::Peer;
 use crate::further_keys::Announcement;
+use crate::host_key::TrustCommand;
 use crate::known_hosts::KnownHosts;
 use crate::server_key;
 use crate::shared::{Facts, Shared};
@@ -32,6 +33,7 @@ use crate::trace::Step;
 /// The client side of one session.
 pub(crate) struct Handler {
     target: Target,
+    trust: TrustCommand,
     /// Needed once, and dropped then: a session lives long, and the file may be large.
     known: Option<KnownHosts>,
     /// Who learns further keys of the host, and the file that they belong in.
@@ -57,12 +59,14 @@ impl Drop for Handler {
 impl Handler {
     pub(crate) fn new(
         target: Target,
+        trust: TrustCommand,
         known: KnownHosts,
         further_keys: Option<oneshot::Sender<Announcement>>,
         shared: Arc<Shared>,
     ) -> Self {
         Handler {
             target,
+            trust,
             known: Some(known),
             further_keys,
             known_in: None,
@@ -162,7 +166,7 @@ impl client::Handler for Handler {
             return Ok(false);
         };
         self.certified = offered.certificate().is_some();
-        let checked = server_key::check(&self.target, &known, offered, &self.shared);
+        let checked = server_key::check(&self.target, &known, offered, &self.trust, &self.shared);
         self.known_in = checked.await.map_err(SessionError::Refused)?;
         if self.known_in.is_none() {
             self.further_keys = None;

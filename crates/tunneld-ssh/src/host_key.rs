@@ -21,7 +21,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub use advice::shell_word;
+pub use advice::{TrustCommand, shell_word};
 pub(crate) use certificate::id;
 
 pub use crate::known_hosts::{could_learn, enter, learn};
@@ -49,9 +49,14 @@ pub enum Verdict {
     Refused(Failure),
 }
 
-/// Decides about the key that the server of `target` offered.
-pub fn judge(target: &Target, known: &KnownHosts, offered: &PublicKey) -> Verdict {
-    Case::new(target, known, offered.key_data()).judge()
+/// Decides about the key that the server of `target` offered. `trust` is for whoever may know better.
+pub fn judge(
+    target: &Target,
+    known: &KnownHosts,
+    offered: &PublicKey,
+    trust: &TrustCommand,
+) -> Verdict {
+    Case::new(target, known, offered.key_data(), trust).judge()
 }
 
 /// Decides about the certificate that the server of `target` offered, at the time `now`. One that
@@ -62,8 +67,9 @@ pub fn judge_certificate(
     known: &KnownHosts,
     offered: &Certificate,
     now: SystemTime,
+    trust: &TrustCommand,
 ) -> (Verdict, Option<String>) {
-    let mut case = Case::new(target, known, offered.public_key());
+    let mut case = Case::new(target, known, offered.public_key(), trust);
     case.authority = Some(offered.signature_key());
     if let Some(verdict) = case.judge_first() {
         return (verdict, None);
@@ -109,10 +115,16 @@ struct Case<'a> {
     key: &'a KeyData,
     /// Whose signature the key comes with, where it comes in a certificate.
     authority: Option<&'a KeyData>,
+    trust: &'a TrustCommand,
 }
 
 impl<'a> Case<'a> {
-    fn new(target: &'a Target, known: &'a KnownHosts, key: &'a KeyData) -> Self {
+    fn new(
+        target: &'a Target,
+        known: &'a KnownHosts,
+        key: &'a KeyData,
+        trust: &'a TrustCommand,
+    ) -> Self {
         let pins = target.host_key_fingerprint.iter();
         let files = target.known_hosts.iter();
         Case {
@@ -123,6 +135,7 @@ impl<'a> Case<'a> {
             known,
             key,
             authority: None,
+            trust,
         }
     }
 

@@ -12,7 +12,7 @@ use russh::keys::{Certificate, PublicKey};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{os_reason, printable};
-use crate::identity::Identity;
+use crate::identity::KeyFile;
 use crate::known_hosts::fingerprint;
 
 /// The largest file that is read, in bytes.
@@ -62,16 +62,21 @@ impl PublicLine {
         })
     }
 
-    /// The public half of a private key.
-    pub fn of_identity(identity: &Identity) -> Result<Self, PublicProblem> {
-        let key = identity.key();
-        PublicLine::of(key.public_key().key_data(), key.comment().as_str_lossy()).map_err(
-            |reason| PublicProblem {
-                path: identity.path().to_owned(),
-                missing: false,
-                reason,
-            },
-        )
+    /// The public half of a private key, as far as its file shows it.
+    ///
+    /// # Errors
+    ///
+    /// When the file does not show it, or it cannot be told.
+    pub fn of_key_file(file: &KeyFile) -> Result<Self, String> {
+        let comment = match file {
+            KeyFile::Open(identity) => identity.key().comment().as_str_lossy(),
+            KeyFile::Locked(_) | KeyFile::Public { .. } => "",
+        };
+        match (file.public(), file) {
+            (Some(key), _) => PublicLine::of(key, comment),
+            (None, KeyFile::Locked(locked)) => Err(locked.without_passphrase().to_string()),
+            (None, _) => Err("it shows no public half".to_owned()),
+        }
     }
 }
 

@@ -20,9 +20,9 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertific
 use tunneld_core::config::{Keepalive, StrictHostKeyChecking, Target, Via};
 use tunneld_core::failure::{Class, Failure, Stage};
 
-use crate::connect::{Progress, config, meet, offers_a_host_key};
+use crate::connect::{Progress, config, meet};
 use crate::error::SessionError;
-use crate::host_key::{self, Verdict, same_type};
+use crate::host_key::{self, TrustCommand, Verdict, same_type};
 use crate::known_hosts::{self, KnownAs, KnownHosts, LearnError, enter, rsa_bits};
 use crate::road::{Bastions, Lease};
 use crate::shared::Shared;
@@ -41,7 +41,8 @@ pub struct Shown {
 #[derive(Debug, Clone)]
 pub struct HostKey(PublicKey);
 
-/// Asks the server of `target` for its host keys. Each connection may take `patience`.
+/// Asks the server of `target` for its host keys. Each connection may take `patience`. `trust` is for
+/// whoever has to deal with a jump host first.
 ///
 /// # Errors
 ///
@@ -51,16 +52,20 @@ pub async fn scan(
     keepalive: Keepalive,
     patience: Duration,
     bastions: &Bastions,
+    trust: &TrustCommand,
 ) -> Result<Shown, Failure> {
     let target = &over_known_hosts(target);
-    let _lease = Lease::take(target, keepalive, bastions, patience);
+    let _lease = Lease::take(target, keepalive, bastions, patience, trust);
     let offer = config(target, &KnownHosts::default()).preferred;
-    offers_a_host_key(&offer)?;
+    if offer.key.is_empty() {
+        return Err(only_certificates());
+    }
     let mut left = offer.key.into_owned();
     let mut keys: Vec<HostKey> = Vec::new();
     let mut cut_short = None;
     while !left.is_empty() {
-        match ask(target, keepalive, patience, bastions, &left).await {
+        let progress = Progress::new(trust.clone(), patience, Trace::default());
+        match ask(target, keepalive, bastions, &progress, &left).await {
             Ok(key) => {
                 let before = left.len();
                 left.retain(|kind| !same_type(kind, &key.algorithm()));
@@ -103,6 +108,15 @@ fn is_disagreement(failure: &Failure) -> bool {
     failure.stage == Stage::KeyExchange && failure.class == Class::Blocked
 }
 
+/// A certificate is trusted by its authority: there is nothing to show and to write down.
+fn only_certificates() -> Failure {
+    let cause = "`host_key_algorithms` allows only certificates, which have no line of their own in \
+                 known_hosts";
+    Failure::blocked(Stage::HostKey, cause).with_hint(
+        "add an @cert-authority line with the key of whoever signs them, or allow a type of plain key",
+    )
+}
+
 fn another_type() -> Failure {
     let cause = "the server showed a key of another type than was agreed on";
     Failure::blocked(Stage::HostKey, cause)
@@ -112,18 +126,18 @@ fn another_type() -> Failure {
 async fn ask(
     target: &Target,
     keepalive: Keepalive,
-    patience: Duration,
     bastions: &Bastions,
+    progress: &Progress,
     kinds: &[Algorithm],
 ) -> Result<PublicKey, Failure> {
-    let progress = Progress::new(patience, Trace::default());
+    let patience = progress.patience();
     let shared = Shared::new(Trace::default());
     let mut config = config(target, &KnownHosts::default());
     config.preferred.key = Cow::Owned(kinds.to_vec());
     config.preferred.host_key_certificates = Cow::Borrowed(&[]);
     let shown = Arc::default();
     let client = (config, Onlooker(Arc::clone(&shown)));
-    let meeting = meet(target, keepalive, bastions, &progress, &shared, client);
+    let meeting = meet(target, keepalive, bastions, progress, &shared, client);
     let met = tokio::time::timeout(patience, meeting).await;
     if let Some(key) = shown.get() {
         return Ok(key.clone());
@@ -217,12 +231,12 @@ impl HostKey {
     /// What known_hosts and the pins say of it. As [`host_key::judge`], for a person who is asked
     /// about each key: a key is new ([`Verdict::Learn`]) if none of its type is known for the host,
     /// whichever others are and whatever `strict_host_key_checking` says.
-    pub fn judge(&self, target: &Target, known: &KnownHosts) -> Verdict {
+    pub fn judge(&self, target: &Target, known: &KnownHosts, trust: &TrustCommand) -> Verdict {
         let asked = Target {
             strict_host_key_checking: StrictHostKeyChecking::AcceptNew,
             ..target.clone()
         };
-        host_key::judge(&asked, &known.of_type(self.data()), &self.0)
+        host_key::judge(&asked, &known.of_type(self.data()), &self.0, trust)
     }
 
     fn data(&self) -> &KeyData {

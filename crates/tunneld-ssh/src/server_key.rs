@@ -9,7 +9,7 @@ use tunneld_core::config::{Target, host_port};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 
-use crate::host_key::{self, Verdict};
+use crate::host_key::{self, TrustCommand, Verdict};
 use crate::known_hosts::{KnownAs, KnownHosts, LearnError, fingerprint};
 use crate::once;
 use crate::shared::Shared;
@@ -21,14 +21,15 @@ pub(crate) async fn check(
     target: &Target,
     known: &KnownHosts,
     offered: &PublicKeyOrCertificate,
+    trust: &TrustCommand,
     shared: &Shared,
 ) -> Result<Option<PathBuf>, Failure> {
     let key = offered.public_key();
     let (verdict, problem) = match offered.certificate() {
         Some(certificate) => {
-            host_key::judge_certificate(target, known, certificate, SystemTime::now())
+            host_key::judge_certificate(target, known, certificate, SystemTime::now(), trust)
         }
-        None => (host_key::judge(target, known, &key), None),
+        None => (host_key::judge(target, known, &key, trust), None),
     };
     let (by, known_in) = match verdict {
         Verdict::Trusted { by, known_in } => (by, known_in),

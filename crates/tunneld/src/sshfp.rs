@@ -25,6 +25,8 @@ pub(crate) enum Sshfp {
     Answer {
         credit: Credit,
         records: Vec<Record>,
+        /// Why they may be those of another server.
+        doubt: Option<&'static str>,
     },
 }
 
@@ -71,8 +73,21 @@ pub(crate) async fn look_up(target: &Target) -> Sshfp {
         return Sshfp::NotAsked("the host's name is looked up elsewhere");
     }
     match ask::ask(&target.host).await {
-        Ok((credit, records)) => Sshfp::Answer { credit, records },
+        Ok((credit, records)) => Sshfp::Answer {
+            credit,
+            records,
+            doubt: doubt(target),
+        },
         Err(why) => Sshfp::NoAnswer(why),
+    }
+}
+
+/// Records are those of a name: they know nothing of ports, nor of who goes by another name with us.
+fn doubt(target: &Target) -> Option<&'static str> {
+    match (&target.host_key_alias, target.port) {
+        (Some(_), _) => Some("the host goes by its `host_key_alias`"),
+        (None, 22) => None,
+        (None, _) => Some("they may be those of the server at port 22"),
     }
 }
 
@@ -83,7 +98,8 @@ impl Sshfp {
             Sshfp::Answer {
                 credit: Credit::Vouched,
                 records,
-            } => !Comparison::new(records, keys).differ.is_empty(),
+                doubt: None,
+            } => !Comparison::of_keys(records, keys).differ.is_empty(),
             _ => false,
         }
     }
@@ -94,7 +110,18 @@ impl Sshfp {
             Sshfp::NotAsked(why) => format!("not asked: {why}"),
             Sshfp::NoAnswer(why) => why.clone(),
             Sshfp::Answer { records, .. } if records.is_empty() => "no records".to_owned(),
-            Sshfp::Answer { credit, records } => Comparison::new(records, keys).told(*credit),
+            Sshfp::Answer {
+                credit,
+                records,
+                doubt,
+            } => {
+                let comparison = Comparison::of_keys(records, keys);
+                let told = comparison.told(*credit);
+                match doubt.filter(|_| !comparison.differ.is_empty()) {
+                    Some(doubt) => format!("{told}; {doubt}"),
+                    None => told,
+                }
+            }
         }
     }
 }
@@ -108,14 +135,22 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(records: &[Record], keys: &[HostKey]) -> Self {
+    fn of_keys(records: &[Record], keys: &[HostKey]) -> Self {
+        let keys = keys.iter().map(|key| (key.kind(), key.sshfp()));
+        Comparison::new(records, &keys.collect::<Vec<_>>())
+    }
+
+    /// Each key by its type, the number of its algorithm and its hash.
+    fn new(records: &[Record], keys: &[(&'static str, (u8, [u8; 32]))]) -> Self {
+        let agrees = |(number, digest): &(u8, [u8; 32])| agreement(records, *number, digest);
         let mut comparison = Comparison::default();
-        for key in keys {
-            let (algorithm, digest) = key.sshfp();
-            match agreement(records, algorithm, &digest) {
-                Some(true) => comparison.matching.push(key.kind()),
-                Some(false) => comparison.differ.push(key.kind()),
-                None => {}
+        for (kind, key) in keys {
+            // The curves of ECDSA have one number: the record may be of the host's other key.
+            let alike = |(_, other): &(_, (u8, _))| other.0 == key.0 && agrees(other) == Some(true);
+            match agrees(key) {
+                Some(true) => comparison.matching.push(kind),
+                Some(false) if !keys.iter().any(alike) => comparison.differ.push(kind),
+                Some(false) | None => {}
             }
         }
         comparison
@@ -179,6 +214,36 @@ mod tests {
         // SHA-1 says nothing, and neither does another algorithm's record.
         assert_eq!(agrees(1, 3), None);
         assert_eq!(agrees(3, 3), None);
+    }
+
+    #[test]
+    fn a_key_of_another_curve_does_not_differ_where_one_of_ecdsa_is_right() {
+        let record = |algorithm, byte| Record {
+            algorithm,
+            hash: SHA256,
+            digest: vec![byte; 32],
+        };
+        let keys = [
+            ("ECDSA", (3, [1; 32])),
+            ("ECDSA", (3, [2; 32])),
+            ("RSA", (1, [3; 32])),
+        ];
+        let found = Comparison::new(&[record(3, 2), record(1, 4)], &keys);
+        assert_eq!(found.matching, ["ECDSA"]);
+        assert_eq!(found.differ, ["RSA"]);
+        let found = Comparison::new(&[record(3, 9)], &keys);
+        assert_eq!(found.differ, ["ECDSA", "ECDSA"]);
+    }
+
+    #[test]
+    fn records_count_against_a_key_only_at_the_port_and_by_the_name_that_they_are_for() {
+        let mut target = Target::new("db", 22, "u");
+        assert_eq!(doubt(&target), None);
+        target.port = 2222;
+        assert!(doubt(&target).is_some());
+        target.port = 22;
+        target.host_key_alias = Some("cluster".to_owned());
+        assert!(doubt(&target).is_some());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use libfuzzer_sys::fuzz_target;
 use russh::keys::Certificate;
 use tunneld_core::config::Target;
-use tunneld_ssh::host_key;
+use tunneld_ssh::host_key::{self, TrustCommand};
 use tunneld_ssh::known_hosts::{KnownAs, KnownHosts};
 
 fuzz_target!(|text: &str| {
@@ -28,12 +28,13 @@ fuzz_target!(|text: &str| {
         let entries = [known.lookup(&host), known.lookup_bare(&host)].concat();
         for entry in entries {
             let _ = (entry.place(), entry.type_name(), entry.fingerprint());
-            let _ = (entry.has_wildcard(), entry.is_shared());
+            let _ = (entry.is_for_one_name(), entry.is_shared());
         }
         let _ = (known.known_algorithms(&host), known.has_authority(&host));
     }
     if let Some(certificate) = certificate {
+        let trust = TrustCommand::written(String::new());
         let target = Target::new("db.example.com", 22, "tunnel");
-        let _ = host_key::judge_certificate(&target, &known, &certificate, UNIX_EPOCH);
+        let _ = host_key::judge_certificate(&target, &known, &certificate, UNIX_EPOCH, &trust);
     }
 });

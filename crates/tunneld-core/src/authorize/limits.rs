@@ -1,6 +1,12 @@
 //! Where a key may come from, and until when it is good.
 
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
 use ipnet::IpNet;
+
+/// How far a clock can be behind UTC.
+const FURTHEST_BEHIND: Duration = Duration::from_secs(12 * 3600);
 
 /// `from=` and `expiry-time=`, where they are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +103,25 @@ impl ExpiryTime {
             return Err(format!("has a time that there is not: {}", &digits[8..]));
         }
         Ok(ExpiryTime(text.to_owned()))
+    }
+
+    /// Whether the time is over for certain. Where it is told in the server's time zone, the clock
+    /// there can be up to twelve hours behind UTC.
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        let (digits, behind) = match self.0.strip_suffix('Z') {
+            Some(digits) => (digits, Duration::ZERO),
+            None => (self.0.as_str(), FURTHEST_BEHIND),
+        };
+        let Some(now) = now.checked_sub(behind) else {
+            return false;
+        };
+        let mut text = String::new();
+        // The library knows years of four digits, as this form does.
+        if write!(text, "{}", humantime::format_rfc3339_seconds(now)).is_err() {
+            return true;
+        }
+        text.retain(|c| c.is_ascii_digit());
+        format!("{digits:0<14}") <= text
     }
 
     /// The time as it was written.

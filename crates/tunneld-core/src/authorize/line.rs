@@ -135,22 +135,24 @@ fn open_notes(rights: &Rights, notes: &mut Vec<String>) {
         notes.push(said);
         return;
     }
-    let unwritable = |open: &&Open| open.place.pattern().is_none();
-    if let Some(Place::Unix(path)) = rights.open.iter().find(unwritable).map(|o| &o.place) {
-        notes.push(format!("no permitopen: OpenSSH has no way to write {path}"));
-        return;
+    for path in rights.unwritable() {
+        notes.push(format!(
+            "{path} is not in it: OpenSSH has no way to write that path"
+        ));
     }
-    if !rights.opens() {
+    if rights.open_patterns().is_some_and(|all| all.is_empty()) {
         notes.push(format!(
             "{NO_TARGET} stands for nowhere: nothing can connect to that address"
         ));
     }
-    if rights.opens_unix() {
+    let written =
+        |open: &Open| matches!(open.place, Place::Unix(_)) && open.place.pattern().is_some();
+    if rights.open.iter().any(written) {
         let said = "[/path]:* is a unix socket: sshd compares the path as it compares a host";
         notes.push(said.to_owned());
     }
-    for open in rights.open.iter().filter(|open| open.for_probe) {
-        let pattern = open.place.pattern().unwrap_or_default();
+    let for_probes = rights.open.iter().filter(|open| open.for_probe);
+    for pattern in for_probes.filter_map(|open| open.place.pattern()) {
         notes.push(format!(
             "permitopen=\"{pattern}\" is for a probe, which comes back through the server"
         ));

@@ -26,6 +26,10 @@ pub use limits::{ExpiryTime, FromList, Limits};
 pub use line::{Key, NO_LISTENER, NO_TARGET, NOLOGIN};
 pub use rights::Rights;
 
+/// What somebody who puts lines into a file should know before all else.
+const FIRST: &str =
+    "# each line takes the place of an earlier one with its key: sshd reads the first of them";
+
 /// The port of SSH, which nobody mentions.
 const SSH_PORT: u16 = 22;
 
@@ -97,8 +101,9 @@ impl Account {
     /// The lines of its authorized_keys, below comments that say what they are and why.
     pub fn authorized_keys(&self) -> String {
         let (place, user, version) = (self.place(), &self.user, self.limits.version());
-        let mut text =
-            format!("# on {place}, in ~{user}/.ssh/authorized_keys (OpenSSH {version} or later)\n");
+        let mut text = format!(
+            "# on {place}, in ~{user}/.ssh/authorized_keys (OpenSSH {version} or later)\n{FIRST}\n"
+        );
         let mut said: Vec<String> = Vec::new();
         for grant in &self.grants {
             for note in line::notes(&grant.key, &grant.rights, user) {
@@ -116,10 +121,14 @@ impl Account {
     /// The `Match` block of its server's sshd_config, below a comment.
     pub fn sshd_config(&self) -> String {
         let (place, user) = (self.place(), &self.user);
+        let anywhere = match self.rights.opens_any() {
+            true => ", have it connect to any place,",
+            false => "",
+        };
         match sshd_config::block(user, &self.rights) {
             Some(block) => format!(
                 "# on {place}, at the end of sshd_config; \
-                 whoever logs in as {user} can then do this and nothing else\n{block}"
+                 whoever logs in as {user} can then do this{anywhere} and nothing else\n{block}"
             ),
             None => format!(
                 "# on {place}, no lines for sshd_config: \

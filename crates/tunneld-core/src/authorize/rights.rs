@@ -130,13 +130,29 @@ impl Rights {
     }
 
     /// The places that the server may connect to and no other, as `permitopen` has them; `None`
-    /// where it cannot be said.
+    /// where it may connect to any place. What cannot be written is not among them: without it
+    /// nothing else is open to whoever has the key.
     pub(super) fn open_patterns(&self) -> Option<Vec<String>> {
         if self.open_any {
             return None;
         }
-        let patterns = self.open.iter().map(|open| open.place.pattern());
-        patterns.collect()
+        let patterns = self.open.iter().filter_map(|open| open.place.pattern());
+        Some(patterns.collect())
+    }
+
+    /// The unix sockets that the server shall connect to and will not: once places are limited, one
+    /// that cannot be written is refused.
+    pub fn unwritable(&self) -> impl Iterator<Item = &str> {
+        let limited = self.open.iter().filter(|_| !self.open_any);
+        limited.filter_map(|open| match &open.place {
+            Place::Unix(path) if open.place.pattern().is_none() => Some(path.as_str()),
+            Place::Unix(_) | Place::Tcp(..) => None,
+        })
+    }
+
+    /// Whether clients of ours say where the server shall connect to.
+    pub(super) fn opens_any(&self) -> bool {
+        self.open_any
     }
 
     /// The TCP ports that it may listen on, as `permitlisten` has them.

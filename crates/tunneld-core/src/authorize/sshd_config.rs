@@ -17,7 +17,10 @@ pub(super) fn block(user: &str, rights: &Rights) -> Option<String> {
     let (open, listen) = (rights.opens(), !rights.listen.is_empty());
     lines.push(format!("AllowTcpForwarding {}", sides(open, listen)));
     if let (true, Some(patterns)) = (open, rights.open_patterns()) {
-        lines.push(format!("PermitOpen {}", words(&patterns)));
+        lines.push(match patterns.is_empty() {
+            true => "PermitOpen none".to_owned(),
+            false => format!("PermitOpen {}", words(&patterns)),
+        });
     }
     if listen {
         listening(rights, &mut lines);

@@ -77,6 +77,7 @@ fn an_account_has_its_line_and_its_block_with_a_word_on_each() {
     assert_eq!(
         account.authorized_keys(),
         "# on db.example.com, in ~tunnel/.ssh/authorized_keys (OpenSSH 7.8 or later)\n\
+         # each line takes the place of an earlier one with its key: sshd reads the first of them\n\
          # NONE:1 stands for nowhere: sshd compares in lower case\n\
          # no option forbids listening on unix sockets: AllowStreamLocalForwarding does\n\
          restrict,port-forwarding,permitopen=\"localhost:5432\",permitlisten=\"NONE:1\",\
@@ -141,25 +142,35 @@ fn a_path_is_escaped_as_each_of_the_two_files_is_read() {
 }
 
 #[test]
-fn what_cannot_be_written_is_not_limited_and_that_is_said() {
-    // A bracket in the path would end the host.
+fn what_cannot_be_written_is_not_open_and_that_is_said() {
+    // A bracket in the path would end the host. To leave the limits out would open everything.
     let forwards = r#"local_forward = ["80:web:80", { listen = "81", connect = "/run/a]b" }]"#;
     let (options, block) = places(forwards);
-    assert_eq!(options, NO_LISTENER_OPTION);
+    assert_eq!(
+        options,
+        format!("permitopen=\"web:80\",{NO_LISTENER_OPTION}")
+    );
     assert_eq!(
         block,
-        "AllowTcpForwarding local\nAllowStreamLocalForwarding local"
+        "AllowTcpForwarding local\nPermitOpen web:80\nAllowStreamLocalForwarding local"
     );
-    let text = account(&Rights::at_end(&spec(forwards))).authorized_keys();
+    let rights = Rights::at_end(&spec(forwards));
+    assert_eq!(rights.unwritable().collect::<Vec<_>>(), ["/run/a]b"]);
+    let text = account(&rights).authorized_keys();
     assert!(
-        text.contains("# no permitopen: OpenSSH has no way to write /run/a]b\n"),
+        text.contains("# /run/a]b is not in it: OpenSSH has no way to write that path\n"),
         "{text}"
     );
     let long = format!("/{}", "x".repeat(1022));
-    let (options, _) = places(&format!(
+    let (options, block) = places(&format!(
         r#"local_forward = [{{ listen = "81", connect = "{long}" }}]"#
     ));
-    assert_eq!(options, NO_LISTENER_OPTION);
+    assert_eq!(options, format!("{NO_TARGET_OPTION},{NO_LISTENER_OPTION}"));
+    assert!(block.contains("PermitOpen none\n"), "{block}");
+    // Where clients may go anywhere, they may go there as well.
+    let anywhere = format!("{forwards}\ndynamic_forward = \"1080\"");
+    let rights = Rights::at_end(&spec(&anywhere));
+    assert_eq!(rights.unwritable().count(), 0);
 }
 
 #[test]
@@ -170,6 +181,9 @@ fn a_dynamic_forward_may_go_anywhere() {
         block,
         "AllowTcpForwarding local\nAllowStreamLocalForwarding no"
     );
+    let text = account(&Rights::at_end(&spec(r#"dynamic_forward = "1080""#))).sshd_config();
+    let said = "can then do this, have it connect to any place, and nothing else\n";
+    assert!(text.contains(said), "{text}");
 }
 
 #[test]
@@ -425,6 +439,29 @@ fn an_expiry_time_is_one_that_there_is() {
 }
 
 #[test]
+fn a_time_is_over_when_it_is_over_wherever_the_server_is() {
+    // 2026-11-20 10:00:00 UTC. Where it is told in no zone, it may be twelve hours earlier there.
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_168_800);
+    for (time, over) in [
+        ("20261120Z", true),
+        ("202611201000Z", true),
+        ("20261120100001Z", false),
+        ("20261121Z", false),
+        ("20261119", true),
+        ("202611192200", true),
+        ("20261119220001", false),
+        ("20261120", false),
+        ("99991231", false),
+    ] {
+        assert_eq!(
+            ExpiryTime::parse(time).unwrap().is_over(now),
+            over,
+            "{time}"
+        );
+    }
+}
+
+#[test]
 fn a_user_whose_name_is_a_pattern_gets_no_block() {
     for user in ["a*", "a,b", "!a", "a\"b", "a?", "#a"] {
         let mut account = account(&Rights::default());
@@ -481,10 +518,11 @@ proptest::proptest! {
         proptest::prop_assert_eq!(rest, KEY);
         if let Some((_, value)) = options.split_once("permitopen=") {
             let whole = rights.open[0].place.pattern();
-            proptest::prop_assert!(whole.is_some() && !path.contains(']'));
+            proptest::prop_assert_eq!(whole.is_none(), path.contains(']'));
             // A principal may look like an option; then this is not the option.
             if !options.starts_with("cert-authority,principals=") {
-                proptest::prop_assert_eq!(dequoted(value), format!("[{path}]:*"));
+                let wanted = whole.unwrap_or_else(|| NO_TARGET.to_owned());
+                proptest::prop_assert_eq!(dequoted(value), wanted);
             }
         }
         let Key::Authority { principal, command, .. } = &key else { unreachable!() };

@@ -1,76 +1,83 @@
 //! What a person is told to do about a host key, with the commands.
 
-use russh::keys::Algorithm;
-use tunneld_core::config::{Target, Via};
+use std::fmt;
+
+use tunneld_core::config::{Target, host_port};
+use tunneld_core::name::TunnelName;
 
 use super::Case;
 use crate::known_hosts::Entry;
 
+/// The command that shows the keys of a host, asked for over the tunnel's own way, and adds those
+/// that a person agrees to. Whatever else asked the host a second time could be answered by somebody
+/// else than the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustCommand {
+    /// What finds the tunnel.
+    tunnel: String,
+    /// The jump host of the tunnel that it is about.
+    hop: Option<String>,
+}
+
+impl TrustCommand {
+    /// For the host at the end of a tunnel.
+    pub fn of(tunnel: &TunnelName) -> Self {
+        TrustCommand::written(format!("tunneld trust {tunnel}"))
+    }
+
+    /// The same, as it has to be written to find the tunnel.
+    pub fn written(tunnel: String) -> Self {
+        TrustCommand { tunnel, hop: None }
+    }
+
+    /// The one for a jump host of the tunnel.
+    #[must_use]
+    pub fn at_hop(&self, hop: &Target) -> Self {
+        TrustCommand {
+            tunnel: self.tunnel.clone(),
+            hop: Some(host_port(&hop.host, hop.port)),
+        }
+    }
+}
+
+impl fmt::Display for TrustCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tunnel)?;
+        match &self.hop {
+            Some(hop) => write!(f, " --hop {}", shell_word(hop)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Case<'_> {
-    pub(super) fn type_option(&self) -> &'static str {
-        match self.key.algorithm() {
-            Algorithm::Ed25519 => " -t ed25519",
-            Algorithm::Ecdsa { .. } => " -t ecdsa",
-            Algorithm::Rsa { .. } => " -t rsa",
-            _ => "",
-        }
-    }
-
-    /// The command that asks the host for its keys, to be run where [`Vantage`] says.
-    pub(super) fn scan(&self, option: &str) -> String {
-        let Target { host, port, .. } = self.target;
-        let host = shell_word(&host.to_ascii_lowercase());
-        let scan = format!("ssh-keyscan -p {port}{option} {host}");
-        match Vantage::of(&self.target.via) {
-            Vantage::Here => scan,
-            Vantage::Hop(login) => format!("{login} {scan}"),
-            Vantage::Elsewhere => format!("on a machine that reaches it directly: {scan}"),
-        }
-    }
-
-    /// What makes lines of ssh-keyscan lines about the alias.
-    fn renaming(&self) -> String {
-        match self.target.host_key_alias {
-            Some(_) => {
-                let edit = format!("s/^[^# ][^ ]*/{}/", self.host.name());
-                format!(" | sed {}", shell_word(&edit))
-            }
-            None => String::new(),
-        }
-    }
-
     pub(super) fn addition(&self) -> String {
-        match self.files.first() {
-            Some(file) => {
-                let (before, after) = match Vantage::of(&self.target.via) {
-                    Vantage::Here | Vantage::Hop(_) => (":", " >>"),
-                    Vantage::Elsewhere => ("", ", and add its line to"),
-                };
-                format!(
-                    "compare the fingerprint with what the host itself says, then{before} \
-                     {}{}{after} {}",
-                    self.scan(self.type_option()),
-                    self.renaming(),
-                    shell_word(&file.display().to_string())
-                )
-            }
-            None => "set known_hosts, or pin the key with host_key_fingerprint".to_owned(),
+        match self.files.is_empty() {
+            false => format!(
+                "`{}` shows the host's keys, to be compared with what the host itself says, and \
+                 adds them",
+                self.trust
+            ),
+            true => "set known_hosts, or pin the key with host_key_fingerprint".to_owned(),
         }
     }
 
-    /// The commands that take the lines out. `ssh-keygen -R` removes whole lines, so a line that
-    /// may speak of other hosts too is left to a person.
+    /// The commands that take the lines out. `ssh-keygen -R` removes whole lines, of whatever type
+    /// of key, so a file that has one with another name on it is left to a person.
     pub(super) fn removal(&self, known: &[&Entry]) -> String {
+        let here = self.known.lookup(&self.host);
         let mut steps: Vec<String> = Vec::new();
         for entry in known {
-            let covers_more = |e: &&&Entry| e.file() == entry.file() && e.has_wildcard();
-            let step = match known.iter().find(covers_more) {
-                Some(shared) => format!("edit {} (it covers other hosts too)", shared.place()),
-                None => format!(
+            let in_file = |e: &&&Entry| e.marker().is_none() && e.file() == entry.file();
+            let alone = here.iter().filter(in_file).all(|e| e.is_for_one_name());
+            let step = match alone {
+                true => format!(
                     "ssh-keygen -R {} -f {}",
                     shell_word(self.host.name()),
                     shell_word(&entry.file().display().to_string())
                 ),
+                false if entry.is_for_one_name() => format!("remove {}", entry.place()),
+                false => format!("edit {} (it names other hosts too)", entry.place()),
             };
             if !steps.contains(&step) {
                 steps.push(step);
@@ -78,38 +85,6 @@ impl Case<'_> {
         }
         steps.join(", ")
     }
-}
-
-/// Where a host can be asked for its keys: seen from elsewhere, its name may be that of another
-/// host, or of none.
-enum Vantage {
-    /// On this machine.
-    Here,
-    /// On the last jump host, with this command in front.
-    Hop(String),
-    /// Where it can be reached without what leads to it from here.
-    Elsewhere,
-}
-
-impl Vantage {
-    fn of(via: &Via) -> Self {
-        match via {
-            Via::Direct => Vantage::Here,
-            Via::Jump(hop) if *hop.first_via() == Via::Direct => Vantage::Hop(login(hop)),
-            Via::Jump(_) | Via::Proxy(_) | Via::Command(_) => Vantage::Elsewhere,
-        }
-    }
-}
-
-/// The ssh command that runs another one on a jump host.
-fn login(hop: &Target) -> String {
-    let hops: Vec<String> = hop.hops().into_iter().map(Target::to_string).collect();
-    let over = match hops.is_empty() {
-        true => String::new(),
-        false => format!(" -J {}", shell_word(&hops.join(","))),
-    };
-    let name = shell_word(&format!("{}@{}", hop.user, hop.host));
-    format!("ssh{over} -p {} {name}", hop.port)
 }
 
 /// A word as a shell takes it back: quoted only where it has to be.

@@ -23,8 +23,8 @@ impl Case<'_> {
             ),
             format!(
                 "compare with what the host itself says; a host with several keys needs a pin for \
-                 each: {} | ssh-keygen -lf -",
-                self.scan("")
+                 each: `{}` shows them",
+                self.trust
             ),
         )
     }
@@ -82,10 +82,9 @@ impl Case<'_> {
                 listed(known.iter().map(has))
             ),
             format!(
-                "if the change is expected: {}, then {} and compare the fingerprint before adding \
-                 it",
+                "if the change is expected: {}, then `{}`",
                 self.removal(known),
-                self.scan(self.type_option())
+                self.trust
             ),
         )
     }

@@ -9,7 +9,6 @@ use std::io;
 use std::path::Path;
 
 use russh::keys::PublicKey;
-use russh::keys::ssh_key::public::KeyData;
 use rustix::io::Errno;
 use tunneld_core::failure::{Failure, Stage};
 
@@ -61,7 +60,11 @@ pub fn enter(file: &Path, host: &KnownAs, keys: &[PublicKey]) -> Result<(), Lear
     let lines = |known: &KnownHosts| {
         let mut lines = Vec::new();
         for key in keys {
-            let rival = |known: &KeyData| same_type(&known.algorithm(), &key.algorithm());
+            // A key that no server can offer us is no other key for the host.
+            let rival = |e: &Entry| {
+                e.key()
+                    .is_some_and(|known| same_type(&known.algorithm(), &key.algorithm()))
+            };
             if !is_present(known, host, key, rival)? {
                 lines.push(line(host.name(), key)?);
             }
@@ -103,12 +106,12 @@ pub fn learn_further(
 }
 
 /// Whether the file has come to know the host since it was read, and as the same one. `rival` says
-/// which of its keys forbid to add another one.
+/// which of its lines forbid to add another one.
 fn is_present(
     known: &KnownHosts,
     host: &KnownAs,
     key: &PublicKey,
-    rival: impl Fn(&KeyData) -> bool,
+    rival: impl Fn(&Entry) -> bool,
 ) -> io::Result<bool> {
     let entries = known.lookup(host);
     let mut same = entries.iter().filter(|e| is_of(e, key));
@@ -120,7 +123,7 @@ fn is_present(
     if plain.iter().any(|e| is_of(e, key)) {
         return Ok(true);
     }
-    match plain.iter().find(|e| e.key().is_none_or(&rival)) {
+    match plain.iter().find(|e| rival(e)) {
         None => Ok(false),
         Some(entry) => {
             let line = entry.line();

@@ -112,9 +112,9 @@ impl Entry {
         }
     }
 
-    /// Whether the line also speaks of hosts that it does not name.
-    pub fn has_wildcard(&self) -> bool {
-        self.hosts.has_wildcard()
+    /// Whether the line has one name, and no pattern: nobody else misses it when it is removed.
+    pub fn is_for_one_name(&self) -> bool {
+        self.hosts.is_one_name()
     }
 
     /// Whether the line may be about several hosts: it has a wildcard, or more names than the one

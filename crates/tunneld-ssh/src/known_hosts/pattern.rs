@@ -82,6 +82,14 @@ impl Hosts {
         }
     }
 
+    /// Whether the line has one name, and no pattern.
+    pub(super) fn is_one_name(&self) -> bool {
+        match self {
+            Hosts::Hashed { .. } => true,
+            Hosts::Patterns(patterns) => patterns.len() == 1 && !self.has_wildcard(),
+        }
+    }
+
     /// How a line about the host `name` names it that is to tell no more than this one does.
     pub(super) fn alike(&self, name: &str) -> String {
         match self {
@@ -94,7 +102,7 @@ impl Hosts {
     }
 
     /// Whether the line may be about hosts that it does not name.
-    pub(super) fn has_wildcard(&self) -> bool {
+    fn has_wildcard(&self) -> bool {
         match self {
             Hosts::Hashed { .. } => false,
             Hosts::Patterns(patterns) => patterns.iter().any(|p| p.glob.contains(['*', '?'])),

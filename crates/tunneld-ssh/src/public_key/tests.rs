@@ -6,6 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
+use crate::identity::Identity;
 
 fn keygen(dir: &TempDir, args: &[&str]) {
     let output = Command::new("ssh-keygen")
@@ -47,9 +48,9 @@ fn the_public_half_of_a_key_is_the_line_that_ssh_keygen_wrote() {
     for kind in ["ed25519", "ecdsa", "rsa"] {
         let path = key(&dir, kind, kind);
         let line = text(&path, ".pub");
-        let identity = Identity::read(&path).unwrap();
-        let from_key = PublicLine::of_identity(&identity).unwrap();
+        let from_key = PublicLine::of_key_file(&KeyFile::read(&path).unwrap()).unwrap();
         assert_eq!(from_key.line, line);
+        let identity = Identity::read(&path).unwrap();
         assert_eq!(from_key.fingerprint, identity.fingerprint());
         assert_eq!(
             read(&dir.path().join(format!("{kind}.pub"))),

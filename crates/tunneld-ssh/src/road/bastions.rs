@@ -17,6 +17,7 @@ use tunneld_core::config::{Keepalive, Target};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::connect::Progress;
+use crate::host_key::TrustCommand;
 use crate::opener::Opener;
 use crate::trace::Trace;
 
@@ -57,12 +58,13 @@ impl Bastions {
     }
 
     /// A lease of the session with `target`, which may still have to be made. An attempt goes on
-    /// for the longest `patience` of those who wait for it.
+    /// for the longest `patience` of those who wait for it. `trust` is for a tunnel that goes over it.
     pub(super) fn take(
         &self,
         target: &Arc<Target>,
         keepalive: Keepalive,
         patience: Duration,
+        trust: &TrustCommand,
     ) -> Arc<Bastion> {
         let wishes = Wishes {
             keepalive,
@@ -76,7 +78,7 @@ impl Bastions {
             bastion.wish(wishes);
             return bastion;
         }
-        let (bastion, task) = task::make(Arc::clone(target), wishes, self.clone());
+        let (bastion, task) = task::make(Arc::clone(target), wishes, trust, self.clone());
         list.retain(|(of, _)| of != target);
         list.push((Arc::clone(target), Arc::downgrade(&bastion)));
         self.0.tasks.spawn(task);

@@ -28,6 +28,7 @@ pub(crate) use footing::Footing;
 use crate::connect::Progress;
 use crate::dial::{self, Dial};
 use crate::error::os_reason;
+use crate::host_key::TrustCommand;
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -142,7 +143,7 @@ pub(crate) async fn reach(
         }
         Via::Command(command) => command::start(command, target, bastions.tasks(), shared)?,
         Via::Jump(hop) => {
-            let bastion = bastions.take(hop, keepalive, progress.patience());
+            let bastion = bastions.take(hop, keepalive, progress.patience(), progress.trust());
             jump::reach(bastion, target, bastions.tasks(), progress, shared).await?
         }
     };
@@ -163,10 +164,11 @@ impl Lease {
         keepalive: Keepalive,
         bastions: &Bastions,
         patience: Duration,
+        trust: &TrustCommand,
     ) -> Self {
         Lease {
             _bastion: match &target.via {
-                Via::Jump(hop) => Some(bastions.take(hop, keepalive, patience)),
+                Via::Jump(hop) => Some(bastions.take(hop, keepalive, patience, trust)),
                 Via::Direct | Via::Proxy(_) | Via::Command(_) => None,
             },
         }

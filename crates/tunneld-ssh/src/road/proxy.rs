@@ -78,8 +78,13 @@ mod tests {
             host: "127.0.0.1".to_owned(),
             port,
         };
+        let trust = crate::host_key::TrustCommand::written("tunneld trust t".to_owned());
         let web = target("web", 22, Via::Proxy(proxy.clone()));
-        let progress = Progress::new(std::time::Duration::from_secs(60), Default::default());
+        let progress = Progress::new(
+            trust,
+            std::time::Duration::from_secs(60),
+            Default::default(),
+        );
         let failure = reach(&proxy, &web, &progress, &Shared::new(Default::default()))
             .await
             .unwrap_err();

@@ -2,12 +2,14 @@
 
 mod keys;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use tunneld_core::authorize::{self, Account, ExpiryTime, FromList, Limits, Rights};
-use tunneld_core::config::{Config, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Config, Target, TunnelSpec};
 
+use super::{Places, hops};
 use crate::exit::Exit;
 use keys::Keys;
 
@@ -16,7 +18,7 @@ use keys::Keys;
 #[command(after_help = "\
 Examples:
   tunneld authorize db
-  tunneld authorize db --only authorized_keys | ssh admin@db 'cat >> ~tunnel/.ssh/authorized_keys'
+  tunneld authorize db --only authorized_keys | ssh admin@db 'cat > ~tunnel/.ssh/authorized_keys'
   tunneld authorize wiki --hop bastion.example.com --from 192.0.2.0/24 --expiry-time 20301231Z")]
 pub(super) struct Authorize {
     /// The tunnels. sshd reads one line for a key: what it needs for several tunnels goes together.
@@ -48,12 +50,12 @@ enum Part {
     SshdConfig,
 }
 
-pub(super) fn run(config: &Path, asked: &Authorize) -> Exit {
-    let loaded = match super::load(config) {
+pub(super) fn run(places: &Places, asked: &Authorize) -> Exit {
+    let loaded = match super::load(&places.config) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match Page::new(&loaded.config, asked) {
+    match Page::new(&loaded.config, places, asked) {
         Ok(page) => {
             page.hints.iter().for_each(|hint| eprintln!("hint: {hint}"));
             super::print(&page.text(asked.only))
@@ -72,7 +74,7 @@ struct Page {
 }
 
 impl Page {
-    fn new(config: &Config, asked: &Authorize) -> Result<Self, String> {
+    fn new(config: &Config, places: &Places, asked: &Authorize) -> Result<Self, String> {
         let mut page = Page {
             accounts: Vec::new(),
             hints: Vec::new(),
@@ -84,12 +86,25 @@ impl Page {
         if page.accounts.is_empty() {
             return Err(not_on_the_way(asked, &specs));
         }
-        page.others(config, &asked.names);
+        if let Some(time) = &asked.expiry_time
+            && time.is_over(SystemTime::now())
+        {
+            let time = time.as_str();
+            page.hint(format!(
+                "--expiry-time {time} is over: sshd does not accept the key"
+            ));
+        }
+        page.others(config, places, &asked.names);
         Ok(page)
     }
 
     fn add_way(&mut self, spec: &TunnelSpec, asked: &Authorize) -> Result<(), String> {
-        let wanted = |target: &Target| asked.hop.as_ref().is_none_or(|hop| is_named(target, hop));
+        let wanted = |target: &Target| {
+            asked
+                .hop
+                .as_ref()
+                .is_none_or(|hop| hops::goes_by(target, hop))
+        };
         let way = authorize::way(spec).into_iter().enumerate();
         for (n, (target, rights)) in way.filter(|(_, (target, _))| wanted(target)) {
             let seen = n == 0 || asked.hop.is_some();
@@ -117,6 +132,12 @@ impl Page {
         if asked.from.is_some() && !seen {
             let said = "--from is only for the first host: the others see the host before them";
             self.hint(said.to_owned());
+        }
+        for path in rights.unwritable() {
+            self.hint(format!(
+                "the forward to {path} is not covered, and will be refused: OpenSSH has no way to \
+                 write that path; give the socket a short name without `]`"
+            ));
         }
         let account = self.account(target, asked);
         if !seen {
@@ -148,20 +169,25 @@ impl Page {
     }
 
     /// Names the tunnels that were not asked for and log in to the same accounts.
-    fn others(&mut self, config: &Config, names: &[String]) {
+    fn others(&mut self, config: &Config, places: &Places, names: &[String]) {
         let here = |target: &Target| self.accounts.iter().any(|account| account.is(target));
         let shares = |spec: &&TunnelSpec| {
             let asked = names.iter().any(|name| name == spec.name.as_str());
             !asked && authorize::way(spec).iter().any(|(target, _)| here(target))
         };
         let others: Vec<_> = config.tunnels.values().filter(shares).collect();
-        let others: Vec<_> = others.iter().map(|spec| spec.name.as_str()).collect();
         if !others.is_empty() {
-            let others = others.join(" ");
+            let names = names.iter().map(String::as_str);
+            let others = others.iter().map(|spec| spec.name.as_str());
+            let words: Vec<_> = ["authorize"]
+                .into_iter()
+                .chain(names)
+                .chain(others)
+                .collect();
             self.hint(format!(
                 "of the lines for one key sshd reads the first, and of the blocks for one user too, \
-                 and other tunnels log in there: tunneld authorize {} {others}",
-                names.join(" ")
+                 and other tunnels log in there: {}",
+                super::command_again(places, &words)
             ));
         }
     }
@@ -183,12 +209,6 @@ impl Page {
 fn specs<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a TunnelSpec>, String> {
     let found = names.iter().map(|name| super::named(config, name));
     found.collect()
-}
-
-/// Whether a host goes by this name, with or without its port and its user.
-fn is_named(target: &Target, name: &str) -> bool {
-    let place = host_port(&target.host, target.port);
-    name == target.host || name == place || name == target.to_string()
 }
 
 fn not_on_the_way(asked: &Authorize, specs: &[&TunnelSpec]) -> String {

@@ -2,6 +2,7 @@
 
 mod authorize;
 mod check;
+mod hops;
 mod reload;
 mod run;
 mod status;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
+use tunneld_ssh::host_key::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
@@ -155,14 +157,19 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show the keys of a tunnel's host, and add those that you agree to to known_hosts.
+    /// Show the keys of a tunnel's host, and add one that you agree to to known_hosts.
     ///
     /// Asks the host for each of its keys, over the tunnel's own way, and shows them as
     /// `ssh-keygen -lv` does. Says what known_hosts and the pins have, and what the SSHFP records of
-    /// the DNS say. Then it asks, and writes to the first file of `known_hosts`. Needs no daemon; run
-    /// it as a user that may write the file.
+    /// the DNS say. Then it asks about one key, and writes it to the first file of `known_hosts`:
+    /// compare it with what the host itself prints. The answer `all` adds every key; with y the
+    /// daemon adds the others once the host has proved to have them (`update_host_keys`). Needs no
+    /// daemon; run it as a user that may write the file.
     ///
-    /// Nothing is written as long as a key that the file has is not the one that the host shows.
+    /// It refuses, whatever you answer, if the host shows another key than known_hosts has, or one
+    /// that is revoked or too small; if none of its keys is one of the pins; if the DNS names another
+    /// key for it, vouched for by DNSSEC; with --yes, if no key has a fingerprint that was given;
+    /// and to write where the daemon, which has another home, does not look.
     Trust(trust::Request),
     /// Start tunnels that were stopped.
     Start(Names),
@@ -208,7 +215,7 @@ pub(crate) fn main() -> Exit {
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
-        Command::Authorize(asked) => authorize::run(&places.config, &asked),
+        Command::Authorize(asked) => authorize::run(places, &asked),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }
@@ -235,6 +242,23 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
             _ => said,
         }
     })
+}
+
+/// A command of ours with the places that this one was given. sudo(8) keeps nothing of the
+/// environment, so what came from there is named as well.
+fn command_again(places: &Places, words: &[&str]) -> String {
+    let Places { config, socket } = places;
+    let config = Some(config).filter(|config| **config != Path::new(DEFAULT_CONFIG));
+    let mut command = "tunneld".to_owned();
+    for word in words {
+        command.push_str(&format!(" {}", shell_word(word)));
+    }
+    for (key, path) in [("--config", config), ("--socket", socket.as_ref())] {
+        if let Some(path) = path {
+            command.push_str(&format!(" {key} {}", shell_word(&shown(path))));
+        }
+    }
+    command
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
@@ -289,6 +313,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_is_told_with_the_places_that_this_one_was_given() {
+        let command = |config: &str, socket: Option<&str>| {
+            let places = Places {
+                config: config.into(),
+                socket: socket.map(PathBuf::from),
+            };
+            command_again(&places, &["trust", "db"])
+        };
+        assert_eq!(command(DEFAULT_CONFIG, None), "tunneld trust db");
+        assert_eq!(
+            command("/srv/my tunnels.toml", Some("/run/a'b")),
+            r"tunneld trust db --config '/srv/my tunnels.toml' --socket '/run/a'\''b'"
+        );
     }
 
     #[test]

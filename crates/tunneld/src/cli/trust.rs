@@ -2,26 +2,28 @@
 
 mod page;
 mod question;
+mod reader;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory};
 use hyper::Method;
 use tunneld_core::config::values::parse_fingerprint;
-use tunneld_core::config::{Fingerprint, Sourced, Target, TunnelSpec, host_port};
+use tunneld_core::config::{Fingerprint, Target, TunnelSpec, host_port};
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
-use tunneld_ssh::host_key::Verdict;
+use tunneld_ssh::host_key::{TrustCommand, Verdict};
 use tunneld_ssh::known_hosts::{KnownHosts, LearnError};
 use tunneld_ssh::scan::{self, HostKey};
 use tunneld_ssh::{Bastions, error::os_reason};
 
-use super::{Cli, Places};
+use super::{Cli, Places, hops};
 use crate::control::client::call;
 use crate::exit::Exit;
 use crate::sshfp;
 use page::Page;
+use reader::Reader;
 
 /// Which host it is about, and what was agreed to beforehand.
 #[derive(Debug, Args)]
@@ -40,14 +42,6 @@ pub(super) struct Request {
     fingerprint: Vec<Fingerprint>,
 }
 
-impl Request {
-    /// The command that asks the same host.
-    fn command(&self) -> String {
-        let hop = self.hop.as_ref().map(|hop| format!(" --hop {hop}"));
-        format!("tunneld trust {}{}", self.name, hop.unwrap_or_default())
-    }
-}
-
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     parse_fingerprint(text).map_err(|e| e.message)
 }
@@ -62,10 +56,17 @@ pub(super) fn run(places: &Places, request: &Request) -> Exit {
         Ok(spec) => spec,
         Err(exit) => return exit,
     };
+    let command = super::command_again(places, &["trust", &request.name]);
+    let desk = Desk {
+        places,
+        request,
+        command: TrustCommand::written(command),
+        reader: Reader::find(places),
+    };
     let done = host(&spec, request).and_then(|target| {
-        let page = ask_host(&spec, target, request)?;
+        let page = desk.ask_host(&spec, target)?;
         match super::print(&page.render()) {
-            Exit::Done => decide(places, &page, request),
+            Exit::Done => desk.decide(&page),
             exit => Ok(exit),
         }
     });
@@ -73,6 +74,15 @@ pub(super) fn run(places: &Places, request: &Request) -> Exit {
         Ok(exit) => exit,
         Err(refusal) => refusal.print(),
     }
+}
+
+/// What was asked for, and where.
+struct Desk<'a> {
+    places: &'a Places,
+    request: &'a Request,
+    /// The command for the host at the end of the tunnel.
+    command: TrustCommand,
+    reader: Reader,
 }
 
 /// Why nothing was added.
@@ -122,15 +132,11 @@ fn host<'a>(spec: &'a TunnelSpec, request: &Request) -> Result<&'a Target, Refus
         return Ok(&spec.target);
     };
     let hops = spec.target.hops();
-    let is_wanted = |hop: &&&Target| {
-        hop.host.eq_ignore_ascii_case(wanted)
-            || host_port(&hop.host, hop.port).eq_ignore_ascii_case(wanted)
-    };
-    let mut found = hops.iter().filter(is_wanted);
+    let mut found = hops.iter().filter(|hop| hops::goes_by(hop, wanted));
     match (found.next(), found.next()) {
         (Some(hop), None) => Ok(hop),
         (Some(_), Some(_)) => Err(Refusal::new(format!(
-            "`{}` goes over `{wanted}` more than once: say the port, too",
+            "`{}` goes over `{wanted}` more than once: say the port and the user, too",
             spec.name
         ))),
         (None, _) if hops.is_empty() => Err(Refusal::new(format!(
@@ -149,48 +155,88 @@ fn host<'a>(spec: &'a TunnelSpec, request: &Request) -> Result<&'a Target, Refus
     }
 }
 
-/// Asks the host for its keys, and whoever knows something about them.
-fn ask_host<'a>(
-    spec: &TunnelSpec,
-    target: &'a Target,
-    request: &Request,
-) -> Result<Page<'a>, Refusal> {
-    let known = read_known_hosts(target, |_| true)?;
-    let common = read_known_hosts(target, |file| !is_only_ours(file))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Refusal::new(os_reason(&e)))?;
-    let (shown, sshfp) = runtime.block_on(async {
-        let bastions = Bastions::default();
-        let scan = scan::scan(target, spec.keepalive, spec.connect_timeout, &bastions);
-        let asked = tokio::join!(scan, sshfp::look_up(target));
-        bastions.closed().await;
-        asked
-    });
-    // A resolver may still be waiting for its answer; nobody else does.
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    let shown = shown.map_err(|failure| unreached(spec, target, failure))?;
-    let judged = |key: &HostKey| match key.judge(target, &known) {
-        Verdict::Trusted { .. } => key.judge(target, &common),
-        verdict => verdict,
-    };
-    Ok(Page {
-        command: request.command(),
-        target,
-        verdicts: shown.keys.iter().map(judged).collect(),
-        keys: shown.keys,
-        cut_short: shown.cut_short,
-        sshfp,
-    })
+impl Desk<'_> {
+    /// Asks the host for its keys, and whoever knows something about them.
+    fn ask_host<'a>(&self, spec: &TunnelSpec, target: &'a Target) -> Result<Page<'a>, Refusal> {
+        let known = read_known_hosts(target, |_| true)?;
+        let common = read_known_hosts(target, |file| self.reader.has(file))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Refusal::new(os_reason(&e)))?;
+        let (shown, sshfp) = runtime.block_on(async {
+            let bastions = Bastions::default();
+            let (patience, command) = (spec.connect_timeout, &self.command);
+            let scan = scan::scan(target, spec.keepalive, patience, &bastions, command);
+            let asked = tokio::join!(scan, sshfp::look_up(target));
+            bastions.closed().await;
+            asked
+        });
+        // A resolver may still be waiting for its answer; nobody else does.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        let shown = shown.map_err(|failure| unreached(target, failure))?;
+        let command = match self.request.hop {
+            Some(_) => self.command.at_hop(target),
+            None => self.command.clone(),
+        };
+        let judged = |key: &HostKey| match key.judge(target, &known, &command) {
+            // What the daemon does not see trusts nothing for it, but may well warn.
+            Verdict::Trusted { .. } => key.judge(target, &common, &command),
+            verdict => verdict,
+        };
+        Ok(Page {
+            target,
+            verdicts: shown.keys.iter().map(judged).collect(),
+            command,
+            keys: shown.keys,
+            cut_short: shown.cut_short,
+            sshfp,
+        })
+    }
+
+    /// What comes of the keys that were shown.
+    fn decide(&self, page: &Page) -> Result<Exit, Refusal> {
+        page.objection()?;
+        let given = &self.request.fingerprint;
+        let mut wanted = page.new_keys();
+        if self.request.yes {
+            let missing: Vec<_> = given.iter().filter(|f| !page.shows(f)).collect();
+            if missing.len() == given.len() {
+                return Err(none_shown(page, given));
+            }
+            for fingerprint in missing {
+                let place = page.place();
+                eprintln!("hint: {place} has shown no key with the fingerprint {fingerprint}");
+            }
+            wanted.retain(|key| given.iter().any(|f| f.as_str() == key.fingerprint()));
+        }
+        if wanted.is_empty() {
+            return Ok(super::print("nothing to add\n"));
+        }
+        if let Some(file) = page.target.known_hosts.first() {
+            self.reader
+                .look_at(&file.value, &page.command.to_string())?;
+        }
+        if !self.request.yes {
+            wanted = question::ask(page, wanted)?;
+        }
+        scan::write_down(page.target, &wanted).map_err(|e| unwritten(page, &e))?;
+        let kinds = words(wanted.iter().map(|key| key.kind().to_owned()));
+        let exit = super::print(&format!("added to {}: {kinds}\n", page.file()));
+        if is_blocked(self.places, &self.request.name) {
+            let restart = super::command_again(self.places, &["restart", &self.request.name]);
+            eprintln!("hint: `{restart}` makes the daemon try at once; else it tries in a while");
+        }
+        Ok(exit)
+    }
 }
 
 fn read_known_hosts(
     target: &Target,
-    wanted: impl Fn(&Sourced<PathBuf>) -> bool,
+    wanted: impl Fn(&Path) -> bool,
 ) -> Result<KnownHosts, Refusal> {
-    let files = target.known_hosts.iter().filter(|file| wanted(file));
-    let files: Vec<_> = files.map(|file| file.value.clone()).collect();
+    let files = target.known_hosts.iter().map(|file| file.value.clone());
+    let files: Vec<_> = files.filter(|file| wanted(file)).collect();
     KnownHosts::read(&files).map_err(|e| {
         let refusal = Refusal::new(e.to_string());
         match e.hint() {
@@ -200,75 +246,29 @@ fn read_known_hosts(
     })
 }
 
-/// Whether a file is root's own, and no daemon's that runs as another user: by default everybody
-/// has one in their home. What it trusts would still be unknown to the daemon.
-fn is_only_ours(file: &Sourced<PathBuf>) -> bool {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    rustix::process::geteuid().is_root()
-        && file.span.is_none()
-        && home.is_some_and(|home| file.value.starts_with(home))
-}
-
-/// Why the host could not be asked. On the way to it, a jump host whose key is not trusted is the
-/// one to begin with.
-fn unreached(spec: &TunnelSpec, target: &Target, failure: Failure) -> Refusal {
+/// Why the host could not be asked.
+fn unreached(target: &Target, mut failure: Failure) -> Refusal {
     let place = host_port(&target.host, target.port);
     let refusal = Refusal::new(format!("cannot ask {place} for its keys: {failure}"));
-    if failure.stage == Stage::HostKey
-        && let Some(place) = failure.hop()
-    {
-        let hops = spec.target.hops();
-        let at = |hop: &&&Target| host_port(&hop.host, hop.port) == place;
-        let name = hops.iter().find(at).map_or(place, |hop| &hop.host);
-        let same = hops.iter().filter(|hop| hop.host == name).count();
-        let name = if same > 1 { place } else { name };
-        return refusal.hint(format!("`tunneld trust {} --hop {name}` first", spec.name));
-    }
-    match failure.hint {
+    match failure.hint.take() {
+        // On the way to it, a jump host whose key is not trusted is the one to begin with.
+        Some(hint) if failure.stage == Stage::HostKey && failure.hop().is_some() => {
+            refusal.hint(format!("that host first: {hint}"))
+        }
         Some(hint) => refusal.hint(hint),
         None => refusal,
     }
 }
 
-/// What comes of the keys that were shown.
-fn decide(places: &Places, page: &Page, request: &Request) -> Result<Exit, Refusal> {
-    page.objection()?;
-    let named = |key: &&HostKey| {
-        let shown = key.fingerprint();
-        request.fingerprint.iter().any(|f| f.as_str() == shown)
-    };
-    if request.yes && !page.keys.iter().any(|key| named(&key)) {
-        return Err(Refusal::new(format!(
-            "{} has shown no key with the fingerprint {}, but {}; nothing was added",
-            page.place(),
-            words(request.fingerprint.iter().map(Fingerprint::to_string)),
-            words(
-                page.keys
-                    .iter()
-                    .map(|k| format!("{} {}", k.kind(), k.fingerprint()))
-            ),
-        )));
-    }
-    let mut wanted = page.new_keys();
-    if request.yes {
-        wanted.retain(named);
-    }
-    if wanted.is_empty() {
-        return Ok(super::print("nothing to add\n"));
-    }
-    if !request.yes {
-        wanted = question::ask(page, wanted)?;
-    }
-    scan::write_down(page.target, &wanted).map_err(|e| unwritten(page, &e))?;
-    let kinds = words(wanted.iter().map(|key| key.kind().to_owned()));
-    let exit = super::print(&format!("added to {}: {kinds}\n", page.file()));
-    if is_blocked(places, &request.name) {
-        eprintln!(
-            "hint: `tunneld restart {}` makes the daemon try at once; else it tries in a while",
-            request.name
-        );
-    }
-    Ok(exit)
+/// None of the keys that somebody knows to be right is there.
+fn none_shown(page: &Page, given: &[Fingerprint]) -> Refusal {
+    let shown = |key: &HostKey| format!("{} {}", key.kind(), key.fingerprint());
+    Refusal::new(format!(
+        "{} has shown no key with the fingerprint {}, but {}; nothing was added",
+        page.place(),
+        words(given.iter().map(Fingerprint::to_string)),
+        words(page.keys.iter().map(shown)),
+    ))
 }
 
 /// Why the file was not written, and who can write it.

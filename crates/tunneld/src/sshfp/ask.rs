@@ -11,6 +11,7 @@ use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE, header_buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::Instant;
 use tunneld_ssh::error::os_reason;
 
 use super::{Credit, Record};
@@ -23,6 +24,8 @@ const MAX_CONF_LEN: u64 = 64 << 10;
 const MAX_RESOLVERS: usize = 3;
 /// How long all of them together may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// When a question is put once more: a datagram may be lost.
+const AGAIN: Duration = Duration::from_secs(1);
 /// The port of the DNS.
 const PORT: u16 = 53;
 const NONSENSE: &str = "what it says makes no sense";
@@ -34,26 +37,33 @@ const SSHFP: u16 = 44;
 /// some send more all the same.
 const MAX_DATAGRAM: usize = 4096;
 
-/// What the first resolver that answers says of `host`, which is taken as a full name.
+/// What the first resolver that answers says of `host`, which is taken as a full name; or what came
+/// of asking each of them.
 pub(super) async fn ask(host: &str) -> Result<(Credit, Vec<Record>), String> {
     let query = Query::new(host).ok_or("not asked: the host's name is none of the DNS")?;
     let conf = read_conf().map_err(|e| format!("cannot read {RESOLV_CONF}: {}", os_reason(&e)))?;
     let mut resolvers = conf.get_nameservers_or_local();
     resolvers.truncate(MAX_RESOLVERS);
-    let each = PATIENCE / u32::try_from(resolvers.len().max(1)).unwrap_or(1);
-    let mut why = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    let mut left = u32::try_from(resolvers.len()).unwrap_or(1);
+    let mut failed = Vec::new();
     for resolver in resolvers {
+        // What one of them leaves over is for those after it.
+        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+        left = left.saturating_sub(1);
         let resolver = resolver.to_string();
-        why = match tokio::time::timeout(each, query.ask(&resolver)).await {
-            Ok(Ok(answer)) => return Ok(answer.believed(conf.trust_ad)),
-            Ok(Err(why)) => format!("the resolver {resolver} has no answer: {why}"),
-            Err(_) => {
-                let seconds = PATIENCE.as_secs();
-                format!("the resolver {resolver} did not answer in {seconds}s")
-            }
-        };
+        failed.push(
+            match tokio::time::timeout(share, query.ask(&resolver)).await {
+                Ok(Ok(answer)) => return Ok(answer.believed(conf.trust_ad)),
+                Ok(Err(why)) => format!("the resolver {resolver} has no answer: {why}"),
+                Err(_) => {
+                    let seconds = (share.as_secs_f64() * 10.0).round() / 10.0;
+                    format!("the resolver {resolver} did not answer in {seconds}s")
+                }
+            },
+        );
     }
-    Err(why)
+    Err(failed.join("; "))
 }
 
 /// A file that is missing is an empty one, as for glibc: then the resolver is on this machine.
@@ -143,8 +153,18 @@ impl Query {
         socket.connect((resolver, PORT)).await?;
         socket.send(&self.bytes).await?;
         let mut bytes = [0; MAX_DATAGRAM];
+        let again = tokio::time::sleep(AGAIN);
+        tokio::pin!(again);
+        let mut once_more = true;
         loop {
-            let n = socket.recv(&mut bytes).await?;
+            let n = tokio::select! {
+                received = socket.recv(&mut bytes) => received?,
+                () = &mut again, if once_more => {
+                    once_more = false;
+                    socket.send(&self.bytes).await?;
+                    continue;
+                }
+            };
             match self.read(bytes.get(..n).unwrap_or_default()) {
                 Message::Answer(answer) => return Ok(Some(answer)),
                 Message::Truncated => return Ok(None),

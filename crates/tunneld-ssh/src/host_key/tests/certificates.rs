@@ -64,7 +64,13 @@ impl Signed {
 
     fn judge(&self, certificate: &Certificate) -> (Verdict, Option<String>) {
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        judge_certificate(&self.scene.target, &self.scene.known(), certificate, now)
+        judge_certificate(
+            &self.scene.target,
+            &self.scene.known(),
+            certificate,
+            now,
+            &trust(),
+        )
     }
 
     /// That the certificate is refused with this cause, and what to do about it.
@@ -120,7 +126,7 @@ fn the_first_and_the_last_second_of_a_certificate_count() {
     let at = |now: u64| {
         let now = UNIX_EPOCH + Duration::from_secs(now);
         let known = signed.scene.known();
-        let (verdict, _) = judge_certificate(&signed.scene.target, &known, &good, now);
+        let (verdict, _) = judge_certificate(&signed.scene.target, &known, &good, now, &trust());
         matches!(verdict, Verdict::Trusted { .. })
     };
     let (begin, end) = (1_672_531_200, 1_704_067_200);
@@ -378,7 +384,7 @@ fn no_damage_to_a_certificate_makes_it_another_good_one_or_the_judgement_panic()
             continue;
         };
         read += 1;
-        let (verdict, _) = judge_certificate(&signed.scene.target, &known, &damaged, now);
+        let (verdict, _) = judge_certificate(&signed.scene.target, &known, &damaged, now, &trust());
         assert!(matches!(verdict, Verdict::Refused(_)), "{at}: {verdict:?}");
     }
     assert!(read > 100, "{read}");

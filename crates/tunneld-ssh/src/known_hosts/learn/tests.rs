@@ -44,6 +44,19 @@ fn another_key_of_a_type_or_a_revoked_one_keeps_all_of_them_out() {
 }
 
 #[test]
+fn a_line_with_a_key_that_no_server_can_offer_us_stands_in_nobodys_way() {
+    // Old files have DSA keys. Who is learnt without being asked about is new altogether, as ever.
+    let dsa = "h ssh-dss AAAAB3NzaC1kc3MAAAABAA==\n";
+    let (text, done) = entered(dsa, &[ED25519, ECDSA]);
+    assert_eq!(done, Ok(()));
+    assert_eq!(text, format!("{dsa}h {ED25519}\nh {ECDSA}\n"));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known_hosts");
+    fs::write(&file, dsa).unwrap();
+    learn(&file, &KnownAs::host("h", 22), &key(ED25519)).unwrap_err();
+}
+
+#[test]
 fn a_new_host_is_learnt_once_whatever_the_type_of_its_next_key() {
     // `accept-new` is for hosts that nothing is known of.
     let dir = tempfile::tempdir().unwrap();

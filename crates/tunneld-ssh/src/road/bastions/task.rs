@@ -11,12 +11,14 @@ use tunneld_core::failure::Failure;
 
 use super::{Bastion, Bastions, State, Wishes};
 use crate::connect::{Progress, establish};
+use crate::host_key::TrustCommand;
 use crate::session::Session;
 
 /// A bastion and its task, which ends when the last lease has been given back.
 pub(super) fn make(
     target: Arc<Target>,
     wishes: Wishes,
+    trust: &TrustCommand,
     bastions: Bastions,
 ) -> (Arc<Bastion>, Pin<Box<dyn Future<Output = ()> + Send>>) {
     let (state_sender, state) = watch::channel(State::Pending);
@@ -24,7 +26,11 @@ pub(super) fn make(
     let unwanted = CancellationToken::new();
     let bastion = Arc::new(Bastion {
         name: host_port(&target.host, target.port),
-        progress: Arc::new(Progress::new(wishes.patience, bastions.0.trace.clone())),
+        progress: Arc::new(Progress::new(
+            trust.at_hop(&target),
+            wishes.patience,
+            bastions.0.trace.clone(),
+        )),
         state,
         wishes: wishes_sender,
         probe: Arc::new(Notify::new()),

@@ -6,6 +6,10 @@ use tunneld_core::config::Via;
 
 const LONG: Duration = Duration::from_secs(600);
 
+fn trust() -> TrustCommand {
+    TrustCommand::written("tunneld trust t".to_owned())
+}
+
 const KEEPALIVE: Keepalive = Keepalive {
     interval: Duration::from_secs(15),
     count_max: 3,
@@ -34,9 +38,9 @@ async fn is_closed(mut socket: TcpStream) {
 async fn those_who_want_the_same_share_one_attempt_and_its_failure() {
     let (listener, jump) = server().await;
     let bastions = Bastions::default();
-    let first = bastions.take(&jump, KEEPALIVE, LONG);
+    let first = bastions.take(&jump, KEEPALIVE, LONG, &trust());
     let same = Arc::new(Target::clone(&jump));
-    let second = bastions.take(&same, KEEPALIVE, LONG);
+    let second = bastions.take(&same, KEEPALIVE, LONG, &trust());
     assert!(Arc::ptr_eq(&first, &second));
     drop(accept(&listener).await);
     let (first, second) = tokio::join!(first.ready(), second.ready());
@@ -53,10 +57,10 @@ async fn another_user_of_a_host_has_another_session() {
         ..Target::clone(&jump)
     });
     let bastions = Bastions::default();
-    let first = bastions.take(&jump, KEEPALIVE, LONG);
-    let second = bastions.take(&other, KEEPALIVE, LONG);
+    let first = bastions.take(&jump, KEEPALIVE, LONG, &trust());
+    let second = bastions.take(&other, KEEPALIVE, LONG, &trust());
     assert!(!Arc::ptr_eq(&first, &second));
-    let again = bastions.take(&jump, KEEPALIVE, LONG);
+    let again = bastions.take(&jump, KEEPALIVE, LONG, &trust());
     assert!(Arc::ptr_eq(&first, &again));
 }
 
@@ -64,8 +68,8 @@ async fn another_user_of_a_host_has_another_session() {
 async fn an_attempt_ends_when_the_last_of_those_who_wait_gives_up() {
     let (listener, jump) = server().await;
     let bastions = Bastions::default();
-    let first = bastions.take(&jump, KEEPALIVE, LONG);
-    let second = bastions.take(&jump, KEEPALIVE, LONG);
+    let first = bastions.take(&jump, KEEPALIVE, LONG, &trust());
+    let second = bastions.take(&jump, KEEPALIVE, LONG, &trust());
     let socket = accept(&listener).await;
     drop(first);
     tokio::task::yield_now().await;
@@ -80,10 +84,10 @@ async fn an_attempt_ends_when_the_last_of_those_who_wait_gives_up() {
 async fn a_failed_attempt_is_not_remembered() {
     let (listener, jump) = server().await;
     let bastions = Bastions::default();
-    let first = bastions.take(&jump, KEEPALIVE, LONG);
+    let first = bastions.take(&jump, KEEPALIVE, LONG, &trust());
     drop(accept(&listener).await);
     assert!(first.ready().await.is_err());
-    let second = bastions.take(&jump, KEEPALIVE, LONG);
+    let second = bastions.take(&jump, KEEPALIVE, LONG, &trust());
     assert!(!Arc::ptr_eq(&first, &second));
     accept(&listener).await;
     drop((first, second));
@@ -95,8 +99,8 @@ async fn a_failed_attempt_is_not_remembered() {
 async fn an_attempt_has_the_longest_patience_of_those_who_wait() {
     let (listener, jump) = server().await;
     let bastions = Bastions::default();
-    let long = bastions.take(&jump, KEEPALIVE, Duration::from_millis(500));
-    let longer = bastions.take(&jump, KEEPALIVE, Duration::from_secs(1));
+    let long = bastions.take(&jump, KEEPALIVE, Duration::from_millis(500), &trust());
+    let longer = bastions.take(&jump, KEEPALIVE, Duration::from_secs(1), &trust());
     let socket = accept(&listener).await;
     let failure = long.ready().await.err().unwrap();
     assert_eq!(
@@ -113,9 +117,9 @@ async fn a_chain_is_one_shared_session_a_hop_and_its_failure_names_the_hop() {
     let second = Arc::new(target("second", 22, Via::Jump(Arc::clone(&first))));
     let name = format!("127.0.0.1:{}", first.port);
     let bastions = Bastions::default();
-    let over = bastions.take(&second, KEEPALIVE, LONG);
+    let over = bastions.take(&second, KEEPALIVE, LONG, &trust());
     let socket = accept(&listener).await;
-    let direct = bastions.take(&first, KEEPALIVE, LONG);
+    let direct = bastions.take(&first, KEEPALIVE, LONG, &trust());
     assert_eq!(bastions.list().len(), 2);
     drop(socket);
     let direct_failure = direct.ready().await.err().unwrap();
@@ -133,14 +137,14 @@ async fn the_sooner_keepalive_of_those_who_share_a_session_counts() {
     };
     let (_listener, jump) = server().await;
     let bastions = Bastions::default();
-    let lease = bastions.take(&jump, keepalive(0, 3), LONG);
+    let lease = bastions.take(&jump, keepalive(0, 3), LONG, &trust());
     for (wanted, counts) in [
         (keepalive(15, 3), keepalive(15, 3)),
         (keepalive(1, 3), keepalive(1, 3)),
         (keepalive(1, 4), keepalive(1, 3)),
         (keepalive(0, 0), keepalive(1, 3)),
     ] {
-        bastions.take(&jump, wanted, LONG);
+        bastions.take(&jump, wanted, LONG, &trust());
         assert_eq!(lease.wishes.borrow().keepalive, counts);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tunneld_core::authorize::Key;
 use tunneld_core::config::{IdentityAgent, Target};
-use tunneld_ssh::identity::{Identity, IdentityProblemKind};
+use tunneld_ssh::identity::{IdentityProblemKind, KeyFile};
 use tunneld_ssh::public_key::{Certified, Public, PublicLine};
 
 /// The keys of one target.
@@ -117,37 +117,41 @@ impl Search<'_> {
         }
     }
 
-    /// The public half of a key file: of the key itself if it can be read, because the file beside
-    /// it may be that of another key; else the file beside it.
+    /// The public half of a key file, of the key itself where the file shows it: the file beside it
+    /// may be that of another key.
     fn public_half(&mut self, path: &Path) {
-        let public = beside(path, ".pub");
-        let lies_beside = match Public::read(&public) {
-            Ok(Public::Key(line)) => Some(line),
-            _ => None,
-        };
-        let identity = Identity::read(path);
-        let own = identity.map(|identity| PublicLine::of_identity(&identity));
-        match (own, lies_beside) {
-            (Ok(Ok(own)), Some(line)) if own.fingerprint == line.fingerprint => self.plain(line),
-            (Ok(Ok(own)), other) => {
-                if other.is_some() {
-                    self.hints.push(format!(
-                        "{} is not the public half of {}, which is in the line",
-                        public.display(),
-                        path.display()
-                    ));
+        let file = match KeyFile::read(path) {
+            Ok(file) => file,
+            Err(problem) => {
+                let missing = problem.kind == IdentityProblemKind::Missing;
+                if !missing || !self.target.identity_file_is_default {
+                    self.problems.push(problem.to_string());
                 }
-                self.plain(own);
+                return;
             }
-            (Ok(Err(problem)), _) => self.problems.push(problem.to_string()),
-            (Err(_), Some(line)) => self.plain(line),
-            (Err(problem), None) => match (&problem.kind, Public::read(path)) {
-                // It names a key of the agent, as with ssh.
-                (IdentityProblemKind::Public { .. }, Ok(Public::Key(line))) => self.plain(line),
-                (IdentityProblemKind::Missing, _) if self.target.identity_file_is_default => {}
-                _ => self.problems.push(problem.to_string()),
-            },
+        };
+        let own = match PublicLine::of_key_file(&file) {
+            Ok(own) => own,
+            Err(problem) => return self.problems.push(problem),
+        };
+        let public = beside(path, ".pub");
+        let in_file = |path: &Path| match Public::read(path) {
+            Ok(Public::Key(line)) => Some(line),
+            Ok(Public::Certificate(_)) | Err(_) => None,
+        };
+        let lies_beside = in_file(&public);
+        let is_own = |line: &PublicLine| line.fingerprint == own.fingerprint;
+        if lies_beside.as_ref().is_some_and(|line| !is_own(line)) {
+            self.hints.push(format!(
+                "{} is not the public half of {}, which is in the line",
+                public.display(),
+                path.display()
+            ));
         }
+        // With the comment that people gave it; a file of a public key names one of the agent.
+        let written = lies_beside.filter(is_own);
+        let written = written.or_else(|| in_file(path).filter(is_own));
+        self.plain(written.unwrap_or(own));
     }
 
     fn end(self) -> Result<Keys, String> {

@@ -12,7 +12,7 @@ use tunneld_ssh::host_key::shell_word;
 
 use super::daemon::Daemon;
 use crate::account::Account;
-use crate::cli::{DEFAULT_CONFIG, Places};
+use crate::cli::{Places, command_again};
 
 /// How the test was asked for: to ask for it as somebody else.
 pub(super) struct Asked<'a> {
@@ -28,16 +28,8 @@ impl Asked<'_> {
             0 => String::new(),
             _ => format!("-u {} ", shell_word(&name(uid))),
         };
-        let mut command = format!("sudo {user}tunneld test {}", shell_word(self.tunnel));
-        let Places { config, socket } = self.places;
-        let config = Some(config).filter(|config| **config != Path::new(DEFAULT_CONFIG));
-        for (key, path) in [("--config", config), ("--socket", socket.as_ref())] {
-            if let Some(path) = path {
-                let path = shell_word(&path.display().to_string());
-                command.push_str(&format!(" {key} {path}"));
-            }
-        }
-        command
+        let again = command_again(self.places, &["test", self.tunnel]);
+        format!("sudo {user}{again}")
     }
 
     /// What to do about a file that only others may read.
@@ -159,6 +151,7 @@ fn files(target: &Target) -> impl Iterator<Item = &Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::DEFAULT_CONFIG;
     use std::sync::Arc;
     use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind};
 

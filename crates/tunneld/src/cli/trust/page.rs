@@ -1,8 +1,8 @@
 //! What is known of the keys that a host has shown.
 
-use tunneld_core::config::{Target, host_port};
+use tunneld_core::config::{Fingerprint, Target, host_port};
 use tunneld_core::failure::Failure;
-use tunneld_ssh::host_key::Verdict;
+use tunneld_ssh::host_key::{TrustCommand, Verdict};
 use tunneld_ssh::known_hosts::KnownAs;
 use tunneld_ssh::scan::HostKey;
 
@@ -12,7 +12,7 @@ use crate::sshfp::Sshfp;
 /// The keys that a host has shown, and what known_hosts, the pins and the DNS say of them.
 pub(super) struct Page<'a> {
     /// The command that makes it.
-    pub(super) command: String,
+    pub(super) command: TrustCommand,
     pub(super) target: &'a Target,
     pub(super) keys: Vec<HostKey>,
     /// One for each key.
@@ -57,6 +57,12 @@ impl Page<'_> {
     pub(super) fn file(&self) -> String {
         let file = self.target.known_hosts.first();
         file.map_or_else(String::new, |file| file.value.display().to_string())
+    }
+
+    /// Whether one of the keys has this fingerprint.
+    pub(super) fn shows(&self, fingerprint: &Fingerprint) -> bool {
+        let mut keys = self.keys.iter();
+        keys.any(|key| key.fingerprint() == fingerprint.as_str())
     }
 
     /// The keys that may be added.

@@ -85,9 +85,31 @@ fn the_public_half_of_another_key_is_not_taken_for_this_one() {
 }
 
 #[test]
-fn a_key_that_cannot_be_read_is_told_by_the_file_beside_it() {
+fn an_encrypted_key_shows_its_own_half_whatever_lies_beside_it() {
+    // OpenSSH's format has it in clear; the comment is encrypted.
     let dir = TempDir::new().unwrap();
-    let key = keygen(&dir, "id", "a passphrase");
+    let (key, other) = (
+        keygen(&dir, "id", "a passphrase"),
+        keygen(&dir, "other", ""),
+    );
+    let line = key.public_line();
+    let keys = found(&target(&[&key.private]));
+    assert_eq!(lines(&keys), [format!("{line} id")]);
+    fs::copy(&other.public, &key.public).unwrap();
+    let keys = found(&target(&[&key.private]));
+    assert_eq!(lines(&keys), [line.as_str()]);
+    let hint = keys.hints.join("\n");
+    assert!(hint.contains("id.pub is not the public half of"), "{hint}");
+    fs::remove_file(&key.public).unwrap();
+    assert_eq!(lines(&found(&target(&[&key.private]))), [line]);
+}
+
+#[test]
+fn a_key_that_shows_nothing_is_told_by_the_file_beside_it() {
+    // PKCS#8 encrypts both halves.
+    let dir = TempDir::new().unwrap();
+    let options = ["-m", "PKCS8"];
+    let key = ssh_keygen(KeyType::Ecdsa, dir.path(), "id", "a passphrase", &options);
     let keys = found(&target(&[&key.private]));
     assert_eq!(lines(&keys), [format!("{} id", key.public_line())]);
     fs::remove_file(&key.public).unwrap();
