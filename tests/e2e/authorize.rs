@@ -205,7 +205,7 @@ fn what_is_not_there_is_told_and_nothing_is_printed() {
         ),
         (
             &["db", "--key", "/nonexistent/key.pub"],
-            "error: /nonexistent/key.pub: no such file or directory\n",
+            "error: /nonexistent/key.pub: no such file\n",
         ),
     ] {
         let output = authorize(args);

@@ -49,7 +49,9 @@ fn a_certificate_that_is_of_no_use_is_found_where_it_is_named() {
     };
     certificate("host", &["-h"]);
     certificate("over", &["-V", "0x5e0be100:0x5e0d3280"]);
-    certificate("good", &[]);
+    let authority = generate(folder.at("").as_path(), "authority");
+    let good = certify(&authority, &folder.at("id.pub"), "the id", &[]);
+    fs::rename(good, folder.at("good-cert.pub")).unwrap();
     for (name, reason) in [
         ("none-cert.pub", ": no such file"),
         ("folder", ": is a directory"),
@@ -133,8 +135,32 @@ fn the_public_half_of_a_key_is_right_where_an_agent_has_the_other() {
     fs::rename(public, folder.key()).unwrap();
     fs::set_permissions(folder.key(), fs::Permissions::from_mode(0o600)).unwrap();
     assert_exit(&check(&folder, "", None).1, 78);
-    assert_exit(
-        &check(&folder, "identity_agent = \"/run/agent\"", None).1,
-        0,
-    );
+    let line = "identity_agent = \"SSH_AUTH_SOCK\"";
+    assert_exit(&check(&folder, line, None).1, 0);
+}
+
+#[test]
+fn what_an_attempt_would_say_is_said_by_check() {
+    // A certificate beside its key, one without its key, and an agent that is not there.
+    let folder = Folder::new();
+    let dir = folder.at("");
+    let line = "identity_agent = \"/run/no-such-agent\"";
+    let (_, output) = check(&folder, line, None);
+    assert_exit(&output, 78);
+    let said = ["agent /run/no-such-agent: no such file", "start the agent"];
+    assert_has(&stderr(&output), &said);
+
+    let other = generate(&dir, "other");
+    certify(&other, &other.public, "the id", &[]);
+    let (_, output) = check(&folder, "certificate_file = \"other-cert.pub\"", None);
+    assert_exit(&output, 78);
+    let said = ["is in no identity_file", "name the private key"];
+    assert_has(&stderr(&output), &said);
+
+    let public = folder.at("id.pub");
+    certify(&other, &public, "the id", &["-V", "0x5e0be100:0x5e0d3280"]);
+    let (_, output) = check(&folder, "", None);
+    assert_exit(&output, 78);
+    let said = ["id-cert.pub expired on 2020-01-02", "sign the key again"];
+    assert_has(&stderr(&output), &said);
 }

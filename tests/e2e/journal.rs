@@ -142,7 +142,7 @@ fn a_certificate_that_ends_is_a_warning_with_its_file_and_its_date() {
     let bed = Bed::new();
     let authority = generate(bed.sshd.dir(), "authority");
     let public = &bed.sshd.client_key_files().public;
-    let path = certify(&authority, public, "the id", &["-V", "-1m:+2d"]);
+    let path = certify(&authority, public, "the id", &["-V", "-52w:+2d"]);
     let quick = "reconnect = { initial = \"50ms\", max = \"100ms\" }\n";
     let daemon = up(in_journal(&journal).config(&(bed.db() + quick)));
     let about = ["TUNNEL=db", &id(events::CERTIFICATE_EXPIRES)];

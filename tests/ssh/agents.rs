@@ -211,7 +211,12 @@ fn a_locked_agent_gets_in_once_it_is_unlocked() {
     agent.lock("secret");
     let table = table(&sshd, agent.socket().display());
     let daemon = table.set("reconnect", NEVER).start();
-    daemon.wait_phase("t", Phase::Blocked, LONG);
+    let failure = fails(&daemon, "t", "; not tried: agent ");
+    let shows = format!("agent {} shows no key", agent.socket().display());
+    assert!(failure.cause.ends_with(&shows), "{failure:?}");
+    let hint = "add one: ssh-add KEY; or unlock the agent: ssh-add -X; ";
+    assert!(failure.hint.unwrap().starts_with(hint));
+    assert_eq!(failure.class, Class::Blocked);
     agent.unlock("secret");
     daemon.signal(Signal::USR1);
     up(&daemon, "t");

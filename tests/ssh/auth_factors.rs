@@ -39,7 +39,6 @@ fn a_key_and_a_password_get_in_in_every_order_and_by_every_method() {
         "publickey,keyboard-interactive",
         "password,publickey",
         "keyboard-interactive,publickey",
-        "password,publickey,keyboard-interactive",
     ] {
         let sshd = wants(&passwords, methods);
         table(&sshd, PASSWORD).up();
@@ -51,6 +50,26 @@ fn a_key_and_a_password_get_in_in_every_order_and_by_every_method() {
             sshd.wait_for_log(&format!("Partial {} for ", name(method)), LONG);
         }
     }
+}
+
+#[test]
+fn a_password_that_was_right_is_not_sent_again_as_the_answer_to_a_question() {
+    // It asks for something else by then, and a wrong code counts.
+    let passwords = Passwords::new(PASSWORD);
+    let sshd = wants(&passwords, "password,keyboard-interactive");
+    sshd.authorize_nobody();
+    let failure = unauthenticated(&table(&sshd, PASSWORD).start());
+    let path = sshd.dir().join("password");
+    let accepted = format!(
+        "server accepted the password of {} and wants more: keyboard-interactive; it ",
+        path.display()
+    );
+    assert!(failure.cause.starts_with(&accepted), "{failure:?}");
+    let asks = "it asks for more than a password: \"Password:\"";
+    assert!(failure.cause.ends_with(asks), "{failure:?}");
+    assert!(failure.hint.unwrap().starts_with("nobody is there"));
+    let failed = "Failed keyboard-interactive";
+    assert!(!sshd.log().contains(failed), "{}", sshd.log());
 }
 
 #[test]

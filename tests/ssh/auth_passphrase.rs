@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::Path;
 
+use tunneld_core::failure::Class;
 use tunneld_lab::agent::SshAgent;
 use tunneld_lab::keys::{KeyFiles, KeyType, generate, ssh_keygen};
 use tunneld_lab::process::Signal;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::free_addr;
 
-use crate::support::{NEVER, Table, daemon, secret, text, unauthenticated, up};
+use crate::support::{NEVER, Table, daemon, fails, secret, text, unauthenticated, up};
 
 const PHRASE: &str = "a secret phrase";
 
@@ -82,7 +83,7 @@ fn a_passphrase_is_a_credential_of_systemd_where_it_is_named_so() {
     let failure = unauthenticated(&table.start());
     let cause = "credential \"db-key\" is missing: $CREDENTIALS_DIRECTORY is not set";
     assert_eq!(failure.cause, cause);
-    let hint = "LoadCredential=db-key:/path/to/the/file in [Service]";
+    let hint = "LoadCredential=db-key:/path/to/the/file in [Service], then systemctl restart";
     assert!(failure.hint.unwrap().contains(hint));
 
     let credentials = sshd.dir().join("credentials");
@@ -142,8 +143,10 @@ fn an_agent_signs_for_an_encrypted_key_that_has_no_passphrase_here() {
         .set("identities_only", true);
     let failure = unauthenticated(&table.start());
     let file = key.private.display();
-    let cause =
-        format!("key file {file} is encrypted with a passphrase, and the agent does not have it");
+    let cause = format!(
+        "agent {} shows no key; key file {file} is encrypted with a passphrase",
+        agent.socket().display()
+    );
     assert_eq!(failure.cause, cause);
 
     // The same key, open, for the agent alone.
@@ -157,6 +160,27 @@ fn an_agent_signs_for_an_encrypted_key_that_has_no_passphrase_here() {
     table.up();
     // And its public half alone is enough to name it.
     table.set("identity_file", text(key.public.display())).up();
+}
+
+#[test]
+fn the_time_that_a_key_takes_to_be_opened_is_not_put_down_to_the_server() {
+    // The server wants the key, and waits for the signature.
+    let sshd = Sshd::start();
+    let args = ["-a", "600"];
+    let key = ssh_keygen(KeyType::Ed25519, sshd.dir(), "slow", PHRASE, &args);
+    sshd.authorize(&key.public_line());
+    let phrase = secret(sshd.dir(), "phrase", PHRASE);
+    let table = table(&sshd, &key.private)
+        .set("passphrase_credential", phrase)
+        .set("connect_timeout", text("3s"));
+    let failure = fails(&table.start(), "t", "authentication not finished");
+    let cause = format!(
+        "authentication not finished within 3s: key file {} is still being opened: its passphrase \
+         takes 600 rounds of bcrypt",
+        key.private.display()
+    );
+    assert_eq!(failure.cause, cause);
+    assert_eq!(failure.class, Class::Transient);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn listed(daemon: &Daemon, wanted: impl Fn(&[CertificateStatus]) -> bool) -> Tun
 fn a_certificate_that_ends_soon_is_told_until_it_is_renewed() {
     // In the status with its date, in the log once; a reload finds the new one, and the session
     // stays.
-    let (sshd, authority, path) = certified("-1m:+2d");
+    let (sshd, authority, path) = certified("-52w:+2d");
     let rig = Rig::with(sshd, |t| t);
     let status = listed(&rig.daemon, |c| !c.is_empty());
     let seen = &status.certificates[0];
@@ -79,6 +79,19 @@ fn a_certificate_with_time_left_is_listed_and_no_more() {
 }
 
 #[test]
+fn a_certificate_that_lives_for_hours_is_not_warned_of_all_along() {
+    // Only in the last quarter of its life, however long before its end others are told of.
+    let (sshd, authority, _) = certified("-1m:+8h");
+    let rig = Rig::with(sshd, |t| t);
+    let status = listed(&rig.daemon, |c| !c.is_empty());
+    assert_eq!(status.warnings, [""; 0]);
+    renew(&rig.sshd, &authority, "-7h:+1h");
+    assert!(rig.daemon.reload().status.success());
+    let told = |t: &TunnelStatus| t.warnings.iter().any(|w| w.ends_with(" minutes)"));
+    rig.daemon.wait_for("t", LONG, told);
+}
+
+#[test]
 fn each_attempt_looks_again_and_one_that_has_ended_is_told_while_the_tunnel_is_up() {
     // The session outlives the certificate, and somebody has to hear of it before the next one.
     let (sshd, _, path) = certified("-2m:-1m");
@@ -95,9 +108,30 @@ fn each_attempt_looks_again_and_one_that_has_ended_is_told_while_the_tunnel_is_u
 }
 
 #[test]
+fn a_reload_is_not_refused_for_a_certificate_that_has_ended() {
+    // A restart would take the same file: the answer tells of it, and the other tunnels are adjusted.
+    let (sshd, _, path) = certified("-2m:-1m");
+    let table = |name| {
+        let table = Table::to(&sshd).named(name);
+        table.forward(free_addr(), free_addr()).toml()
+    };
+    let first = table("t");
+    let daemon = crate::support::daemon().config(&first).start();
+    up(&daemon, "t");
+    daemon.write_config(&[first, table("later")].concat());
+    let output = daemon.reload();
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{page}");
+    let warning = format!("warning  certificate {} expired on 20", path.display());
+    assert!(page.contains(&warning), "{page}");
+    up(&daemon, "later");
+    assert_eq!(daemon.cli(&["check"]).status.code(), Some(78));
+}
+
+#[test]
 fn a_jump_hosts_certificate_counts_and_tunnels_share_one_line() {
     // Two tunnels over one bastion: each shows the warning, the log has it once.
-    let (bastion, _, path) = certified("-1m:+2h");
+    let (bastion, _, path) = certified("-52w:+2h");
     let sshd = Sshd::start();
     let hop = format!(
         "[{{ host = {}, port = {}, user = {}, identity_file = {}, known_hosts = {} }}]",
@@ -129,7 +163,7 @@ fn a_jump_hosts_certificate_counts_and_tunnels_share_one_line() {
 #[test]
 fn how_long_before_the_end_it_is_told_is_set_in_the_file() {
     // certificate_expiry_warning: longer, and off; a reload changes it without a new session.
-    let (sshd, _, _) = certified("-1m:+9d");
+    let (sshd, _, _) = certified("-52w:+9d");
     let (listen, connect) = (free_addr(), free_addr());
     let table = |warning: &str| {
         let table = Table::to(&sshd).set("certificate_expiry_warning", text(warning));

@@ -3,12 +3,20 @@
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-/// What there is to say of a certificate that is valid until `end`: nothing as long as that is more
-/// than `before` away, and nothing at all if `before` is zero.
-pub fn expiry(file: &str, end: SystemTime, now: SystemTime, before: Duration) -> Option<String> {
+/// What there is to say of a certificate that is valid `from` a moment, if it has a first one, `to`
+/// another: nothing as long as its end is more than `before` away, and nothing at all if `before` is
+/// zero. One that lives for hours is warned of in the last quarter of its life, and not all along.
+pub fn expiry(
+    file: &str,
+    (from, end): (Option<SystemTime>, SystemTime),
+    now: SystemTime,
+    before: Duration,
+) -> Option<String> {
     if before.is_zero() {
         return None;
     }
+    let life = from.and_then(|from| end.duration_since(from).ok());
+    let before = life.map_or(before, |life| before.min(life / 4));
     let date = date(end);
     match end.duration_since(now) {
         Ok(left) if left > before => None,
@@ -60,7 +68,7 @@ mod tests {
         // 2026-11-20 10:00:00 UTC, and a week.
         const END: u64 = 1_795_168_800;
         let week = Duration::from_secs(7 * 86_400);
-        let said = |left: u64| expiry("F", at(END), at(END - left), week);
+        let said = |left: u64| expiry("F", (None, at(END)), at(END - left), week);
         assert_eq!(said(7 * 86_400 + 1), None);
         for (left, words) in [
             (7 * 86_400, "7 days"),
@@ -76,14 +84,34 @@ mod tests {
         }
         let over = "certificate F expired on 2026-11-20 10:00:00 UTC";
         assert_eq!(said(0).unwrap(), over);
-        assert_eq!(expiry("F", at(END), at(END + 99), week).unwrap(), over);
+        assert_eq!(
+            expiry("F", (None, at(END)), at(END + 99), week).unwrap(),
+            over
+        );
+    }
+
+    #[test]
+    fn a_short_life_is_warned_of_in_its_last_quarter() {
+        const HOUR: u64 = 3_600;
+        let said = |life: u64, before: u64, left: u64| {
+            let period = (Some(at(99)), at(99 + life));
+            let now = at(99 + life - left);
+            expiry("F", period, now, Duration::from_secs(before)).is_some()
+        };
+        let week = 7 * 24 * HOUR;
+        assert!(!said(8 * HOUR, week, 2 * HOUR + 1));
+        assert!(said(8 * HOUR, week, 2 * HOUR));
+        // The setting where that is less.
+        assert!(!said(8 * HOUR, HOUR, HOUR + 1));
+        assert!(said(8 * HOUR, HOUR, HOUR));
+        assert!(said(52 * week, week, week));
     }
 
     #[test]
     fn nothing_is_said_where_nothing_is_asked_for() {
         // certificate_expiry_warning = 0, also of one that is over.
-        assert_eq!(expiry("F", at(9), at(0), Duration::ZERO), None);
-        assert_eq!(expiry("F", at(9), at(99), Duration::ZERO), None);
+        assert_eq!(expiry("F", (None, at(9)), at(0), Duration::ZERO), None);
+        assert_eq!(expiry("F", (None, at(9)), at(99), Duration::ZERO), None);
     }
 
     #[test]

@@ -133,6 +133,9 @@ pub struct CertificateStatus {
     pub key_id: String,
     /// `SHA256:…` of the key that it certifies.
     pub fingerprint: String,
+    /// The Unix time in seconds at which it begins; absent when it has no beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_after_unix_s: Option<u64>,
     /// The Unix time in seconds at which it ends; absent when it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_before_unix_s: Option<u64>,

@@ -19,6 +19,8 @@ pub struct Asking {
     pub answer: String,
     /// Whether it starts over after the last round, for as long as the client answers.
     pub endless: bool,
+    /// Whether it hangs up instead of saying what it makes of a password.
+    pub hangs_up: bool,
     /// What is offered once a key was right, which then is not enough.
     pub after_key: bool,
 }
@@ -55,12 +57,15 @@ impl Interview {
         }
     }
 
-    pub(crate) fn password(&self, password: &str) -> Auth {
+    pub(crate) fn password(&self, password: &str) -> Result<Auth, russh::Error> {
         self.answers.add(password);
-        match self.asking.password.as_deref() == Some(password) {
+        if self.asking.hangs_up {
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(match self.asking.password.as_deref() == Some(password) {
             true => Auth::Accept,
             false => self.asking.refuse(),
-        }
+        })
     }
 
     /// The next round, or what the answers come to.

@@ -424,7 +424,7 @@ impl Handler for Client {
 
     async fn auth_password(&mut self, _user: &str, password: &str) -> Result<Auth, Self::Error> {
         self.request().await?;
-        Ok(self.interview.password(password))
+        self.interview.password(password)
     }
 
     async fn auth_keyboard_interactive<'a>(

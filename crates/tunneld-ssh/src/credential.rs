@@ -78,6 +78,16 @@ pub(crate) fn name(credential: &Credential) -> String {
     }
 }
 
+/// What is to be done besides, once a secret was changed; goes on from a hint.
+pub(crate) fn once_changed(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::Named(_) => {
+            ", then systemctl restart tunneld: systemd passes it on at the start"
+        }
+        Credential::File(_) => "",
+    }
+}
+
 /// Why there is no passphrase or password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialProblem {
@@ -152,8 +162,9 @@ impl CredentialProblem {
                 CredentialProblemKind::NoDirectory | CredentialProblemKind::Missing { .. },
                 Credential::Named(name),
             ) => format!(
-                "give it to the unit: LoadCredential={name}:/path/to/the/file in [Service]; or \
-                 name a file with its path"
+                "give it to the unit: LoadCredential={name}:/path/to/the/file in [Service]{}; or \
+                 name a file with its path",
+                once_changed(&self.credential)
             ),
             (CredentialProblemKind::Missing { path }, Credential::File(_)) => {
                 let path = shell_word(&path.display().to_string());

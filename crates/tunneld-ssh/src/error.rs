@@ -84,12 +84,12 @@ fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failur
     if matches!(kind, russh::AlgorithmKind::Key) && is_sha1_only(theirs) {
         return sha1_only(theirs);
     }
-    let name = match kind {
-        russh::AlgorithmKind::Kex => "key exchange method",
-        russh::AlgorithmKind::Key => "host key type",
-        russh::AlgorithmKind::Cipher => "cipher",
-        russh::AlgorithmKind::Compression => "compression",
-        russh::AlgorithmKind::Mac => "MAC",
+    let (name, keyword) = match kind {
+        russh::AlgorithmKind::Kex => ("key exchange method", "KexAlgorithms"),
+        russh::AlgorithmKind::Key => ("host key type", "HostKeyAlgorithms"),
+        russh::AlgorithmKind::Cipher => ("cipher", "Ciphers"),
+        russh::AlgorithmKind::Compression => ("compression", "Compression"),
+        russh::AlgorithmKind::Mac => ("MAC", "MACs"),
     };
     let theirs = theirs.iter().map(String::as_str);
     let theirs: Vec<&str> = theirs.filter(|name| !is_marker(name)).collect();
@@ -98,7 +98,10 @@ fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failur
         Stage::KeyExchange,
         format!("no common {name}; the server offers {names}"),
     )
-    .with_hint("the server's software is too old or its configuration too narrow; update it")
+    .with_hint(format!(
+        "tunneld has none of these: allow another one in the server's sshd_config ({keyword}), or \
+         update the server"
+    ))
 }
 
 /// Whether all the types of host key that a server offers sign with SHA-1.
@@ -232,5 +235,24 @@ mod tests {
         let restart = disconnect_failure(Stage::Session, &info("bye\r\nnow\x1b[31m"));
         assert_eq!(restart.class, Class::Transient);
         assert_eq!(restart.cause, "server disconnected: bye  now [31m");
+    }
+
+    #[test]
+    fn what_a_server_lacks_is_told_with_the_keyword_and_without_markers() {
+        let theirs = [
+            "sntrup761x25519-sha512@openssh.com",
+            "kex-strict-s-v00@openssh.com",
+        ];
+        let theirs = theirs.map(str::to_owned);
+        let failure = no_common_algorithm(&russh::AlgorithmKind::Kex, &theirs);
+        assert_eq!(
+            failure.cause,
+            "no common key exchange method; the server offers sntrup761x25519-sha512@openssh.com"
+        );
+        assert_eq!(
+            failure.hint.unwrap(),
+            "tunneld has none of these: allow another one in the server's sshd_config \
+             (KexAlgorithms), or update the server"
+        );
     }
 }

@@ -10,9 +10,7 @@ use std::sync::Arc;
 
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
-use tunneld_core::config::Target;
 
-use crate::credential;
 use crate::known_hosts::{fingerprint, type_name};
 use crate::secret_file::{self, credentials_directory};
 
@@ -24,6 +22,7 @@ mod problem;
 mod tests;
 
 use format::Content;
+pub(crate) use format::public_key;
 use locked::Locked;
 pub use problem::{IdentityProblem, IdentityProblemKind, WayOut};
 
@@ -129,6 +128,11 @@ impl LockedKey {
         }
     }
 
+    /// What a passphrase takes: `16 rounds of bcrypt`.
+    pub fn rounds(&self) -> String {
+        self.form.rounds()
+    }
+
     /// What is the matter with the key where there is no passphrase for it.
     pub fn without_passphrase(&self) -> IdentityProblem {
         IdentityProblem::new(&self.path, IdentityProblemKind::Encrypted)
@@ -223,30 +227,6 @@ impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.type_name();
         write!(f, "{} ({kind} {})", self.path.display(), self.fingerprint)
-    }
-}
-
-/// Says whether a key of `target` could be used, without keeping it. What only an agent can tell is
-/// not asked: whether it has the key. A passphrase that cannot be read here, as that of a service,
-/// is told elsewhere. Blocks.
-///
-/// # Errors
-///
-/// When the key could not be used.
-pub fn inspect(path: &Path, target: &Target) -> Result<(), IdentityProblem> {
-    let has_agent = target.identity_agent.is_some();
-    match KeyFile::read(path)? {
-        KeyFile::Open(_) => Ok(()),
-        KeyFile::Locked(locked) => match &target.passphrase_credential {
-            Some(credential) => match credential::read(&credential.value) {
-                Ok(passphrase) => locked.unlock(&passphrase).map(drop),
-                Err(_) => Ok(()),
-            },
-            None if has_agent => Ok(()),
-            None => Err(locked.without_passphrase()),
-        },
-        KeyFile::Public { .. } if has_agent => Ok(()),
-        KeyFile::Public { problem, .. } => Err(problem),
     }
 }
 

@@ -51,6 +51,7 @@ mod wait;
 mod wire;
 
 pub use algorithms::has_aes_hardware;
+pub use auth::{Finding, Inspected, KeyChecks, inspect};
 pub use connect::{connect, connect_traced};
 pub use opener::{OpenError, Opener};
 pub use road::Bastions;

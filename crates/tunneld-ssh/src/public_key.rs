@@ -2,21 +2,16 @@
 //! no secret, and anybody may read them.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
-use rustix::fs::{Mode, OFlags};
 
-use crate::error::{os_reason, printable};
-use crate::identity::KeyFile;
+use crate::error::printable;
+use crate::identity::certificate::{self, CertificateProblem, MAX_FILE_LEN};
+use crate::identity::{KeyFile, public_key};
 use crate::known_hosts::fingerprint;
-
-/// The largest file that is read, in bytes.
-const MAX_LEN: u64 = 64 << 10;
+use crate::secret_file::{self, FileFault};
 
 /// What a file has that can be told to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,37 +77,44 @@ impl PublicLine {
 
 impl Public {
     /// Reads the first key or certificate of a file: `KEY.pub`, `KEY-cert.pub`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or a certificate that no server takes: damaged, or out of date.
     pub fn read(path: &Path) -> Result<Self, PublicProblem> {
         let problem = |missing, reason| PublicProblem {
             path: path.to_owned(),
             missing,
             reason,
         };
-        let text = read_text(path)
-            .map_err(|e| problem(e.kind() == io::ErrorKind::NotFound, os_reason(&e)))?;
-        Public::parse(&text).map_err(|reason| problem(false, reason))
+        let file = secret_file::read(path, MAX_FILE_LEN, None)
+            .map_err(|fault| problem(fault == FileFault::Missing, fault.to_string()))?;
+        let text = std::str::from_utf8(&file.bytes)
+            .map_err(|_| problem(false, "binary data, not a public key".to_owned()))?;
+        Public::parse(path, text).map_err(|reason| problem(false, reason))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(path: &Path, text: &str) -> Result<Self, String> {
         let mut lines = text.lines().map(str::trim);
         let line = lines
             .find(|line| !line.is_empty() && !line.starts_with('#'))
             .ok_or("it is empty")?;
-        let kind = line.split_whitespace().next().unwrap_or_default();
-        if !kind.contains("-cert-v01@") {
-            let key = PublicKey::from_openssh(line).map_err(|_| "not an OpenSSH public key")?;
-            let comment = key.comment().as_str_lossy();
-            return PublicLine::of(key.key_data(), comment).map(Public::Key);
+        let mut words = line.splitn(3, [' ', '\t']);
+        if words.next().is_some_and(|kind| kind.contains("-cert-v01@")) {
+            let reason = |problem: CertificateProblem| {
+                let text = problem.kind.to_string();
+                text.trim_start_matches([':', ' ']).to_owned()
+            };
+            let certificate = certificate::usable(path).map_err(reason)?;
+            return certified(certificate.certificate());
         }
-        let certificate = Certificate::from_openssh(line);
-        certified(&certificate.map_err(|_| "not an OpenSSH certificate")?)
+        let key = public_key(line).ok_or("not an OpenSSH public key")?;
+        let comment = words.nth(1).unwrap_or_default();
+        PublicLine::of(key.key_data(), comment).map(Public::Key)
     }
 }
 
 fn certified(certificate: &Certificate) -> Result<Public, String> {
-    if certificate.cert_type() != CertType::User {
-        return Err("the certificate of a host, not of a user".to_owned());
-    }
     let id = format!("CA of {}", certificate.key_id());
     Ok(Public::Certificate(Box::new(Certified {
         fingerprint: fingerprint(certificate.public_key()),
@@ -123,27 +125,6 @@ fn certified(certificate: &Certificate) -> Result<Public, String> {
             .extensions()
             .contains_key("permit-port-forwarding"),
     })))
-}
-
-/// Opens without waiting for whoever writes to a pipe.
-fn read_text(path: &Path) -> io::Result<String> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::Error::from(io::ErrorKind::IsADirectory));
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    let mut text = String::new();
-    match file.take(MAX_LEN).read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-            Err(io::Error::other("binary data, not a public key"))
-        }
-        Err(e) => Err(e),
-    }
 }
 
 /// Why a file gives no public key.

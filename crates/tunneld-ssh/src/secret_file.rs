@@ -1,5 +1,6 @@
 //! Files that hold a secret: a private key, a passphrase, a password. Opened once, judged by what
-//! was opened, and read at once into memory that is wiped.
+//! was opened, and read at once into memory that is wiped. Public keys and certificates are read the
+//! same way, and may be open to everybody.
 //!
 //! Nobody but its owner may have any right to such a file. ssh looks at the mode of files of its
 //! own user alone; here it counts whoever the owner is, because a secret that everybody can read is
@@ -7,6 +8,7 @@
 //! can read and others cannot is one that was given to us.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -78,6 +80,18 @@ impl FileFault {
                 reason: os_reason(e),
                 fault: ReadFault::of(e),
             },
+        }
+    }
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileFault::Missing => f.write_str("no such file"),
+            FileFault::Directory => f.write_str("is a directory"),
+            FileFault::NotRegular => f.write_str("not a regular file"),
+            FileFault::NotReadable { reason, .. } => f.write_str(reason),
+            FileFault::TooLarge { limit } => write!(f, "over {} KiB", limit >> 10),
         }
     }
 }

@@ -37,6 +37,14 @@ impl Facts {
     }
 }
 
+/// What an attempt waits for.
+enum Waiting {
+    /// In words.
+    For(String),
+    /// It likely waits in vain, for this reason.
+    EndsWith(Failure),
+}
+
 /// What the handler, the session and its forwards share.
 pub(crate) struct Shared {
     stage: Mutex<Stage>,
@@ -48,7 +56,7 @@ pub(crate) struct Shared {
     /// How often the server has said something for people.
     banners: AtomicU32,
     /// What an attempt waits for, where its stage does not say it all.
-    waiting: Mutex<Option<String>>,
+    waiting: Mutex<Option<Waiting>>,
     /// What the server was asked to listen on.
     pub(crate) asked: Arc<Asked>,
     /// Whoever watches the attempt.
@@ -82,14 +90,35 @@ impl Shared {
 
     /// What the attempt waits for, within its stage.
     pub(crate) fn waits_for(&self, what: impl Into<String>) {
-        *lock(&self.waiting) = Some(what.into());
+        *lock(&self.waiting) = Some(Waiting::For(what.into()));
+    }
+
+    /// What the attempt fails with, should it still be waiting at the deadline.
+    pub(crate) fn ends_with(&self, failure: Failure) {
+        *lock(&self.waiting) = Some(Waiting::EndsWith(failure));
+    }
+
+    /// What the attempt waits for now.
+    pub(crate) fn waited_for(&self) -> String {
+        match &*lock(&self.waiting) {
+            Some(Waiting::For(what)) => what.clone(),
+            _ => String::new(),
+        }
     }
 
     /// What had not happened when the deadline was over.
     pub(crate) fn timed_out(&self, after: Duration) -> Failure {
         let mut failure = timeout_failure(self.stage(), after);
-        if let Some(what) = &*lock(&self.waiting) {
-            failure.cause = format!("{}: {what}", failure.cause);
+        match &*lock(&self.waiting) {
+            Some(Waiting::For(what)) => failure.cause = format!("{}: {what}", failure.cause),
+            Some(Waiting::EndsWith(known)) => {
+                let cause = format!("{}: {}", failure.cause, known.cause);
+                failure = Failure {
+                    cause,
+                    ..known.clone()
+                };
+            }
+            None => {}
         }
         failure
     }

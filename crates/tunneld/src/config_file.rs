@@ -1,6 +1,6 @@
 //! Reading the configuration file, and checking the files that it names.
 
-mod files;
+pub(crate) mod files;
 mod ssh;
 
 use std::fs::File;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::events;
-use tunneld_ssh::Bastions;
 use tunneld_ssh::forward::Passed;
+use tunneld_ssh::{Bastions, KeyChecks};
 
 use crate::config_file::{self, Loaded};
 use crate::control::server::Server;
@@ -77,7 +78,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         tunnels = loaded.config.tunnels.len(),
         "tunneld starts"
     );
-    warn_about_files(&loaded);
+    let _files = warn_about_files(loaded.clone());
     let passed = Passed::from_env().unwrap_or_else(|e| {
         tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
         Passed::default()
@@ -121,16 +122,13 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
 }
 
 /// A key that is missing must not keep the other tunnels down: it is said, and its tunnel blocked.
-fn warn_about_files(loaded: &Loaded) {
-    for problem in &loaded.check_files(|spec| spec.enabled) {
-        tracing::warn!(
-            message_id = events::KEY_PROBLEM,
-            tunnel = problem.tunnel.as_ref().map(tracing::field::display),
-            hint = problem.help.as_deref(),
-            "{}",
-            problem.message
-        );
-    }
+/// Beside the tunnels: keys are opened by those that need them, and not here, and a disk may be slow.
+fn warn_about_files(loaded: Loaded) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::task::spawn_blocking(move || {
+        let mut keys = KeyChecks::without_opening();
+        let found = loaded.check_files(&mut keys, |spec| spec.enabled);
+        config_file::files::warn(&found.all);
+    }))
 }
 
 /// Passes signals on until one says stop. Returns `false` if the supervisor itself has failed.

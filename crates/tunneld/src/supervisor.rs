@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
-use tunneld_core::config::{Config, TunnelSpec};
+use tunneld_core::config::{Config, Diagnostics, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{self, Plan, PlanAction};
 use tunneld_core::status::{Phase, ReloadStatus};
+use tunneld_ssh::KeyChecks;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
@@ -325,11 +326,17 @@ impl Supervisor {
     async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, ApiError> {
         let outcome = self.read_and_plan().await;
         let answer = match outcome {
-            Ok((loaded, plan)) => {
+            Ok((loaded, plan, passing)) => {
                 if !dry_run {
                     self.apply(loaded.config, &plan).await;
+                    config_file::files::warn(&passing);
                 }
-                Ok(Reloaded { dry_run, plan })
+                let warnings = (&passing).into_iter().map(|item| item.message.clone());
+                Ok(Reloaded {
+                    dry_run,
+                    plan,
+                    warnings: warnings.collect(),
+                })
             }
             Err(error) => Err(refused(error)),
         };
@@ -339,7 +346,7 @@ impl Supervisor {
         answer
     }
 
-    async fn read_and_plan(&self) -> Result<(Loaded, Plan), LoadError> {
+    async fn read_and_plan(&self) -> Result<(Loaded, Plan, Diagnostics), LoadError> {
         let (path, old) = (self.path.clone(), self.config.clone());
         let views = self.directory.borrow().tunnels();
         let stopped: Vec<TunnelName> = views
@@ -356,19 +363,24 @@ impl Supervisor {
                 .filter(|c| matches!(c.action, PlanAction::Start | PlanAction::Replace))
                 .map(|c| &c.tunnel)
                 .collect();
-            let problems = loaded.check_files(|spec| touched.contains(&&spec.name));
-            match problems.is_empty() {
-                true => Ok((loaded, plan)),
-                false => Err(LoadError::Bad(Box::new(problems))),
+            let mut keys = KeyChecks::new();
+            let found = loaded.check_files(&mut keys, |spec| touched.contains(&&spec.name));
+            match found.lasting.is_empty() {
+                true => Ok((loaded, plan, found.passing)),
+                false => Err(LoadError::Bad(Box::new(found.all))),
             }
         });
-        match read.await {
-            Ok(result) => result,
-            Err(_) => Err(LoadError::Unreadable {
+        // To open keys takes time, and a daemon that shall stop has none.
+        let read = tokio::select! {
+            read = read => read.ok(),
+            () = self.surroundings.shutdown.cancelled() => None,
+        };
+        read.unwrap_or_else(|| {
+            Err(LoadError::Unreadable {
                 path: self.path.clone(),
                 reason: "reading it was interrupted".to_owned(),
-            }),
-        }
+            })
+        })
     }
 
     async fn apply(&mut self, config: Config, plan: &Plan) {

@@ -51,9 +51,9 @@ impl Agent {
         let socket = socket(at, |name| std::env::var_os(name))?;
         let stream = dial(&socket).await?;
         Ok(Agent {
+            lost: closed(&stream),
             socket,
             stream: Some(stream),
-            lost: AgentProblemKind::Closed,
         })
     }
 
@@ -73,7 +73,7 @@ impl Agent {
                 tracing::debug!(%problem, "the agent does not bind to sessions");
                 // Some hang up at a message that they do not know. What else is wrong is said once
                 // more when the list is asked for.
-                if problem.kind == AgentProblemKind::Closed {
+                if problem.kind.is_closed() {
                     self.stream = dial(&self.socket).await.ok();
                 }
             }
@@ -146,6 +146,11 @@ impl Agent {
         Ok(data)
     }
 
+    /// What is wrong with an agent that shows nothing that could be used.
+    pub(crate) fn shows_nothing(&self) -> AgentProblem {
+        self.problem(AgentProblemKind::NoKey)
+    }
+
     async fn ask_soon(&mut self, request: &[u8]) -> Result<Vec<u8>, AgentProblem> {
         match timeout(PATIENCE, self.ask(request)).await {
             Ok(answer) => answer,
@@ -184,6 +189,17 @@ impl Agent {
     }
 }
 
+/// The socket that the configuration names, where there is none. One that the environment names is
+/// not looked at: a service has another environment than whoever checks its configuration. Blocks.
+pub(crate) fn missing(at: &IdentityAgent) -> Option<(PathBuf, AgentProblem)> {
+    let IdentityAgent::Socket(path) = at else {
+        return None;
+    };
+    let e = std::fs::metadata(path).err()?;
+    let problem = AgentProblem::connecting(&path.display().to_string(), &e);
+    Some((path.clone(), problem))
+}
+
 fn socket(
     at: &IdentityAgent,
     variable: impl FnOnce(&str) -> Option<OsString>,
@@ -213,12 +229,31 @@ async fn dial(socket: &Path) -> Result<UnixStream, AgentProblem> {
 }
 
 async fn exchange(stream: &mut UnixStream, request: &[u8]) -> Result<Vec<u8>, AgentProblemKind> {
-    let closed = |_| AgentProblemKind::Closed;
-    stream.write_all(request).await.map_err(closed)?;
     let mut head = [0; 4];
-    stream.read_exact(&mut head).await.map_err(closed)?;
+    let asked = async {
+        stream.write_all(request).await?;
+        stream.read_exact(&mut head).await
+    };
+    let asked = asked.await;
+    asked.map_err(|_| closed(stream))?;
     let len = frames::body_len(head).map_err(AgentProblemKind::Garbled)?;
     let mut body = vec![0; len];
-    stream.read_exact(&mut body).await.map_err(closed)?;
+    let read = stream.read_exact(&mut body).await;
+    read.map_err(|_| closed(stream))?;
     Ok(body)
+}
+
+/// What it is when this agent hangs up: those of other users do so at once (ssh-agent.c,
+/// `handle_socket_read`), unless we are root.
+fn closed(stream: &UnixStream) -> AgentProblemKind {
+    let us = rustix::process::geteuid();
+    let owner = stream.peer_cred().map(|peer| peer.uid()).ok();
+    closed_by(owner, us.as_raw())
+}
+
+fn closed_by(owner: Option<u32>, us: u32) -> AgentProblemKind {
+    match owner {
+        Some(uid) if us != 0 && uid != us => AgentProblemKind::OtherUser { uid },
+        _ => AgentProblemKind::Closed,
+    }
 }

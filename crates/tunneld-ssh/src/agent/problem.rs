@@ -38,6 +38,13 @@ pub(crate) enum AgentProblemKind {
     },
     /// It closed the connection, or the connection failed.
     Closed,
+    /// It closed the connection, and is the agent of another user.
+    OtherUser {
+        /// Its user.
+        uid: u32,
+    },
+    /// It shows no key.
+    NoKey,
     /// It sent what is no answer.
     Garbled(Garbled),
     /// It does not say which keys it has.
@@ -56,6 +63,16 @@ pub(crate) enum AgentProblemKind {
         /// The algorithm that it took.
         given: String,
     },
+}
+
+impl AgentProblemKind {
+    /// Whether it closed the connection.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            AgentProblemKind::Closed | AgentProblemKind::OtherUser { .. }
+        )
+    }
 }
 
 impl AgentProblem {
@@ -83,6 +100,8 @@ impl AgentProblem {
             | AgentProblemKind::Closed => true,
             AgentProblemKind::Unreachable { denied, .. } => !denied,
             AgentProblemKind::NotSet
+            | AgentProblemKind::OtherUser { .. }
+            | AgentProblemKind::NoKey
             | AgentProblemKind::Garbled(_)
             | AgentProblemKind::NoList
             | AgentProblemKind::Refused { .. }
@@ -100,9 +119,12 @@ impl AgentProblem {
             AgentProblemKind::Missing | AgentProblemKind::Unreachable { denied: false, .. } => {
                 Some("start the agent (ssh-agent -a PATH), or correct identity_agent")
             }
-            AgentProblemKind::Unreachable { .. } => Some(
-                "the user that tunneld runs as must own the socket: an agent answers nobody else",
-            ),
+            AgentProblemKind::NoKey => {
+                Some("add one: ssh-add KEY; or unlock the agent: ssh-add -X")
+            }
+            AgentProblemKind::Unreachable { .. } | AgentProblemKind::OtherUser { .. } => {
+                Some("start one as the user that tunneld runs as: an agent answers nobody else")
+            }
             AgentProblemKind::Silent { .. } | AgentProblemKind::Closed => {
                 Some("see whether ssh-add -l with SSH_AUTH_SOCK set to that socket gets an answer")
             }
@@ -145,6 +167,13 @@ impl fmt::Display for AgentProblem {
                 write!(f, ": no answer within {}s", after.as_secs_f64())
             }
             AgentProblemKind::Closed => f.write_str(": closed the connection"),
+            AgentProblemKind::OtherUser { uid } => {
+                write!(
+                    f,
+                    ": closed the connection, and is that of another user (uid {uid})"
+                )
+            }
+            AgentProblemKind::NoKey => f.write_str(" shows no key"),
             AgentProblemKind::Garbled(garbled) => write!(f, ": {garbled}"),
             AgentProblemKind::NoList => f.write_str(" does not say which keys it has"),
             AgentProblemKind::Refused { key } => write!(f, " refused to sign with {key}"),

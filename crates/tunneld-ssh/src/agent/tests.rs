@@ -257,6 +257,10 @@ async fn a_locked_agent_has_no_keys_and_signs_nothing() {
     let keys = agent.keys().await.unwrap();
     real.lock("secret");
     assert!(agent.keys().await.unwrap().is_empty());
+    let nothing = agent.shows_nothing();
+    assert_eq!(said(real.socket(), &nothing), " shows no key");
+    assert!(nothing.hint().unwrap().contains("ssh-add -X"));
+    assert_eq!(nothing.into_failure().class, Class::Blocked);
     let refused = agent.sign(&keys[0].identity(), None, Vec::new()).await;
     let problem = refused.unwrap_err();
     let cause = format!(" refused to sign with {}", files.fingerprint());
@@ -322,6 +326,24 @@ async fn an_answer_that_was_not_waited_for_is_never_taken_for_another() {
     let _ = server.write_all(&wire_string(&[12, 0, 0, 0, 0]));
     let problem = agent.keys().await.unwrap_err();
     assert_eq!(said(&path, &problem), ": closed the connection");
+}
+
+#[test]
+fn an_agent_of_another_user_that_hangs_up_is_no_matter_of_time() {
+    // ssh-agent answers its own user and root alone.
+    assert_eq!(closed_by(Some(1000), 0), AgentProblemKind::Closed);
+    assert_eq!(closed_by(Some(1000), 1000), AgentProblemKind::Closed);
+    assert_eq!(closed_by(None, 1000), AgentProblemKind::Closed);
+    let problem = AgentProblem {
+        agent: "/a".to_owned(),
+        kind: closed_by(Some(0), 1000),
+    };
+    let failure = problem.into_failure();
+    let cause = "agent /a: closed the connection, and is that of another user (uid 0)";
+    assert_eq!(failure.cause, cause);
+    let hint = "start one as the user that tunneld runs as: an agent answers nobody else";
+    assert_eq!(failure.hint.as_deref(), Some(hint));
+    assert_eq!(failure.class, Class::Blocked);
 }
 
 const ED25519: &str =

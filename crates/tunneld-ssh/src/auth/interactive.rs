@@ -5,8 +5,8 @@ use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Said, Prompt}
 use tunneld_core::failure::Failure;
 use tunneld_core::text::clip;
 
+use super::tried::Request;
 use super::{Attempt, Reply};
-use crate::credential;
 use crate::error::printable;
 
 /// How many rounds of questions there may be; sshd has one or two, and one to say goodbye.
@@ -27,48 +27,32 @@ enum Round {
     Other(String),
 }
 
+const METHOD: &str = "keyboard-interactive";
+
 impl Attempt<'_> {
     /// Answers the server's questions as far as the password answers them.
     pub(super) async fn interactive(&mut self) -> Result<Reply, Failure> {
-        const METHOD: &str = "keyboard-interactive";
-        let Some(credential) = self.connection.target.password_credential.as_ref() else {
+        let Some((with, password)) = self.password_for(METHOD).await else {
             return Ok(Reply::Skipped);
         };
-        let Some(password) = self.secret(METHOD, &credential.value).await else {
-            return Ok(Reply::Skipped);
-        };
-        let name = credential::name(&credential.value);
-        let with = format!("the password of {name}");
         let shared = self.connection.shared;
         shared.waits_for(format!("no answer to the method {METHOD}"));
-        let user = &self.connection.target.user;
-        let handle = &mut self.connection.handle;
-        let mut said = handle
-            .authenticate_keyboard_interactive_start(user, None)
-            .await;
+        let (user, handle) = (&self.connection.target.user, &mut self.connection.handle);
+        let start = handle.authenticate_keyboard_interactive_start(user, None);
+        let mut said = start.await;
         let (mut given, mut rounds) = (false, 0);
         let result = loop {
-            let prompts = match said {
-                Ok(Said::InfoRequest { prompts, .. }) => prompts,
-                Ok(Said::Success) => break Ok(AuthResult::Success),
-                Ok(Said::Failure {
-                    remaining_methods,
-                    partial_success,
-                }) => {
-                    break Ok(AuthResult::Failure {
-                        remaining_methods,
-                        partial_success,
-                    });
-                }
-                Err(e) => break Err(e),
+            let prompts = match questions(said) {
+                Ok(prompts) => prompts,
+                Err(result) => break result,
             };
             rounds += 1;
             let mut answers = vec![String::new(); prompts.len()];
-            match judge(&prompts, given) {
+            match judge(&prompts, given || self.tried.took_password()) {
                 Round::Nothing if rounds < MAX_ROUNDS => {}
                 Round::Nothing => {
                     let what = format!("{rounds} rounds without a question");
-                    return Ok(self.asked(with, what));
+                    return Ok(self.asked(&with, what));
                 }
                 Round::Password => {
                     answers = vec![password.as_str().to_owned()];
@@ -76,7 +60,7 @@ impl Attempt<'_> {
                     shared.waits_for(format!("no answer to {with}"));
                 }
                 Round::Other(what) => {
-                    let reply = self.asked(with.clone(), what);
+                    let reply = self.asked(&with, what);
                     // The session takes nothing else before this round is over, and with empty
                     // answers it is. A server that has nothing else to offer is spared them: they
                     // may count as a wrong try.
@@ -86,13 +70,28 @@ impl Attempt<'_> {
                 }
             }
             let handle = &mut self.connection.handle;
-            said = handle
-                .authenticate_keyboard_interactive_respond(answers)
-                .await;
+            let respond = handle.authenticate_keyboard_interactive_respond(answers);
+            said = respond.await;
         };
-        let reply = self.reply(result, METHOD, &with).await?;
+        self.answered(result, with, given).await
+    }
+
+    /// What the server makes of the method, in which the password was given or not.
+    async fn answered(
+        &mut self,
+        result: Result<AuthResult, russh::Error>,
+        with: String,
+        given: bool,
+    ) -> Result<Reply, Failure> {
+        let request = Request {
+            method: METHOD,
+            with: if given { &with } else { "" },
+            is_password: given,
+        };
+        let reply = self.reply(result, &request).await?;
         match &reply {
-            Reply::Partial(_) => self.tried.accepted(with),
+            Reply::Partial(_) if given => self.tried.accepted_password(with),
+            Reply::Partial(_) => self.tried.accepted(METHOD.to_owned()),
             Reply::Refused(_) if given && !self.tried.was_asked() => self.tried.refused_password(),
             _ => {}
         }
@@ -100,12 +99,29 @@ impl Attempt<'_> {
     }
 
     /// The server asks for something that nobody is there to answer.
-    fn asked(&mut self, with: String, what: String) -> Reply {
+    fn asked(&mut self, with: &str, what: String) -> Reply {
         let reason = format!("the server asks for more than a password: {what}");
-        self.connection
-            .skipped("keyboard-interactive", &with, &reason);
+        self.connection.skipped(METHOD, with, &reason);
         self.tried.asked(what);
         Reply::GivenUp
+    }
+}
+
+/// What is asked, or what it has come to.
+fn questions(
+    said: Result<Said, russh::Error>,
+) -> Result<Vec<Prompt>, Result<AuthResult, russh::Error>> {
+    match said {
+        Ok(Said::InfoRequest { prompts, .. }) => Ok(prompts),
+        Ok(Said::Success) => Err(Ok(AuthResult::Success)),
+        Ok(Said::Failure {
+            remaining_methods,
+            partial_success,
+        }) => Err(Ok(AuthResult::Failure {
+            remaining_methods,
+            partial_success,
+        })),
+        Err(e) => Err(Err(e)),
     }
 }
 

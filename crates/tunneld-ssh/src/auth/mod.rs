@@ -1,7 +1,8 @@
 //! Proving who we are (RFC 4252).
 //!
 //! ```text
-//!   offers: which keys, in which order ──┐
+//!   files: what there is, and is wrong ──┐
+//!   offers: which keys, in which order ──┤
 //!   order: which method, what is next ───┼──▶ the loop ──▶ publickey, interactive, password
 //!   tried: what came of it, the failure ─┘                     └── signer: the file or the agent
 //! ```
@@ -12,6 +13,8 @@
 //!
 //! A request cannot be taken back: whoever gives up waiting for its answer gives the session up.
 
+mod files;
+mod inspect;
 mod interactive;
 mod offers;
 mod order;
@@ -20,6 +23,7 @@ mod publickey;
 mod signer;
 mod tried;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::MethodSet;
@@ -27,7 +31,7 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::HashAlg;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tunneld_core::config::{Credential, IdentityAgent, Target};
+use tunneld_core::config::{IdentityAgent, Target};
 use tunneld_core::failure::{Failure, Stage};
 use zeroize::Zeroizing;
 
@@ -38,9 +42,11 @@ use crate::handler::Handler;
 use crate::link::Link;
 use crate::shared::Shared;
 use crate::trace::{Answer, Step};
-use offers::{Files, Offer};
+use files::{Files, Opening};
+pub use inspect::{Finding, Inspected, KeyChecks, inspect};
+use offers::Offer;
 use order::{Order, Turn};
-use tried::{Tried, names};
+use tried::{Request, Tried, names};
 
 /// How long to wait for the reason why a server closed the connection.
 const REASON_PATIENCE: Duration = Duration::from_secs(1);
@@ -49,7 +55,7 @@ const REASON_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Connection<'a> {
     pub(crate) handle: &'a mut Handle<Handler>,
     pub(crate) target: &'a Target,
-    pub(crate) shared: &'a Shared,
+    pub(crate) shared: &'a Arc<Shared>,
     pub(crate) link: &'a Link,
 }
 
@@ -103,9 +109,12 @@ impl<'a> Attempt<'a> {
         connection
             .shared
             .waits_for("keys are still read, or asked for at the agent");
-        let wanted = target.clone();
+        let (wanted, shared) = (target.clone(), Arc::clone(connection.shared));
         // Slow disks and passphrases must not hold up the runtime.
-        let files = spawn_blocking(move || Files::read(&wanted));
+        let files = spawn_blocking(move || {
+            let tell = |opening| shared.waits_for(opening);
+            Files::read(&wanted, Opening::Attempt(&tell))
+        });
         // Where little time is given, an agent that hangs must leave some for the files.
         let agent = timeout(patience / 2, ask_agent(&connection));
         let (files, agent) = tokio::join!(files, agent);
@@ -114,6 +123,7 @@ impl<'a> Attempt<'a> {
             Ok(None) => (None, None),
             Ok(Some(Ok((agent, keys)))) => (Some(agent), Some(keys)),
             Ok(Some(Err(problem))) => {
+                connection.skipped("publickey", "the agent", &problem.cause);
                 tried.problem(problem);
                 (None, None)
             }
@@ -124,16 +134,15 @@ impl<'a> Attempt<'a> {
                     "agent {}: no answer within {seconds}s",
                     name.unwrap_or_default()
                 );
+                connection.skipped("publickey", "the agent", &cause);
                 tried.problem(Failure::transient(Stage::Authenticate, cause));
                 (None, None)
             }
         };
         let (offers, problems) = files.offers(keys.as_deref(), target.identities_only);
-        problems
-            .into_iter()
-            .for_each(|problem| tried.problem(problem));
-        for problem in tried.problems() {
-            connection.skipped("publickey", "a key", &problem.cause);
+        for problem in problems {
+            connection.skipped("publickey", problem.what, &problem.failure.cause);
+            tried.unusable(problem);
         }
         Ok(Attempt {
             order: Order::new(offers.len(), target.password_credential.is_some()),
@@ -159,31 +168,44 @@ impl<'a> Attempt<'a> {
         self.connection.shared.waits_for("no answer to `none`");
         let user = &self.connection.target.user;
         let result = self.connection.handle.authenticate_none(user).await;
-        self.reply(result, "none", "nothing").await
+        let request = Request {
+            method: "none",
+            with: "",
+            is_password: false,
+        };
+        self.reply(result, &request).await
     }
 
-    /// What a result of russh means. The first thing to know is whether it came from the server: a
-    /// session that died looks like a refusal.
+    /// What a result of russh means. A list of methods came from the server, whatever has become of
+    /// the session since; a refusal without one may be a session that died.
     async fn reply(
         &mut self,
         result: Result<AuthResult, russh::Error>,
-        method: &'static str,
-        with: &str,
+        request: &Request<'_>,
     ) -> Result<Reply, Failure> {
+        let note = |answer| self.connection.note(request.method, shown(request), answer);
         let (methods, partial) = match result {
             Ok(AuthResult::Success) => {
-                self.connection.note(method, with, Answer::Accepted);
+                note(Answer::Accepted);
                 return Ok(Reply::Accepted);
             }
             Ok(AuthResult::Failure {
                 remaining_methods,
                 partial_success,
             }) => (remaining_methods, partial_success),
-            Err(_) => return Err(self.why_closed().await),
+            // It was not even sent.
+            Err(russh::Error::SendError) => {
+                let request = Request {
+                    with: "",
+                    is_password: false,
+                    ..*request
+                };
+                return Err(self.why_closed(&request).await);
+            }
+            Err(_) => return Err(self.why_closed(request).await),
         };
-        let closed = self.connection.handle.is_closed();
-        if closed || methods.is_empty() {
-            let reason = self.why_closed().await;
+        if methods.is_empty() {
+            let reason = self.why_closed(request).await;
             // russh ends a session whose server takes nothing that russh knows: that was an answer.
             if reason != no_method_failure() {
                 return Err(reason);
@@ -191,43 +213,41 @@ impl<'a> Attempt<'a> {
         }
         let names = names(&methods);
         if partial {
-            self.connection
-                .note(method, with, Answer::Partial { wanted: names });
+            note(Answer::Partial { wanted: names });
             Ok(Reply::Partial(methods))
         } else {
-            self.connection
-                .note(method, with, Answer::Rejected { accepts: names });
+            note(Answer::Rejected { accepts: names });
             Ok(Reply::Refused(methods))
         }
     }
 
-    async fn why_closed(&self) -> Failure {
+    async fn why_closed(&self, request: &Request<'_>) -> Failure {
         let mut ended = self.connection.shared.ended();
         let reason = timeout(REASON_PATIENCE, ended.wait_for(Option::is_some)).await;
         let failure = match reason {
             Ok(Ok(failure)) => failure.clone(),
             _ => None,
         };
-        match failure {
-            Some(failure) if failure == no_method_failure() => failure,
-            Some(failure) => self.tried.explain(failure),
-            None => {
-                let closed = SessionError::Ssh(russh::Error::Disconnect);
-                self.tried
-                    .explain(session_failure(Stage::Authenticate, &closed))
-            }
+        let failure = failure.unwrap_or_else(|| {
+            let closed = SessionError::Ssh(russh::Error::Disconnect);
+            session_failure(Stage::Authenticate, &closed)
+        });
+        if failure == no_method_failure() {
+            return failure;
         }
+        let target = self.connection.target;
+        self.tried.explain(failure, request, target)
     }
 
-    /// Reads a secret, or takes down why there is none.
-    async fn secret(
-        &mut self,
-        method: &'static str,
-        credential: &Credential,
-    ) -> Option<Zeroizing<String>> {
-        let wanted = credential.clone();
+    /// Reads the password, and says what to call it; or takes down why there is none.
+    async fn password_for(&mut self, method: &'static str) -> Option<(String, Zeroizing<String>)> {
+        let credential = self.connection.target.password_credential.as_ref()?;
+        let wanted = credential.value.clone();
         let problem = match spawn_blocking(move || credential::read(&wanted)).await {
-            Ok(Ok(secret)) => return Some(secret),
+            Ok(Ok(secret)) => {
+                let name = credential::name(&credential.value);
+                return Some((format!("the password of {name}"), secret));
+            }
             Ok(Err(problem)) => problem.into_failure(),
             Err(_) => interrupted("reading a credential"),
         };
@@ -271,13 +291,24 @@ async fn ask_agent(connection: &Connection<'_>) -> Option<Result<(Agent, Vec<Age
             agent.bind(binding).await;
         }
         let keys = agent.keys().await?;
-        Ok((agent, keys))
+        match keys.is_empty() {
+            true => Err(agent.shows_nothing()),
+            false => Ok((agent, keys)),
+        }
     };
     Some(
         asked
             .await
             .map_err(|problem: crate::agent::AgentProblem| problem.into_failure()),
     )
+}
+
+/// What a request shows the server.
+fn shown<'a>(request: &Request<'a>) -> &'a str {
+    match request.with {
+        "" => "nothing",
+        with => with,
+    }
 }
 
 fn agent_name(agent: &IdentityAgent) -> String {

@@ -9,21 +9,19 @@
 //! A file that can be used itself signs itself, also where the agent has its key: the fewer have to
 //! be there, the better.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
-use tunneld_core::config::Target;
 use tunneld_core::failure::{Failure, Stage};
 
+use super::files::{Entry, Files, Problem};
 use super::signer::FileKey;
 use crate::agent::AgentKey;
 use crate::host_key::MIN_RSA_BITS;
-use crate::identity::certificate::{CertificateProblem, UserCertificate};
-use crate::identity::{IdentityProblem, KeyFile};
+use crate::identity::certificate::{self, CertificateProblemKind};
 use crate::known_hosts::{fingerprint, rsa_bits, type_name};
 
 #[cfg(test)]
@@ -101,116 +99,21 @@ impl Offer {
     }
 }
 
-/// What the files of a target have.
-#[derive(Default)]
-pub(super) struct Files {
-    /// Of `certificate_file`.
-    certificates: Vec<Entry>,
-    /// Of `identity_file`, with the certificates that lie beside.
-    keys: Vec<Entry>,
-    /// What is wrong with those that cannot be used in any way.
-    problems: Vec<Failure>,
-}
-
-/// What a file shows.
-struct Entry {
-    shown: Shown,
-    from: String,
-    /// The key to sign with, or why the file has none.
-    key: Result<Arc<FileKey>, Option<Failure>>,
-}
-
 impl Files {
-    /// Reads the files that `target` names. Blocks.
-    pub(super) fn read(target: &Target) -> Self {
-        let mut files = Files::default();
-        let beside = target.certificate_file.is_empty();
-        for file in &target.identity_file {
-            files.add_key(&file.value, target);
-            if beside {
-                files.add_certificate_beside(&file.value);
-            }
-        }
-        for file in &target.certificate_file {
-            match usable(&file.value) {
-                Ok(certificate) => files.certificates.push(Entry::certificate(certificate)),
-                Err(problem) => files.problems.push(problem.into_failure()),
-            }
-        }
-        files
-    }
-
-    fn add_key(&mut self, path: &Path, target: &Target) {
-        let silent =
-            |problem: &IdentityProblem| target.identity_file_is_default && problem.is_missing();
-        let file = match KeyFile::read(path) {
-            Ok(file) => file,
-            Err(problem) if silent(&problem) => return,
-            Err(problem) => return self.problems.push(problem.into_failure()),
-        };
-        let public = file.public().cloned();
-        let key = match file {
-            KeyFile::Open(identity) => Ok(FileKey::Open(identity)),
-            KeyFile::Public { problem, .. } if silent(&problem) => Err(None),
-            KeyFile::Public { problem, .. } => Err(Some(problem.into_failure())),
-            KeyFile::Locked(key) => match &target.passphrase_credential {
-                Some(passphrase) => Ok(FileKey::Locked(key, passphrase.value.clone())),
-                None => Err(Some(key.without_passphrase().into_failure())),
-            },
-        };
-        // A file that does not show its public half has to be opened to know what to offer.
-        let opened = match (public, key) {
-            (Some(public), key) => Ok((public, key)),
-            (None, Ok(key)) => key.open().map(|identity| {
-                let public = identity.key().public_key().key_data().clone();
-                (public, Ok(FileKey::Open(identity)))
-            }),
-            (None, Err(None)) => return,
-            (None, Err(Some(problem))) => Err(problem),
-        };
-        match opened {
-            Ok((public, key)) => self.keys.push(Entry {
-                shown: Shown::Key(public.into()),
-                from: path.display().to_string(),
-                key: key.map(Arc::new),
-            }),
-            Err(problem) => self.problems.push(problem),
-        }
-    }
-
-    /// The certificate beside the key that was added last, if there is one.
-    fn add_certificate_beside(&mut self, path: &Path) {
-        let name = path.display().to_string();
-        let certificate = match usable(&UserCertificate::beside(path)) {
-            Err(problem) if problem.is_missing() => return,
-            other => other,
-        };
-        let key = self.keys.last().filter(|key| key.from == name);
-        let checked = certificate.and_then(|certificate| match key {
-            Some(key) => {
-                certificate.certifies(key.shown.key_data(), path)?;
-                Ok(certificate)
-            }
-            None => Ok(certificate),
-        });
-        match checked {
-            Ok(certificate) => self.keys.push(Entry::certificate(certificate)),
-            Err(problem) => self.problems.push(problem.into_failure()),
-        }
-    }
-
     /// What to offer, and what is wrong with what is not offered. `agent` has the keys of the
     /// agent, if one was reached.
     pub(super) fn offers(
         self,
         agent: Option<&[AgentKey]>,
         identities_only: bool,
-    ) -> (Vec<Offer>, Vec<Failure>) {
+    ) -> (Vec<Offer>, Vec<Problem>) {
         let Files {
             certificates,
             keys: mut files,
             mut problems,
+            ..
         } = self;
+        let now = SystemTime::now();
         let signers = Signers::new(&files, agent.unwrap_or_default());
         let (mut first, mut others) = (certificates, Vec::new());
         for key in agent.unwrap_or_default().iter().filter(|key| is_safe(key)) {
@@ -218,11 +121,14 @@ impl Files {
             match files.iter().position(|file| file.shown.is_same(&shown)) {
                 Some(at) => first.push(files.remove(at)),
                 None if identities_only => {}
-                None => others.push(Entry {
-                    shown,
-                    from: key.comment().to_owned(),
-                    key: Err(None),
-                }),
+                None => match out_of_date(key, now) {
+                    Some(problem) => problems.push(problem),
+                    None => others.push(Entry {
+                        shown,
+                        from: key.comment().to_owned(),
+                        key: Err(None),
+                    }),
+                },
             }
         }
         let mut offers: Vec<Offer> = Vec::new();
@@ -240,30 +146,6 @@ impl Files {
             }
         }
         (offers, problems)
-    }
-}
-
-impl Entry {
-    fn certificate(certificate: UserCertificate) -> Self {
-        let from = certificate.path().display().to_string();
-        let key = certificate.fingerprint();
-        let cause = format!("certificate {from}: its key {key} is in no identity_file");
-        let problem = Failure::blocked(Stage::Authenticate, cause)
-            .with_hint("name the private key that the certificate is for in identity_file");
-        Entry {
-            from,
-            shown: Shown::Certificate(Box::new(certificate.certificate().clone())),
-            key: Err(Some(problem)),
-        }
-    }
-
-    /// Why it cannot be offered.
-    fn unusable(self, agent_was_asked: bool) -> Option<Failure> {
-        let mut failure = self.key.err()??;
-        if agent_was_asked {
-            failure.cause.push_str(", and the agent does not have it");
-        }
-        Some(failure)
     }
 }
 
@@ -307,8 +189,26 @@ fn is_safe(key: &AgentKey) -> bool {
     rsa_bits(key.key_data()).is_none_or(|bits| bits >= MIN_RSA_BITS)
 }
 
-fn usable(path: &Path) -> Result<UserCertificate, CertificateProblem> {
-    let certificate = UserCertificate::read(path)?;
-    certificate.usable_at(SystemTime::now())?;
-    Ok(certificate)
+/// What is wrong with a certificate of the agent whose time it is not.
+fn out_of_date(key: &AgentKey, now: SystemTime) -> Option<Problem> {
+    let AgentKey::Certificate(certificate, _) = key else {
+        return None;
+    };
+    let kind = certificate::valid_at(certificate, now).err()?;
+    let cause = format!("certificate {key} of the agent{kind}");
+    let failure = match kind {
+        CertificateProblemKind::NotYetValid { .. } => {
+            Failure::transient(Stage::Authenticate, cause)
+                .with_hint("compare the clocks of this machine and the authority: date -u")
+        }
+        _ => Failure::blocked(Stage::Authenticate, cause).with_hint(
+            "have the authority sign the key again, and give it to the agent: ssh-add KEY",
+        ),
+    };
+    Some(Problem {
+        what: "a certificate of the agent",
+        file: None,
+        failure,
+        passes: true,
+    })
 }

@@ -1,12 +1,15 @@
 //! The method `publickey` (RFC 4252 section 7): the server is asked whether it would take a key,
 //! and only then is something signed.
 
+use russh::client::AuthResult;
 use russh::keys::{Algorithm, HashAlg};
 use tunneld_core::failure::{Failure, Stage};
 
-use super::offers::{Shown, SignedBy};
+use super::offers::{Offer, Shown, SignedBy};
 use super::signer::{Signer, Unsigned};
-use super::{Attempt, Reply};
+use super::tried::Request;
+use super::{Attempt, Connection, Reply};
+use crate::agent::Agent;
 use crate::error::session_failure;
 
 impl Attempt<'_> {
@@ -24,46 +27,24 @@ impl Attempt<'_> {
             return Ok(Reply::Skipped);
         };
         let (fingerprint, label) = (offer.fingerprint(), offer.label());
-        let connection = &mut self.connection;
-        let shared = connection.shared;
-        shared.waits_for(match offer.signer {
-            SignedBy::File(_) => format!("no answer to the key {fingerprint}"),
-            SignedBy::Agent(_) => format!(
-                "no answer to the key {fingerprint}, or no signature by the agent: a security key \
-                 waits to be touched"
-            ),
-        });
-        let mut signer = Signer {
-            by: &offer.signer,
-            agent: self.agent.as_mut(),
-        };
-        let user = &connection.target.user;
-        let result = match &offer.shown {
-            Shown::Key(key) => {
-                let (key, handle) = (key.clone(), &mut connection.handle);
-                handle
-                    .authenticate_publickey_with(user, key, hash, &mut signer)
-                    .await
-            }
-            Shown::Certificate(certificate) => {
-                let (certificate, handle) = (certificate.as_ref().clone(), &mut connection.handle);
-                handle
-                    .authenticate_certificate_with(user, certificate, hash, &mut signer)
-                    .await
-            }
-        };
-        let result = match result {
+        let shown = self.connection.show(offer, self.agent.as_mut(), hash);
+        let result = match shown.await {
             Ok(result) => Ok(result),
             Err(Unsigned::Over) => Err(russh::Error::Disconnect),
             Err(Unsigned::Problem(problem)) => {
-                connection.skipped("publickey", &label, &problem.cause);
+                self.connection.skipped("publickey", &label, &problem.cause);
                 self.tried.problem(problem);
                 return Ok(Reply::Skipped);
             }
         };
         // Before the answer is looked at: it may be the end of the session.
         self.tried.refused_key(fingerprint.clone());
-        let reply = self.reply(result, "publickey", &label).await?;
+        let request = Request {
+            method: "publickey",
+            with: &label,
+            is_password: false,
+        };
+        let reply = self.reply(result, &request).await?;
         if matches!(reply, Reply::Partial(_)) {
             self.tried.accepted(format!("the key {fingerprint}"));
         }
@@ -81,5 +62,44 @@ impl Attempt<'_> {
         let hash = supported.flatten().unwrap_or(HashAlg::Sha512);
         self.rsa_hash = Some(hash);
         Ok(hash)
+    }
+}
+
+impl Connection<'_> {
+    /// Offers a key, and signs with it once the server says that it would take it.
+    async fn show(
+        &mut self,
+        offer: &Offer,
+        agent: Option<&mut Agent>,
+        hash: Option<HashAlg>,
+    ) -> Result<AuthResult, Unsigned> {
+        let fingerprint = offer.fingerprint();
+        self.shared.waits_for(match offer.signer {
+            SignedBy::File(_) => format!("no answer to the key {fingerprint}"),
+            SignedBy::Agent(_) => format!(
+                "no answer to the key {fingerprint}, or no signature by the agent: a security key \
+                 waits to be touched"
+            ),
+        });
+        let mut signer = Signer {
+            by: &offer.signer,
+            agent,
+            shared: self.shared,
+        };
+        let (user, handle) = (&self.target.user, &mut self.handle);
+        match &offer.shown {
+            Shown::Key(key) => {
+                let key = key.clone();
+                handle
+                    .authenticate_publickey_with(user, key, hash, &mut signer)
+                    .await
+            }
+            Shown::Certificate(certificate) => {
+                let certificate = certificate.as_ref().clone();
+                handle
+                    .authenticate_certificate_with(user, certificate, hash, &mut signer)
+                    .await
+            }
+        }
     }
 }

@@ -20,7 +20,8 @@ use tunneld_core::failure::{Failure, Stage};
 use super::offers::SignedBy;
 use crate::agent::Agent;
 use crate::credential;
-use crate::identity::{Identity, LockedKey};
+use crate::identity::{Identity, IdentityProblem, IdentityProblemKind, LockedKey};
+use crate::shared::Shared;
 
 /// A private key in a file.
 pub(super) enum FileKey {
@@ -34,10 +35,33 @@ impl FileKey {
         match self {
             FileKey::Open(identity) => Ok(identity.clone()),
             FileKey::Locked(key, passphrase) => {
-                let passphrase = credential::read(passphrase).map_err(|e| e.into_failure())?;
-                key.unlock(&passphrase).map_err(|e| e.into_failure())
+                let secret = credential::read(passphrase).map_err(|e| e.into_failure())?;
+                key.unlock(&secret)
+                    .map_err(|problem| FileKey::not_opened(problem, passphrase))
             }
         }
+    }
+
+    /// What is being done while it is opened, where that takes time.
+    pub(super) fn opening(&self) -> Option<String> {
+        let FileKey::Locked(key, _) = self else {
+            return None;
+        };
+        let rounds = key.rounds();
+        let path = key.path().display();
+        Some(format!(
+            "key file {path} is still being opened: its passphrase takes {rounds}"
+        ))
+    }
+
+    /// Why this passphrase does not open a key.
+    pub(super) fn not_opened(problem: IdentityProblem, passphrase: &Credential) -> Failure {
+        let is_wrong = problem.kind == IdentityProblemKind::WrongPassphrase;
+        let mut failure = problem.into_failure();
+        if let Some(hint) = failure.hint.as_mut().filter(|_| is_wrong) {
+            hint.push_str(credential::once_changed(passphrase));
+        }
+        failure
     }
 }
 
@@ -46,6 +70,8 @@ pub(super) struct Signer<'a> {
     pub(super) by: &'a SignedBy,
     /// The connection to the agent, which keys of the agent have.
     pub(super) agent: Option<&'a mut Agent>,
+    /// Whoever gives the attempt up hears from it what takes so long.
+    pub(super) shared: &'a Shared,
 }
 
 /// Why there is no signature.
@@ -72,7 +98,15 @@ impl russh::Signer for Signer<'_> {
         data: Vec<u8>,
     ) -> Result<Vec<u8>, Unsigned> {
         let signed = match (self.by, self.agent.as_deref_mut()) {
-            (SignedBy::File(key), _) => by_file(Arc::clone(key), hash, data).await,
+            (SignedBy::File(key), _) => {
+                let waited_for = self.shared.waited_for();
+                if let Some(opening) = key.opening() {
+                    self.shared.waits_for(opening);
+                }
+                let signed = by_file(Arc::clone(key), hash, data).await;
+                self.shared.waits_for(waited_for);
+                signed
+            }
             (SignedBy::Agent(key), Some(agent)) => {
                 let signed = agent.sign(key, hash, data).await;
                 signed.map_err(|e| e.into_failure())

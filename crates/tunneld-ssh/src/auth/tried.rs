@@ -5,6 +5,7 @@ use russh::{MethodKind, MethodSet};
 use tunneld_core::config::Target;
 use tunneld_core::failure::{Class, Failure, Stage};
 
+use super::files::Problem;
 use crate::credential;
 
 #[cfg(test)]
@@ -17,6 +18,16 @@ const NAME_PASSWORD: &str = "name a password in password_credential";
 const MAKE_KEY: &str = "make one with ssh-keygen, and name it in `identity_file`";
 const ASK_AGENT: &str = "SSH_AUTH_SOCK is set, but an agent is asked only where the file says so: \
                          identity_agent = \"SSH_AUTH_SOCK\"";
+
+/// What is asked of the server.
+pub(super) struct Request<'a> {
+    /// The method's name in the protocol.
+    pub(super) method: &'static str,
+    /// What it is shown, for people; empty where that is nothing.
+    pub(super) with: &'a str,
+    /// Whether that has the password in it.
+    pub(super) is_password: bool,
+}
 
 /// What was tried on one connection.
 #[derive(Default)]
@@ -31,6 +42,10 @@ pub(super) struct Tried {
     asks: Option<String>,
     /// What could not be tried.
     problems: Vec<Failure>,
+    /// Whether one of the files becomes usable by itself: its time has not come.
+    passes: bool,
+    /// Whether it took the password.
+    password_accepted: bool,
     /// Whether the environment has an agent that nobody told us to ask.
     agent_unasked: bool,
 }
@@ -48,6 +63,17 @@ impl Tried {
     pub(super) fn accepted(&mut self, what: String) {
         self.keys.retain(|key| !what.ends_with(key.as_str()));
         self.accepted.push(what);
+    }
+
+    /// The server took the password, and wants more.
+    pub(super) fn accepted_password(&mut self, what: String) {
+        self.password_accepted = true;
+        self.accepted.push(what);
+    }
+
+    /// Whether the server took the password: it is not what is asked for after that.
+    pub(super) fn took_password(&self) -> bool {
+        self.password_accepted
     }
 
     /// The server refused this key.
@@ -75,9 +101,10 @@ impl Tried {
         }
     }
 
-    /// What could not be tried so far.
-    pub(super) fn problems(&self) -> &[Failure] {
-        &self.problems
+    /// Something that a file or the agent has could not be tried.
+    pub(super) fn unusable(&mut self, problem: Problem) {
+        self.passes |= problem.failure.class == Class::Transient;
+        self.problem(problem.failure);
     }
 
     /// Whether the server asked for something that nobody is there to answer.
@@ -85,12 +112,26 @@ impl Tried {
         self.asks.is_some()
     }
 
-    /// The same failure, of a server that ended the session, with the keys that it was offered by
-    /// then: too many of them are a reason to end it.
-    pub(super) fn explain(&self, mut failure: Failure) -> Failure {
+    /// The same failure, of a server that ended the session, with what it has seen by then: `request`
+    /// went out last, and got no answer. Too many keys are a reason to end it, and so is a wrong
+    /// password, which must not be sent again and again until the account is locked.
+    pub(super) fn explain(
+        &self,
+        mut failure: Failure,
+        request: &Request<'_>,
+        target: &Target,
+    ) -> Failure {
+        if failure.class == Class::Transient && !request.with.is_empty() {
+            let with = request.with;
+            failure.cause = format!("{}, without an answer to {with}", failure.cause);
+        }
         if !self.keys.is_empty() {
             let (count, list) = (self.keys.len(), self.list());
             failure.cause = format!("{} (tried {count}: {list})", failure.cause);
+        }
+        if request.is_password || self.password {
+            failure.class = Class::Blocked;
+            failure = failure.with_hint(self.correct_password(target));
         }
         failure
     }
@@ -121,8 +162,17 @@ impl Tried {
         }
         let problems = self.problems.iter().take(MOST_LISTED);
         clauses.extend(problems.map(|problem| format!("not tried: {}", problem.cause)));
-        let hint = self.hint(target, allowed);
-        Failure::blocked(Stage::Authenticate, clauses.join("; ")).with_hint(hint)
+        // What was not tried may be what is missing, and is what can be mended here.
+        let first = self.problems.iter().find_map(|p| p.hint.as_deref());
+        let hint = match (first, self.hint(target, allowed)) {
+            (Some(first), hint) => format!("{first}; {hint}"),
+            (None, hint) => hint,
+        };
+        let mut failure = Failure::blocked(Stage::Authenticate, clauses.join("; "));
+        if self.passes && !self.password {
+            failure.class = Class::Transient;
+        }
+        failure.with_hint(hint)
     }
 
     /// The failure where there was nothing that the server could have refused.
@@ -171,15 +221,15 @@ impl Tried {
                     alone (AuthenticationMethods in the server's sshd_config)"
                 .to_owned();
         }
+        if self.password {
+            return self.correct_password(target);
+        }
         if !self.accepted.is_empty() {
             let methods = "AuthenticationMethods in the server's sshd_config says what it wants";
             return match lacks_password {
                 true => format!("{NAME_PASSWORD}; {methods}"),
                 false => methods.to_owned(),
             };
-        }
-        if self.keys.is_empty() {
-            return "correct what password_credential names, or `user`".to_owned();
         }
         let takes_keys = allowed.is_none_or(|methods| methods.contains(&MethodKind::PublicKey));
         match (takes_keys, lacks_password) {
@@ -195,6 +245,16 @@ impl Tried {
                 "the server takes no keys: see PubkeyAuthentication in its sshd_config".to_owned()
             }
         }
+    }
+
+    fn correct_password(&self, target: &Target) -> String {
+        let credential = target.password_credential.as_ref();
+        let more = credential.map_or("", |c| credential::once_changed(&c.value));
+        let user = match self.accepted.is_empty() {
+            true => ", or `user`",
+            false => "",
+        };
+        format!("correct what password_credential names{user}{more}")
     }
 
     fn refused(&self, target: &Target) -> Option<String> {

@@ -63,8 +63,9 @@ fn a_credential_that_is_missing_is_told_with_the_line_of_the_unit() {
     let cause = "credential \"db-password\" is missing: $CREDENTIALS_DIRECTORY is not set";
     assert_eq!(problem.to_string(), cause);
     assert!(problem.is_out_of_sight());
-    let hint = "give it to the unit: LoadCredential=db-password:/path/to/the/file in [Service]; \
-                or name a file with its path";
+    let hint = "give it to the unit: LoadCredential=db-password:/path/to/the/file in [Service], \
+                then systemctl restart tunneld: systemd passes it on at the start; or name a file \
+                with its path";
     assert_eq!(problem.hint().unwrap(), hint);
 
     let (dir, _) = credentials("other", "x", 0o400);

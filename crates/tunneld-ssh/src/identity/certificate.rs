@@ -4,7 +4,6 @@
 //! What the server will make of one, its principals and its authority, is the server's to judge.
 //! Here is judged what makes a certificate useless everywhere.
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,8 +13,8 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate};
 
-use crate::error::os_reason;
-use crate::known_hosts::{ReadFault, fingerprint, open};
+use crate::known_hosts::fingerprint;
+use crate::secret_file;
 
 mod blob;
 mod problem;
@@ -96,16 +95,12 @@ impl UserCertificate {
 
     /// The first moment at which it is valid; `None` where there is no such bound.
     pub fn valid_after(&self) -> Option<SystemTime> {
-        match self.certificate.valid_after() {
-            0 => None,
-            seconds => Some(moment(seconds)),
-        }
+        valid_after(&self.certificate)
     }
 
     /// The first moment at which it is not valid any more; `None` when it is valid for ever.
     pub fn valid_before(&self) -> Option<SystemTime> {
-        let seconds = self.certificate.valid_before();
-        (seconds <= i64::MAX.unsigned_abs()).then(|| moment(seconds))
+        valid_before(&self.certificate)
     }
 
     /// Whether it is valid at this moment.
@@ -114,14 +109,7 @@ impl UserCertificate {
     ///
     /// When it is not valid yet, or not any more.
     pub fn usable_at(&self, now: SystemTime) -> Result<(), CertificateProblem> {
-        let problem = |kind| Err(CertificateProblem::new(&self.path, kind));
-        match (self.valid_after(), self.valid_before()) {
-            (_, Some(end)) if end <= now => problem(CertificateProblemKind::Expired { at: end }),
-            (Some(start), _) if now < start => {
-                problem(CertificateProblemKind::NotYetValid { from: start })
-            }
-            _ => Ok(()),
-        }
+        valid_at(&self.certificate, now).map_err(|kind| CertificateProblem::new(&self.path, kind))
     }
 
     /// Whether it is for the key of this file.
@@ -141,13 +129,39 @@ impl UserCertificate {
     }
 }
 
-/// Says whether the certificate could be used now, without keeping it. Blocks.
+/// Reads a certificate that can be used now. Blocks.
 ///
 /// # Errors
 ///
 /// As [`UserCertificate::read`] and [`UserCertificate::usable_at`].
-pub fn inspect(path: &Path) -> Result<(), CertificateProblem> {
-    UserCertificate::read(path)?.usable_at(SystemTime::now())
+pub fn usable(path: &Path) -> Result<UserCertificate, CertificateProblem> {
+    let certificate = UserCertificate::read(path)?;
+    certificate.usable_at(SystemTime::now())?;
+    Ok(certificate)
+}
+
+/// Whether it is valid at this moment, wherever it came from.
+pub(crate) fn valid_at(
+    certificate: &Certificate,
+    now: SystemTime,
+) -> Result<(), CertificateProblemKind> {
+    match (valid_after(certificate), valid_before(certificate)) {
+        (_, Some(end)) if end <= now => Err(CertificateProblemKind::Expired { at: end }),
+        (Some(start), _) if now < start => Err(CertificateProblemKind::NotYetValid { from: start }),
+        _ => Ok(()),
+    }
+}
+
+fn valid_after(certificate: &Certificate) -> Option<SystemTime> {
+    match certificate.valid_after() {
+        0 => None,
+        seconds => Some(moment(seconds)),
+    }
+}
+
+fn valid_before(certificate: &Certificate) -> Option<SystemTime> {
+    let seconds = certificate.valid_before();
+    (seconds <= i64::MAX.unsigned_abs()).then(|| moment(seconds))
 }
 
 /// A time of the protocol: seconds since 1970, of which the clock has no more than half.
@@ -157,23 +171,10 @@ fn moment(seconds: u64) -> SystemTime {
     at.unwrap_or(UNIX_EPOCH)
 }
 
-/// Reads no more than a certificate has.
 fn read_text(path: &Path) -> Result<String, CertificateProblemKind> {
-    let unreadable = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => CertificateProblemKind::Missing,
-        _ => CertificateProblemKind::NotReadable {
-            reason: os_reason(&e),
-            fault: ReadFault::of(&e),
-        },
-    };
-    let file = open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let mut file = file.take(MAX_FILE_LEN + 1);
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE_LEN {
-        return Err(CertificateProblemKind::TooLarge);
-    }
-    String::from_utf8(bytes).map_err(|_| other("binary data"))
+    let file = secret_file::read(path, MAX_FILE_LEN, None).map_err(CertificateProblemKind::of)?;
+    let text = std::str::from_utf8(&file.bytes).map_err(|_| other("binary data"))?;
+    Ok(text.to_owned())
 }
 
 /// Reads the first line that says anything, as ssh does.

@@ -73,7 +73,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Content, Problem> {
 }
 
 /// The public key of a `.pub` file: its first line that says anything, as ssh does.
-pub(super) fn public_key(text: &str) -> Option<PublicKey> {
+pub(crate) fn public_key(text: &str) -> Option<PublicKey> {
     let mut words = after_comments(text).lines().next()?.split_whitespace();
     let (kind, data) = (words.next()?, words.next()?);
     // Judged by its name before it is decoded: a certificate can hold another, and so on.
@@ -214,7 +214,7 @@ pub(super) fn pkcs8(der: &[u8], what: &str) -> Result<PrivateKey, Problem> {
 }
 
 /// A PKCS#1 RSA key as PKCS#8 holds it (RFC 5208): version 0, rsaEncryption, the key.
-fn in_pkcs8(pkcs1: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn in_pkcs8(pkcs1: &[u8]) -> Zeroizing<Vec<u8>> {
     const VERSION_AND_ALGORITHM: &[u8] = &[
         0x02, 0x01, 0x00, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01,
         0x01, 0x05, 0x00,

@@ -7,14 +7,17 @@
 
 use std::fmt;
 
+use aes::Aes128;
+use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::{BlockModeDecrypt, KeyIvInit};
 use pkcs8::pkcs5::EncryptionScheme;
 use pkcs8::pkcs5::pbes2::Kdf as Pbes2Kdf;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use russh::keys::ssh_key::{self, Kdf};
-use russh::keys::{Encryption, PrivateKey, PublicKey, decode_pkcs5};
+use russh::keys::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use super::format::{not_a_key, pkcs8, unsupported, usable};
+use super::format::{in_pkcs8, not_a_key, pkcs8, unsupported, usable};
 use super::{IdentityProblemKind as Problem, WayOut};
 
 /// The most rounds of bcrypt: `ssh-keygen -a`, whose own default is 16. One takes about 10 ms.
@@ -111,18 +114,42 @@ impl Locked {
         }
     }
 
+    /// What a passphrase takes.
+    pub(super) fn rounds(&self) -> String {
+        match self {
+            Locked::OpenSsh(key) => match key.kdf() {
+                Kdf::Bcrypt { rounds, .. } => format!("{rounds} rounds of bcrypt"),
+                _ => "one round".to_owned(),
+            },
+            Locked::Pkcs8(blob) => EncryptedPrivateKeyInfoRef::try_from(blob.as_slice())
+                .map_or_else(
+                    |_| String::new(),
+                    |info| pkcs8_rounds(&info.encryption_algorithm),
+                ),
+            Locked::RsaPem { .. } => "one round".to_owned(),
+        }
+    }
+
     /// Opens the key. Takes as long as its rounds take.
     pub(super) fn unlock(&self, passphrase: &str) -> Result<PrivateKey, Problem> {
         let key = match self {
             Locked::OpenSsh(key) => unlock_openssh(key, passphrase)?,
             Locked::Pkcs8(blob) => unlock_pkcs8(blob, passphrase)?,
-            Locked::RsaPem { blob, iv } => {
-                let key = decode_pkcs5(blob, Some(passphrase), Encryption::Aes128Cbc(*iv));
-                key.map_err(|_| Problem::WrongPassphrase)?
-            }
+            Locked::RsaPem { blob, iv } => unlock_rsa_pem(blob, iv, passphrase)?,
         };
         usable(&key)?;
         Ok(key)
+    }
+}
+
+fn pkcs8_rounds(scheme: &EncryptionScheme) -> String {
+    match scheme {
+        EncryptionScheme::Pbes2(parameters) => match &parameters.kdf {
+            Pbes2Kdf::Pbkdf2(kdf) => format!("{} rounds of PBKDF2", kdf.iteration_count),
+            Pbes2Kdf::Scrypt(kdf) => format!("{} rounds of scrypt", kdf.cost_parameter),
+            _ => "many rounds".to_owned(),
+        },
+        _ => "many rounds".to_owned(),
     }
 }
 
@@ -143,6 +170,21 @@ fn unlock_pkcs8(blob: &[u8], passphrase: &str) -> Result<PrivateKey, Problem> {
         _ => Problem::WrongPassphrase,
     })?;
     pkcs8(opened.as_bytes(), "a PKCS#8 key")
+}
+
+/// The key of AES is one MD5 of the passphrase and the first half of the IV (EVP_BytesToKey(3)). Done
+/// here because russh's own reader leaves the decrypted key behind in memory.
+fn unlock_rsa_pem(blob: &[u8], iv: &[u8; 16], passphrase: &str) -> Result<PrivateKey, Problem> {
+    let mut hash = md5::Context::new();
+    hash.consume(passphrase.as_bytes());
+    hash.consume(&iv[..8]);
+    let key = Zeroizing::new(hash.finalize().0);
+    let cipher = cbc::Decryptor::<Aes128>::new((&*key).into(), iv.into());
+    let mut plain = Zeroizing::new(blob.to_vec());
+    let der = cipher.decrypt_padded::<Pkcs7>(&mut plain);
+    let der = der.map_err(|_| Problem::WrongPassphrase)?;
+    // What a wrong passphrase makes of it may end as a padding does.
+    pkcs8(&in_pkcs8(der), "an RSA PEM key").map_err(|_| Problem::WrongPassphrase)
 }
 
 fn hex16(text: &str) -> Option<[u8; 16]> {

@@ -44,15 +44,9 @@ fn write(dir: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// A target that has neither an agent nor a passphrase.
-fn anyone() -> Target {
-    Target::new("host", 22, "user")
-}
-
 /// The message without its beginning, `key file PATH`, and the hint with `PATH` for the path.
 fn problem(path: &Path) -> (String, String) {
     let problem = Identity::read(path).unwrap_err();
-    assert_eq!(inspect(path, &anyone()), Err(problem.clone()));
     let text = path.display().to_string();
     let cause = problem.to_string();
     let cause = cause.strip_prefix(&format!("key file {text}")).unwrap();
@@ -92,7 +86,6 @@ fn every_key_of_every_format_that_ssh_keygen_writes_is_read() {
                 "{name}"
             );
             assert_eq!(identity.path(), path);
-            assert_eq!(inspect(&path, &anyone()), Ok(()));
 
             // A signature made with it is one of the public half: the key is whole.
             let public = fs::read_to_string(format!("{}.pub", path.display())).unwrap();
@@ -362,7 +355,7 @@ fn a_key_that_anybody_else_may_touch_is_refused() {
     }
     for mode in [0o600, 0o400, 0o700] {
         set(mode);
-        assert_eq!(inspect(&path, &anyone()), Ok(()));
+        Identity::read(&path).unwrap();
     }
 }
 

@@ -231,7 +231,7 @@ fn is_revoked(entries: &[&Entry], key: Option<&KeyData>) -> bool {
 }
 
 /// Opens without waiting for whoever writes to a pipe. `/dev/null` is a file that people name here.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);

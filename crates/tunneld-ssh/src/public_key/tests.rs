@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 use super::*;
@@ -90,8 +92,49 @@ fn a_certificate_tells_who_signed_it_and_what_it_allows() {
     let host = Public::read(&dir.path().join("id-cert.pub")).unwrap_err();
     assert!(
         host.to_string()
-            .ends_with(": the certificate of a host, not of a user")
+            .ends_with(": is a host certificate, not a user certificate")
     );
+}
+
+#[test]
+fn a_certificate_that_no_server_takes_is_told_and_gets_no_line() {
+    // Its time is over, its signature does not fit, or it is made to exhaust the stack.
+    let dir = TempDir::new().unwrap();
+    let (_, id) = (key(&dir, "ca", "ed25519"), key(&dir, "id", "ed25519"));
+    let path = dir.path().join("id-cert.pub");
+    let reason = || {
+        let said = Public::read(&path).unwrap_err().to_string();
+        let begins = format!("{}: ", path.display());
+        said.strip_prefix(&begins).unwrap().to_owned()
+    };
+    let args = [
+        "-s",
+        "ca",
+        "-I",
+        "x",
+        "-V",
+        "0x5e0be100:0x5e0d3280",
+        "id.pub",
+    ];
+    keygen(&dir, &args);
+    assert_eq!(reason(), "expired on 2020-01-02 00:00:00 UTC");
+
+    keygen(&dir, &["-s", "ca", "-I", "x", "id.pub"]);
+    let line = text(&id, "-cert.pub");
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut blob = STANDARD.decode(words[1]).unwrap();
+    let last = blob.len() - 1;
+    blob[last] ^= 1;
+    fs::write(&path, format!("{} {}\n", words[0], STANDARD.encode(&blob))).unwrap();
+    assert_eq!(reason(), "is damaged: its signature does not fit");
+
+    let name = words[0].as_bytes();
+    let deep: Vec<u8> = [&[0, 0, 0, 32], name, &[0, 0, 0, 0]].concat().repeat(1000);
+    fs::write(&path, format!("{} {}\n", words[0], STANDARD.encode(deep))).unwrap();
+    assert_eq!(reason(), "is signed by another certificate, not by a key");
+    // By the name of a plain key, it is no plain key either.
+    fs::write(&path, format!("ssh-ed25519 {}\n", STANDARD.encode(&blob))).unwrap();
+    assert_eq!(reason(), "not an OpenSSH public key");
 }
 
 #[test]
@@ -109,14 +152,14 @@ fn what_is_no_public_key_is_said_plainly() {
         (b"ssh-ed25519 AAAA\n", no_key),
         (
             b"ssh-ed25519-cert-v01@openssh.com AAAA\n",
-            "not an OpenSSH certificate",
+            "is damaged: not what a certificate holds",
         ),
         (b"\x00\xff\xfe", "binary data, not a public key"),
     ] {
         assert_eq!(problem(&dir, bytes), said);
     }
     let missing = Public::read(&dir.path().join("none")).unwrap_err();
-    assert!(missing.is_missing() && missing.to_string().ends_with(": no such file or directory"));
+    assert!(missing.is_missing() && missing.to_string().ends_with(": no such file"));
     let folder = Public::read(dir.path()).unwrap_err();
     assert!(!folder.is_missing(), "{folder}");
     // Only the first key counts, and a comment stays on its line.

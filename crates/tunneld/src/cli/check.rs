@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use tunneld_ssh::KeyChecks;
+
 use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::colour;
@@ -12,7 +14,7 @@ pub(super) fn run(path: &Path, print: bool) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let problems = loaded.check_files(|_| true);
+    let problems = loaded.check_files(&mut KeyChecks::new(), |_| true).all;
     if !problems.is_empty() {
         let report = problems.render(colour(&io::stderr()));
         eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));

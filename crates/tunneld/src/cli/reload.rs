@@ -1,7 +1,7 @@
 //! `tunneld reload [--dry-run]`
 
 use hyper::Method;
-use tunneld_core::plan::{Change, Plan, PlanAction};
+use tunneld_core::plan::{Change, PlanAction};
 
 use super::{Places, client_failed};
 use crate::config_file::{self, LoadError};
@@ -15,7 +15,7 @@ pub(super) fn run(places: &Places, dry_run: bool) -> Exit {
         false => "/v1/reload",
     };
     match call::<Reloaded>(&places.socket(), Method::POST, path) {
-        Ok(Reloaded { dry_run, plan }) => super::print(&render(&plan, dry_run)),
+        Ok(reloaded) => super::print(&render(&reloaded)),
         Err(e @ ClientError::Unreachable { .. }) => unreachable(places, &e),
         Err(e) => client_failed(&e),
     }
@@ -35,7 +35,8 @@ fn unreachable(places: &Places, e: &ClientError) -> Exit {
 
 /// One line a tunnel that there is something to say about, its reasons under it, and the count of
 /// all.
-fn render(plan: &Plan, dry_run: bool) -> String {
+fn render(reloaded: &Reloaded) -> String {
+    let plan = &reloaded.plan;
     let mut out = String::new();
     let is_told = |c: &&Change| c.action != PlanAction::Keep || !c.reasons.is_empty();
     for change in plan.tunnels.iter().filter(is_told) {
@@ -47,10 +48,13 @@ fn render(plan: &Plan, dry_run: bool) -> String {
     for key in &plan.needs_restart {
         out.push_str(&format!("note     {key} in [daemon] needs a restart\n"));
     }
+    for warning in &reloaded.warnings {
+        out.push_str(&format!("warning  {warning}\n"));
+    }
     let count = |action| plan.count(action);
     out.push_str(&format!(
         "{}{} started, {} replaced, {} adjusted, {} stopped, {} unchanged\n",
-        if dry_run { "would be: " } else { "" },
+        if reloaded.dry_run { "would be: " } else { "" },
         count(PlanAction::Start),
         count(PlanAction::Replace),
         count(PlanAction::Adjust),
@@ -62,6 +66,8 @@ fn render(plan: &Plan, dry_run: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tunneld_core::plan::Plan;
+
     use super::*;
 
     #[test]
@@ -83,11 +89,17 @@ mod tests {
             ],
             needs_restart: vec!["ready_when".to_owned()],
         };
+        let reloaded = Reloaded {
+            dry_run: true,
+            plan,
+            warnings: vec!["certificate c expired on D".to_owned()],
+        };
         assert_eq!(
-            render(&plan, true),
+            render(&reloaded),
             "replace  db\n           host a → b\n\
              keep     later\n           new in the file, enabled = false\n\
              note     ready_when in [daemon] needs a restart\n\
+             warning  certificate c expired on D\n\
              would be: 0 started, 1 replaced, 0 adjusted, 0 stopped, 2 unchanged\n"
         );
     }

@@ -2,17 +2,33 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::Path;
 
 use tunneld_core::config::{Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
-use tunneld_ssh::credential;
-use tunneld_ssh::identity::{self, certificate};
+use tunneld_core::events;
 use tunneld_ssh::known_hosts::KnownHosts;
+use tunneld_ssh::{KeyChecks, credential};
 
 use super::Loaded;
 
+/// What is wrong with the files.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// All of it, in the order of the configuration.
+    pub(crate) all: Diagnostics,
+    /// What stays wrong until somebody mends it.
+    pub(crate) lasting: Diagnostics,
+    /// The rest, which time decides: the dates of certificates, an agent that may be starting.
+    pub(crate) passing: Diagnostics,
+}
+
 impl Loaded {
-    /// Checks the files that the tunnels name which `wanted` picks.
-    pub(crate) fn check_files(&self, wanted: impl Fn(&TunnelSpec) -> bool) -> Diagnostics {
+    /// Checks the files that the tunnels name which `wanted` picks. Blocks.
+    pub(crate) fn check_files(
+        &self,
+        keys: &mut KeyChecks,
+        wanted: impl Fn(&TunnelSpec) -> bool,
+    ) -> Found {
         let mut items = Vec::new();
         for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
             for target in spec.target.hops().into_iter().chain([&spec.target]) {
@@ -21,16 +37,37 @@ impl Loaded {
                     target,
                     items: &mut items,
                 };
-                check.keys();
-                check.certificates();
+                check.keys(keys);
                 check.credentials();
                 check.known_hosts();
             }
         }
         // A file that `[defaults]` names, or a tunnel for its jump hosts too, is one problem.
         let mut seen = HashSet::new();
-        items.retain(|item| seen.insert((item.span.clone(), item.message.clone())));
-        Diagnostics::within(self.texts.clone(), self.origin.clone(), items)
+        items.retain(|(item, _)| seen.insert((item.span.clone(), item.message.clone())));
+        let these = |wanted: &dyn Fn(bool) -> bool| {
+            let items = items.iter().filter(|(_, passes)| wanted(*passes));
+            let items = items.map(|(item, _)| item.clone()).collect();
+            Diagnostics::within(self.texts.clone(), self.origin.clone(), items)
+        };
+        Found {
+            all: these(&|_| true),
+            lasting: these(&|passes| !passes),
+            passing: these(&|passes| passes),
+        }
+    }
+}
+
+/// Tells the journal: none of this keeps the other tunnels down.
+pub(crate) fn warn(problems: &Diagnostics) {
+    for problem in problems {
+        tracing::warn!(
+            message_id = events::KEY_PROBLEM,
+            tunnel = problem.tunnel.as_ref().map(tracing::field::display),
+            hint = problem.help.as_deref(),
+            "{}",
+            problem.message
+        );
     }
 }
 
@@ -38,27 +75,24 @@ impl Loaded {
 struct Check<'a> {
     spec: &'a TunnelSpec,
     target: &'a Target,
-    items: &'a mut Vec<Diagnostic>,
+    /// And whether it passes by itself.
+    items: &'a mut Vec<(Diagnostic, bool)>,
 }
 
 impl Check<'_> {
-    fn keys(&mut self) {
+    /// What an attempt would say of its keys, its certificates and its agent.
+    fn keys(&mut self, keys: &mut KeyChecks) {
         let target = self.target;
-        let mut usable = 0;
-        for file in &target.identity_file {
-            match identity::inspect(&file.value, target) {
-                Ok(()) => usable += 1,
-                Err(problem) if target.identity_file_is_default && problem.is_missing() => {}
-                Err(problem) => {
-                    let hint = problem.hint();
-                    self.report(&file.span, problem.to_string(), hint);
-                }
-            }
+        let inspected = tunneld_ssh::inspect(target, keys);
+        for finding in inspected.findings {
+            let span = finding.file.as_deref().and_then(|file| self.place(file));
+            let failure = finding.failure;
+            self.found(&span, failure.cause, failure.hint, finding.passes);
         }
         let other = target.identity_agent.is_some() || target.password_credential.is_some();
         // Keys that are named and cannot be used were reported, each in its place.
         let unnamed = target.identity_file_is_default || target.identity_file.is_empty();
-        if unnamed && usable == 0 && !other {
+        if unnamed && !inspected.has_key && !other {
             let name = &self.spec.name;
             let message = format!("tunnel `{name}` has no key to authenticate with");
             let hint = "make one with ssh-keygen, and name it in `identity_file`".to_owned();
@@ -66,12 +100,11 @@ impl Check<'_> {
         }
     }
 
-    fn certificates(&mut self) {
-        for file in &self.target.certificate_file {
-            if let Err(problem) = certificate::inspect(&file.value) {
-                self.report(&file.span, problem.to_string(), problem.hint());
-            }
-        }
+    /// Where a key or certificate is named.
+    fn place(&self, file: &Path) -> Option<Range<usize>> {
+        let target = self.target;
+        let mut named = target.identity_file.iter().chain(&target.certificate_file);
+        named.find(|named| named.value == file)?.span.clone()
     }
 
     /// A person who runs `check` has no credentials of systemd: then what is in them is not known.
@@ -99,11 +132,22 @@ impl Check<'_> {
     }
 
     fn report(&mut self, span: &Option<Range<usize>>, message: String, hint: Option<String>) {
+        self.found(span, message, hint, false);
+    }
+
+    fn found(
+        &mut self,
+        span: &Option<Range<usize>>,
+        message: String,
+        hint: Option<String>,
+        passes: bool,
+    ) {
         let item = Diagnostic {
             span: span.clone(),
             help: hint,
             ..Diagnostic::new(message)
         };
-        self.items.push(item.with_tunnel(self.spec.name.clone()));
+        self.items
+            .push((item.with_tunnel(self.spec.name.clone()), passes));
     }
 }

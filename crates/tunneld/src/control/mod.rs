@@ -22,6 +22,9 @@ pub(crate) struct Reloaded {
     pub(crate) dry_run: bool,
     /// What happens to each tunnel.
     pub(crate) plan: Plan,
+    /// What keeps a tunnel from logging in now, and time decides: the dates of a certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A command was carried out.

@@ -2,7 +2,8 @@
 //! because a session lives on when its certificate ends and only the next one is refused.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,19 +17,33 @@ use tunneld_ssh::identity::certificate::UserCertificate;
 use crate::tunnel::unix_ms;
 use crate::wait;
 
-/// How long what was seen is relied on while nothing else asks for another look.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long what was seen is relied on while nothing else asks for another look. A look that finds
+/// the files unchanged reads none.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a warning in the journal is enough.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is known of a tunnel's certificates.
 #[derive(Default)]
 pub(super) struct Certificates {
+    files: Vec<Looked>,
     seen: Vec<CertificateStatus>,
     /// The files are read apart from the runtime: a disk may be slow.
-    looking: Option<JoinHandle<Vec<CertificateStatus>>>,
+    looking: Option<JoinHandle<Vec<Looked>>>,
     next: Option<Instant>,
 }
+
+/// A file, and what was in it.
+#[derive(Clone)]
+struct Looked {
+    file: PathBuf,
+    /// By what a file is told from the one that takes its place.
+    stamp: Option<Stamp>,
+    status: Option<CertificateStatus>,
+}
+
+/// The file's number, its length, and when it was written.
+type Stamp = (u64, u64, Option<SystemTime>);
 
 /// What has happened with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +67,11 @@ impl Certificates {
             return;
         }
         self.next = None;
-        let files = files(target);
-        let look = move || files.into_iter().filter_map(read).collect();
+        let (files, before) = (files(target), self.files.clone());
+        let look = move || {
+            let look = |file| Looked::at(file, &before);
+            files.into_iter().map(look).collect()
+        };
         self.looking = Some(tokio::task::spawn_blocking(look));
     }
 
@@ -68,7 +86,9 @@ impl Certificates {
             wait::until(self.next).await;
             return News::Due;
         };
-        self.seen = looking.await.unwrap_or_default();
+        self.files = looking.await.unwrap_or_default();
+        let seen = self.files.iter().filter_map(|looked| looked.status.clone());
+        self.seen = seen.collect();
         self.looking = None;
         self.next.get_or_insert(Instant::now() + PATIENCE);
         News::Seen
@@ -95,26 +115,51 @@ fn files(target: &Target) -> Vec<PathBuf> {
     files
 }
 
+impl Looked {
+    fn at(file: PathBuf, before: &[Looked]) -> Self {
+        let stamp = stamp(&file);
+        match before.iter().find(|looked| looked.file == file) {
+            Some(same) if same.stamp == stamp => same.clone(),
+            _ => Looked {
+                status: read(&file),
+                stamp,
+                file,
+            },
+        }
+    }
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.ino(), metadata.len(), metadata.modified().ok()))
+}
+
 /// What is wrong with a certificate is told by the attempt that needs it.
-fn read(file: PathBuf) -> Option<CertificateStatus> {
-    let certificate = UserCertificate::read(&file).ok()?;
+fn read(file: &Path) -> Option<CertificateStatus> {
+    let certificate = UserCertificate::read(file).ok()?;
     Some(CertificateStatus {
         file: file.display().to_string(),
         key_id: certificate.key_id().to_owned(),
         fingerprint: certificate.fingerprint(),
-        valid_before_unix_s: certificate.valid_before().map(|end| unix_ms(end) / 1000),
+        valid_after_unix_s: certificate.valid_after().map(|at| unix_ms(at) / 1000),
+        valid_before_unix_s: certificate.valid_before().map(|at| unix_ms(at) / 1000),
     })
 }
 
 /// What there is to say now of a certificate that ends; `before` is `certificate_expiry_warning`.
 pub(super) fn warning(certificate: &CertificateStatus, before: Duration) -> Option<String> {
-    let end = end(certificate)?;
-    expiry(&certificate.file, end, SystemTime::now(), before)
+    let from = certificate.valid_after_unix_s.and_then(moment);
+    let period = (from, end(certificate)?);
+    expiry(&certificate.file, period, SystemTime::now(), before)
 }
 
 /// When it ends, if it does.
 pub(super) fn end(certificate: &CertificateStatus) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_secs(certificate.valid_before_unix_s?))
+    moment(certificate.valid_before_unix_s?)
+}
+
+fn moment(unix_s: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(unix_s))
 }
 
 /// Which certificates the journal was told of, and when: each once a day, however many tunnels use
@@ -153,6 +198,7 @@ mod tests {
             file: file.to_owned(),
             key_id: String::new(),
             fingerprint: String::new(),
+            valid_after_unix_s: None,
             valid_before_unix_s: Some(end),
         }
     }
@@ -173,6 +219,41 @@ mod tests {
         let due = all.map(|(file, end)| said.is_due(&certificate(file, end)));
         assert_eq!(due.iter().filter(|due| **due).count(), 1);
         assert_eq!(said.at.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_is_seen_within_a_minute() {
+        // Nobody has to ask; a file that is unchanged is not read again.
+        use tunneld_lab::keys::{certify, generate};
+        let dir = tempfile::tempdir().unwrap();
+        let files = generate(dir.path(), "id");
+        let renew = |validity| certify(&files, &files.public, "id", &["-V", validity]);
+        let path = renew("-1m:+1h");
+        let mut target = Target::new("db", 22, "u");
+        target.identity_file = vec![Sourced {
+            value: files.private.clone(),
+            span: None,
+        }];
+        let mut certificates = Certificates::default();
+        certificates.look(&target);
+        assert_eq!(certificates.news().await, News::Seen);
+        let end = certificates.seen()[0].valid_before_unix_s;
+        renew("-1m:+2h");
+        assert!(certificates.next.unwrap() <= Instant::now() + Duration::from_secs(60));
+        certificates.next = Some(Instant::now());
+        assert_eq!(certificates.news().await, News::Due);
+        certificates.look(&target);
+        assert_eq!(certificates.news().await, News::Seen);
+        assert!(certificates.seen()[0].valid_before_unix_s > end);
+
+        let seen = vec![Looked {
+            file: path.clone(),
+            stamp: stamp(&path),
+            status: None,
+        }];
+        assert!(Looked::at(path.clone(), &seen).status.is_none());
+        renew("-1m:+3h");
+        assert!(Looked::at(path, &seen).status.is_some());
     }
 
     #[test]

@@ -7,8 +7,13 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use tunneld_core::config::{Credential, Sourced};
+use tunneld_core::failure::Class;
 
+use super::super::files::Opening;
 use super::*;
+use crate::identity::KeyFile;
+use crate::identity::certificate::UserCertificate;
+use tunneld_core::config::Target;
 
 /// Keys and certificates that the real ssh-keygen made.
 struct Keys {
@@ -77,12 +82,16 @@ impl Keys {
         AgentKey::Key(key.into(), "c".to_owned())
     }
 
+    fn read(&self) -> Files {
+        Files::read(&self.target, Opening::Attempt(&|_| ()))
+    }
+
     /// What is offered, each as `FILE` or `agent: …`, and what is wrong with the rest, with the
     /// directory left out.
     fn offered(&self, agent: Option<&[&str]>) -> (Vec<String>, Vec<String>) {
         let agent =
             agent.map(|names| -> Vec<_> { names.iter().map(|name| self.in_agent(name)).collect() });
-        let files = Files::read(&self.target);
+        let files = self.read();
         let (offers, problems) = files.offers(agent.as_deref(), self.target.identities_only);
         let dir = format!("{}/", self.dir.path().display());
         let what = |offer: &Offer| {
@@ -93,7 +102,7 @@ impl Keys {
             let kind = kind.strip_prefix("ED25519").unwrap();
             format!("{}{kind}", &from[1..from.len() - 1])
         };
-        let problem = |problem: &Failure| problem.cause.replace(&dir, "");
+        let problem = |problem: &Problem| problem.failure.cause.replace(&dir, "");
         (
             offers.iter().map(what).collect(),
             problems.iter().map(problem).collect(),
@@ -155,7 +164,7 @@ fn an_agent_signs_for_what_the_files_cannot() {
     fs::remove_file(keys.path("elsewhere")).unwrap();
     keys.identities(&["locked", "public.pub", "elsewhere"]);
     keys.target.identities_only = true;
-    let (offers, problems) = Files::read(&keys.target).offers(Some(&all), true);
+    let (offers, problems) = keys.read().offers(Some(&all), true);
     assert!(problems.is_empty());
     assert_eq!(offers.len(), 3);
     for offer in &offers {
@@ -222,6 +231,39 @@ fn a_certificate_of_the_agent_is_offered_as_such() {
 }
 
 #[test]
+fn a_certificate_of_the_agent_whose_time_it_is_not_is_told_and_not_offered() {
+    let mut keys = Keys::new();
+    for name in ["over", "early"] {
+        keys.make(name, "");
+    }
+    keys.certify("over", &["-V", "20200101000000Z:20200102000000Z"]);
+    keys.certify("early", &["-V", "20900101000000Z:20910102000000Z"]);
+    let all = ["over", "over-cert.pub", "early-cert.pub"].map(|name| keys.in_agent(name));
+    let (offers, problems) = keys.read().offers(Some(&all), false);
+    assert_eq!(offers.len(), 1);
+    let [over, early] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    let cause = format!("certificate {} of the agent expired on 2020-01-02", all[1]);
+    assert!(over.failure.cause.starts_with(&cause), "{over:?}");
+    assert_eq!(over.failure.class, Class::Blocked);
+    let hint = "have the authority sign the key again, and give it to the agent: ssh-add KEY";
+    assert_eq!(over.failure.hint.as_deref(), Some(hint));
+    let cause = format!(
+        "certificate {} of the agent is not valid before 2090",
+        all[2]
+    );
+    assert!(early.failure.cause.starts_with(&cause), "{early:?}");
+    assert_eq!(early.failure.class, Class::Transient);
+    let hint = "compare the clocks of this machine and the authority: date -u";
+    assert_eq!(early.failure.hint.as_deref(), Some(hint));
+    // Those that are not to be offered are nobody's concern.
+    keys.target.identities_only = true;
+    let (offers, problems) = keys.read().offers(Some(&all), true);
+    assert_eq!((offers.len(), problems.len()), (0, 0));
+}
+
+#[test]
 fn nothing_is_offered_twice() {
     let mut keys = Keys::new();
     keys.make("a", "");
@@ -283,7 +325,7 @@ fn an_encrypted_key_that_shows_nothing_is_opened_first() {
         .status()
         .unwrap();
     keys.target.passphrase_credential = Some(sourced(Credential::File(passphrase.clone())));
-    let (offers, problems) = Files::read(&keys.target).offers(None, false);
+    let (offers, problems) = keys.read().offers(None, false);
     assert_eq!((offers.len(), problems.len()), (2, 0));
     fs::write(&passphrase, "another").unwrap();
     let (offered, problems) = keys.offered(None);

@@ -9,6 +9,8 @@ const PUBLICKEY: MethodKind = MethodKind::PublicKey;
 const PASSWORD: MethodKind = MethodKind::Password;
 const INTERACTIVE: MethodKind = MethodKind::KeyboardInteractive;
 
+const RESTART: &str = ", then systemctl restart tunneld: systemd passes it on at the start";
+
 fn target() -> Target {
     Target::new("db", 22, "svc")
 }
@@ -76,11 +78,15 @@ fn a_rejected_password_is_named_by_its_credential() {
     let (cause, hint) = failure(tried, &with_password(), &[PASSWORD]);
     let expected = "server rejected the password of \"db-password\"; it accepts: password";
     assert_eq!(cause, expected);
-    assert_eq!(hint, "correct what password_credential names, or `user`");
+    assert_eq!(
+        hint,
+        format!("correct what password_credential names, or `user`{RESTART}")
+    );
 
     let mut tried = refused(&["SHA256:a"]);
     tried.refused_password();
-    let (cause, _) = failure(tried, &with_password(), &[PUBLICKEY, PASSWORD]);
+    let (cause, also) = failure(tried, &with_password(), &[PUBLICKEY, PASSWORD]);
+    assert_eq!(also, hint);
     let expected = "server rejected every key (tried 1: SHA256:a) and the password of \
                     \"db-password\"; it accepts: publickey, password";
     assert_eq!(cause, expected);
@@ -104,8 +110,10 @@ fn what_was_right_and_not_enough_is_not_called_rejected() {
     let expected = "server accepted the key SHA256:b and wants more: password; it rejected every \
                     other key (tried 1: SHA256:a) and the password of \"db-password\"";
     assert_eq!(cause, expected);
-    let expected = "AuthenticationMethods in the server's sshd_config says what it wants";
-    assert_eq!(hint, expected);
+    assert_eq!(
+        hint,
+        format!("correct what password_credential names{RESTART}")
+    );
 }
 
 #[test]
@@ -155,6 +163,51 @@ fn what_could_not_be_tried_is_told_beside_what_was_refused() {
     let (cause, _) = failure(tried, &target(), &[PASSWORD, PUBLICKEY]);
     let expected = "key file k: no such file; the server accepts: password, publickey";
     assert_eq!(cause, expected);
+}
+
+#[test]
+fn what_could_not_be_tried_is_mended_first() {
+    // The key beside an expired certificate is offered, and refused by a server that knows the
+    // authority alone: the line in authorized_keys is not what is missing.
+    let problem = |failure: Failure| Problem {
+        what: "a certificate",
+        file: None,
+        failure: failure.with_hint("renew it"),
+        passes: true,
+    };
+    let expired = Failure::blocked(Stage::Authenticate, "certificate c expired on D");
+    let mut tried = refused(&["SHA256:a"]);
+    tried.unusable(problem(expired.clone()));
+    let (cause, hint) = failure(tried, &target(), &[PUBLICKEY]);
+    assert!(cause.ends_with("; not tried: certificate c expired on D"));
+    let key = "add the public key to ~svc/.ssh/authorized_keys on db, or correct `user`";
+    assert_eq!(hint, format!("renew it; {key}"));
+
+    // One whose time comes is waited for; not with a wrong password.
+    let early = Failure::transient(Stage::Authenticate, "certificate c is not valid before D");
+    let class = |with_wrong_password: bool| {
+        let mut tried = refused(&["SHA256:a"]);
+        tried.unusable(problem(early.clone()));
+        if with_wrong_password {
+            tried.refused_password();
+        }
+        let failure = tried.into_failure(&with_password(), Some(&[PUBLICKEY][..].into()));
+        (failure.class, failure.hint.unwrap())
+    };
+    assert_eq!(class(false), (Class::Transient, format!("renew it; {key}")));
+    let hint = format!("renew it; correct what password_credential names, or `user`{RESTART}");
+    assert_eq!(class(true), (Class::Blocked, hint));
+}
+
+#[test]
+fn a_wrong_password_is_looked_at_before_keys_that_no_server_takes() {
+    let mut tried = refused(&["SHA256:a"]);
+    tried.refused_password();
+    let (_, hint) = failure(tried, &with_password(), &[PASSWORD]);
+    assert_eq!(
+        hint,
+        format!("correct what password_credential names, or `user`{RESTART}")
+    );
 }
 
 #[test]
@@ -221,13 +274,61 @@ fn many_keys_are_counted_and_some_of_them_named() {
 
 #[test]
 fn a_server_that_ends_the_session_is_told_with_what_it_was_offered() {
+    let nothing = request("", false);
     let ended = Failure::blocked(
         Stage::Authenticate,
         "server disconnected: Too many authentication failures",
     );
-    let told = refused(&["SHA256:a", "SHA256:b"]).explain(ended.clone());
+    let told = refused(&["SHA256:a", "SHA256:b"]).explain(ended.clone(), &nothing, &target());
     let expected = "server disconnected: Too many authentication failures (tried 2: SHA256:a, \
                     SHA256:b)";
     assert_eq!(told.cause, expected);
-    assert_eq!(Tried::default().explain(ended.clone()), ended);
+    let told = Tried::default().explain(ended.clone(), &nothing, &target());
+    assert_eq!(told, ended);
+}
+
+#[test]
+fn a_server_that_hangs_up_instead_of_an_answer_is_told_with_what_it_was_shown() {
+    let closed = Failure::transient(Stage::Authenticate, "connection closed");
+    let key = request("ED25519 SHA256:b (k)", false);
+    let told = refused(&["SHA256:a", "SHA256:b"]).explain(closed.clone(), &key, &target());
+    let expected = "connection closed, without an answer to ED25519 SHA256:b (k) (tried 2: \
+                    SHA256:a, SHA256:b)";
+    assert_eq!(
+        (told.cause.as_str(), told.class),
+        (expected, Class::Transient)
+    );
+    let told = Tried::default().explain(closed.clone(), &request("", false), &target());
+    assert_eq!(told, closed);
+}
+
+#[test]
+fn a_password_is_not_sent_again_and_again_to_a_server_that_hangs_up_on_it() {
+    // It is likely wrong, and accounts are locked over that; also where it was refused before.
+    let closed = Failure::transient(Stage::Authenticate, "connection closed");
+    let hint = format!("correct what password_credential names, or `user`{RESTART}");
+    let password = request("the password of \"db-password\"", true);
+    let told = Tried::default().explain(closed.clone(), &password, &with_password());
+    let expected = "connection closed, without an answer to the password of \"db-password\"";
+    assert_eq!(
+        (told.cause.as_str(), told.class),
+        (expected, Class::Blocked)
+    );
+    assert_eq!(told.hint.unwrap(), hint);
+    let mut tried = Tried::default();
+    tried.refused_password();
+    let told = tried.explain(closed, &request("", false), &with_password());
+    assert_eq!(
+        (told.cause.as_str(), told.class),
+        ("connection closed", Class::Blocked)
+    );
+    assert_eq!(told.hint.unwrap(), hint);
+}
+
+fn request(with: &str, is_password: bool) -> Request<'_> {
+    Request {
+        method: "m",
+        with,
+        is_password,
+    }
 }

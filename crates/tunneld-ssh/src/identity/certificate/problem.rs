@@ -11,6 +11,7 @@ use super::blob::Damage;
 use super::{MAX_FILE_LEN, UserCertificate};
 use crate::host_key::shell_word;
 use crate::known_hosts::ReadFault;
+use crate::secret_file::FileFault;
 
 /// Why a file gives no certificate that could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,30 @@ pub enum CertificateProblemKind {
         /// `SHA256:…` of the key that it is for.
         certified: String,
     },
+}
+
+impl CertificateProblemKind {
+    pub(super) fn of(fault: FileFault) -> Self {
+        match fault {
+            FileFault::Missing => CertificateProblemKind::Missing,
+            FileFault::TooLarge { .. } => CertificateProblemKind::TooLarge,
+            FileFault::NotReadable { reason, fault } => {
+                CertificateProblemKind::NotReadable { reason, fault }
+            }
+            FileFault::Directory | FileFault::NotRegular => CertificateProblemKind::NotReadable {
+                reason: fault.to_string(),
+                fault: ReadFault::Other,
+            },
+        }
+    }
+
+    /// Whether it is a matter of time alone.
+    pub(crate) fn is_of_dates(&self) -> bool {
+        matches!(
+            self,
+            CertificateProblemKind::Expired { .. } | CertificateProblemKind::NotYetValid { .. }
+        )
+    }
 }
 
 impl CertificateProblem {
@@ -139,8 +164,14 @@ impl CertificateProblem {
 
 impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "certificate {}", self.path.display())?;
-        match &self.kind {
+        write!(f, "certificate {}{}", self.path.display(), self.kind)
+    }
+}
+
+/// What follows the name of the certificate.
+impl fmt::Display for CertificateProblemKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             CertificateProblemKind::Missing => f.write_str(": no such file"),
             CertificateProblemKind::NotReadable { reason, .. } => write!(f, ": {reason}"),
             CertificateProblemKind::TooLarge => {

@@ -50,7 +50,7 @@ fn said_of(bytes: impl AsRef<[u8]>) -> (String, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cert.pub");
     fs::write(&path, bytes).unwrap();
-    shown(&path, &inspect(&path).unwrap_err())
+    shown(&path, &usable(&path).unwrap_err())
 }
 
 /// The bytes of a certificate file, and the same file with others.
@@ -90,7 +90,7 @@ fn certificates_of_every_key_by_every_authority_are_read() {
             assert_eq!(certificate.principals(), ["one", "two"]);
             assert_eq!(certificate.fingerprint(), files.fingerprint());
             assert_eq!(certificate.path(), path);
-            inspect(&path).unwrap();
+            usable(&path).unwrap();
         }
     }
 }
@@ -103,12 +103,12 @@ fn an_authority_or_a_key_may_be_a_security_key() {
     for kind in [SecurityKey::Ed25519, SecurityKey::Ecdsa] {
         let public = dir.path().join(format!("{kind:?}.pub"));
         fs::write(&public, agent.add_security_key(kind, "ssh:")).unwrap();
-        inspect(&certify(&authority, &public, "id", &[])).unwrap();
+        usable(&certify(&authority, &public, "id", &[])).unwrap();
         let mut command = std::process::Command::new("ssh-keygen");
         command.env("SSH_AUTH_SOCK", agent.socket());
         command.args(["-q", "-U", "-I", "id", "-s"]).arg(&public);
         run(command.arg(&files.public));
-        inspect(&UserCertificate::beside(&files.private)).unwrap();
+        usable(&UserCertificate::beside(&files.private)).unwrap();
     }
 }
 
@@ -156,7 +156,7 @@ fn a_certificate_without_dates_is_valid_for_ever() {
     certificate.usable_at(UNIX_EPOCH).unwrap();
     assert!(certificate.principals().is_empty());
     let (_dir, path) = made(&["-V", "0x7fffffffffffffff:forever"]);
-    let far = inspect(&path).unwrap_err();
+    let far = usable(&path).unwrap_err();
     let expected = " is not valid before the year 10000 or later";
     assert_eq!(shown(&path, &far).0, expected);
 }
@@ -189,7 +189,7 @@ fn a_certificate_for_another_key_is_told_from_the_right_one() {
 fn what_is_no_user_certificate_is_named() {
     // And where the certificate likely is.
     let (dir, files, authority) = pair();
-    let problem = |path: &Path| shown(path, &inspect(path).unwrap_err());
+    let problem = |path: &Path| shown(path, &usable(path).unwrap_err());
     let likely = format!(
         "its certificate is likely {}-cert.pub",
         files.private.display()
@@ -266,7 +266,7 @@ fn the_first_line_that_says_anything_is_the_certificate() {
     let (_dir, path) = made(&[]);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("\n# mine\r\n  {text}# more\n")).unwrap();
-    inspect(&path).unwrap();
+    usable(&path).unwrap();
 }
 
 #[test]
@@ -287,9 +287,9 @@ fn a_signature_that_the_library_does_not_check_is_the_servers_to_judge() {
         wire_string(&signature.concat()),
     ];
     fs::write(&path, line_of(&[before, &parts.concat()].concat())).unwrap();
-    inspect(&path).unwrap();
+    usable(&path).unwrap();
     let authority = key(&dir, KeyType::Rsa, "rsa");
-    inspect(&certify(
+    usable(&certify(
         &authority,
         &files.public,
         "id",

@@ -251,25 +251,3 @@ fn a_damaged_encrypted_key_is_an_error_and_never_a_panic() {
         }
     }
 }
-
-#[test]
-fn a_passphrase_is_checked_where_it_can_be_read() {
-    // `tunneld check`: a wrong one is found, and one that only the service has is not missed.
-    use tunneld_core::config::{Credential, Sourced};
-    let dir = TempDir::new().unwrap();
-    let key = keygen(&dir, "key", PHRASE, &["-t", "ed25519", "-a", "1"]);
-    let mut target = anyone();
-    let mut check = |credential: Credential| {
-        target.passphrase_credential = Some(Sourced {
-            value: credential,
-            span: None,
-        });
-        inspect(&key, &target).map_err(|e| e.kind)
-    };
-    let right = write(&dir, "right", format!("{PHRASE}\n"));
-    let wrong = write(&dir, "wrong", "something else");
-    assert_eq!(check(Credential::File(right)), Ok(()));
-    let wrong = check(Credential::File(wrong));
-    assert_eq!(wrong, Err(IdentityProblemKind::WrongPassphrase));
-    assert_eq!(check(Credential::Named("absent".to_owned())), Ok(()));
-}

@@ -31,14 +31,6 @@ fn a_public_key_stands_for_the_one_that_an_agent_has() {
     fs::remove_file(&path).unwrap();
     assert_eq!(public_of(&path), expected);
     assert!(Identity::read(&path).unwrap_err().is_missing());
-
-    // Where there is an agent, that is no problem; whether it has the key is the agent's to say.
-    let mut target = anyone();
-    assert!(inspect(&public, &target).is_err());
-    let agent = tunneld_core::config::IdentityAgent::Socket("/nowhere".into());
-    target.identity_agent = Some(agent);
-    assert_eq!(inspect(&public, &target), Ok(()));
-    assert_eq!(inspect(&path, &target), Ok(()));
 }
 
 #[test]
