@@ -58,12 +58,15 @@ fn host_keys(wanted: &Option<Vec<String>>) -> Vec<Algorithm> {
 /// The markers among the key exchange methods: that we take extensions (RFC 8308), and that the
 /// order of packets is checked (OpenSSH's answer to CVE-2023-48795).
 fn markers() -> Vec<kex::Name> {
-    let is_marker = |name: &&kex::Name| {
-        let name = name.as_ref();
-        name.starts_with("ext-info-") || name.starts_with("kex-strict-")
-    };
-    let all = Preferred::DEFAULT.kex;
-    all.iter().filter(is_marker).copied().collect()
+    let all = Preferred::DEFAULT.kex.iter();
+    all.filter(|name| is_marker(name.as_ref()))
+        .copied()
+        .collect()
+}
+
+/// Whether the name among key exchange methods is none, but says what else a side can do.
+pub(crate) fn is_marker(name: &str) -> bool {
+    name.starts_with("ext-info-") || name.starts_with("kex-strict-")
 }
 
 /// What to do where nothing is in common with a server since the file leaves out what it has.

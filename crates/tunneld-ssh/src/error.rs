@@ -7,6 +7,8 @@ use russh::client::RemoteDisconnectInfo;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::clip;
 
+use crate::algorithms::is_marker;
+
 /// What a session's callbacks fail with.
 #[derive(Debug)]
 pub enum SessionError {
@@ -89,11 +91,9 @@ fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failur
         russh::AlgorithmKind::Compression => ("compression", "Compression"),
         russh::AlgorithmKind::Mac => ("MAC", "MACs"),
     };
-    // The markers among the methods are no methods.
-    let is_marker = |name: &str| name.starts_with("kex-strict-") || name.starts_with("ext-info-");
-    let methods = theirs.iter().map(String::as_str);
-    let methods: Vec<&str> = methods.filter(|name| !is_marker(name)).collect();
-    let names = clip(&methods.join(","), 300);
+    let theirs = theirs.iter().map(String::as_str);
+    let theirs: Vec<&str> = theirs.filter(|name| !is_marker(name)).collect();
+    let names = clip(&theirs.join(","), 300);
     Failure::blocked(
         Stage::KeyExchange,
         format!("no common {name}; the server offers {names}"),
@@ -210,6 +210,14 @@ mod tests {
         ] {
             assert!(!cause(names).starts_with(sha1), "{names:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_key_exchange_is_not_told_as_one_that_the_server_offers() {
+        let theirs = ["ecdh-x", "ext-info-s", "kex-strict-s-v00@openssh.com"].map(str::to_owned);
+        let failure = no_common_algorithm(&russh::AlgorithmKind::Kex, &theirs);
+        let cause = "no common key exchange method; the server offers ecdh-x";
+        assert_eq!(failure.cause, cause);
     }
 
     #[test]

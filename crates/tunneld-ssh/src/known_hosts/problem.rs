@@ -53,7 +53,15 @@ impl KnownHostsError {
                 fault: ReadFault::Denied,
                 ..
             } => Some("the user that tunneld runs as must be able to read it".to_owned()),
-            KnownHostsError::Unreadable { .. } | KnownHostsError::TooLarge { .. } => None,
+            KnownHostsError::Unreadable {
+                fault: ReadFault::Other,
+                ..
+            } => Some("`known_hosts` has to name a file that can be read".to_owned()),
+            KnownHostsError::Unreadable { .. } => None,
+            KnownHostsError::TooLarge { .. } => Some(
+                "remove what is no longer needed from it, or name a smaller file in `known_hosts`"
+                    .to_owned(),
+            ),
             KnownHostsError::BadLine { .. } => Some(
                 "mend the line or remove it: it is not passed over, because it could be the one \
                  that revokes a key"

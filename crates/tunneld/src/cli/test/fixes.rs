@@ -90,7 +90,12 @@ fn usual(failure: &Failure, way: &[&Target], at: usize) -> Option<String> {
              journalctl -u ssh, on the server"
                 .to_owned(),
         ),
-        Stage::KeyExchange | Stage::Authenticate => {
+        Stage::KeyExchange => Some(
+            "see that an SSH server listens there; its log says why: journalctl -u ssh, on the \
+             server"
+                .to_owned(),
+        ),
+        Stage::Authenticate => {
             Some("the server's log says why: journalctl -u ssh, on the server".to_owned())
         }
         Stage::HostKey | Stage::Forward | Stage::Session | Stage::Probe => None,
