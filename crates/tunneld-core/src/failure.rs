@@ -133,6 +133,15 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// The same failure with what to do about it, where there is something; else with what it had.
+    #[must_use]
+    pub fn with_any_hint(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.with_hint(hint),
+            None => self,
+        }
+    }
 }
 
 impl fmt::Display for Failure {

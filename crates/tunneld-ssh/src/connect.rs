@@ -266,10 +266,7 @@ fn restricted(target: &Target, e: &SessionError, failure: Failure) -> Failure {
     let SessionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) = e else {
         return failure;
     };
-    match algorithms::restriction(&target.algorithms, kind, theirs) {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
+    failure.with_any_hint(algorithms::restriction(&target.algorithms, kind, theirs))
 }
 
 pub(crate) fn config(target: &Target, known: &KnownHosts) -> client::Config {

@@ -192,10 +192,7 @@ impl CredentialProblem {
             } => Failure::transient(Stage::Authenticate, self.to_string()),
             _ => Failure::blocked(Stage::Authenticate, self.to_string()),
         };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        failure.with_any_hint(self.hint())
     }
 }
 

@@ -19,6 +19,11 @@ impl Account {
         find(|account| account.uid == uid)
     }
 
+    /// The user that the packaged service runs as, where it is installed.
+    pub(crate) fn of_service() -> Option<Self> {
+        Account::named("tunneld")
+    }
+
     /// The user of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         find(|account| account.name == name)

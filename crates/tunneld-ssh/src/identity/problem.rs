@@ -163,10 +163,7 @@ impl IdentityProblem {
             } => Failure::transient(Stage::Authenticate, self.to_string()),
             _ => Failure::blocked(Stage::Authenticate, self.to_string()),
         };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        failure.with_any_hint(self.hint())
     }
 
     /// `id_ed25519` for `id_ed25519.pub` and `id_ed25519-cert.pub`.

@@ -79,10 +79,7 @@ impl KnownHostsError {
             } => Failure::transient(Stage::HostKey, self.to_string()),
             _ => Failure::blocked(Stage::HostKey, self.to_string()),
         };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        failure.with_any_hint(self.hint())
     }
 }
 

@@ -149,10 +149,7 @@ impl CertificateProblem {
         } else {
             Failure::blocked(Stage::Authenticate, self.to_string())
         };
-        match self.hint() {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        failure.with_any_hint(self.hint())
     }
 
     /// `id_ed25519-cert.pub` for `id_ed25519` and `id_ed25519.pub`.

@@ -16,9 +16,6 @@ use tunneld_ssh::error::os_reason;
 use crate::account::Account;
 use crate::control::client::{ClientError, ask};
 
-/// The user that the packaged service runs as.
-const SERVICE: &str = "tunneld";
-
 /// How long the daemon may take to say how its tunnels are.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -163,7 +160,7 @@ async fn owner(socket: &Path, config: &Path) -> u32 {
         found => found.ok(),
     };
     let written = || config.metadata().ok().map(|of| of.uid());
-    let service = || Account::named(SERVICE).map(|account| account.uid);
+    let service = || Account::of_service().map(|account| account.uid);
     let left = left.map(|of| of.uid());
     left.or_else(|| written().filter(|uid| *uid != 0))
         .or_else(service)

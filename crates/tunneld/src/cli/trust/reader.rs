@@ -11,9 +11,6 @@ use super::Refusal;
 use crate::account::Account;
 use crate::cli::{DEFAULT_CONFIG, Places};
 
-/// The user that the packaged service runs as.
-const SERVICE: &str = "tunneld";
-
 /// The user that the daemon runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reader {
@@ -31,7 +28,7 @@ impl Reader {
     /// service, too.
     pub(super) fn find(places: &Places) -> Self {
         let is_service = places.config == Path::new(DEFAULT_CONFIG);
-        let service = || Account::named(SERVICE).filter(|_| is_service);
+        let service = || Account::of_service().filter(|_| is_service);
         let uid = peer(&places.socket()).or_else(|| service().map(|account| account.uid));
         match uid {
             Some(uid) if uid == geteuid().as_raw() => Reader::Us,
