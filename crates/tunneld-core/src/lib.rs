@@ -21,6 +21,7 @@
 //! - [`backoff`]: the delay before the next attempt
 //! - [`certificate`]: when to say that a certificate ends
 //! - [`ledger`]: what a tunnel has been through
+//! - [`history`]: what is told and kept of that: outages, availability
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
@@ -34,6 +35,7 @@ pub mod certificate;
 pub mod config;
 pub mod events;
 pub mod failure;
+pub mod history;
 pub mod ledger;
 pub mod lifecycle;
 pub mod name;
