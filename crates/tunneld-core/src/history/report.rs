@@ -34,8 +34,10 @@ pub struct Outage {
     /// What began it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Whether it is over: the tunnel came back, or was not wanted or not watched any more.
-    pub over: bool,
+    /// When it was over, as Unix time in milliseconds: the tunnel came back, or was not wanted or not
+    /// watched any more. Absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_unix_ms: Option<u64>,
 }
 
 impl Record {
@@ -71,11 +73,11 @@ fn outages<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<Outage> {
                 at_unix_ms: entry.at_unix_ms,
                 lasted_ms: entry.lasted_ms,
                 failure: entry.failure.clone(),
-                over: false,
+                over_unix_ms: None,
             }),
             (true, false) => {
                 if let Some(outage) = outages.last_mut() {
-                    outage.over = true;
+                    outage.over_unix_ms = Some(entry.at_unix_ms);
                 }
             }
             (false, false) => {}

@@ -82,7 +82,7 @@ fn an_outage_is_told_with_its_length_and_cause() {
         at_unix_ms: START + 61 * SECOND,
         lasted_ms: 29 * SECOND,
         failure: Some(refused()),
-        over: true,
+        over_unix_ms: Some(START + 90 * SECOND),
     };
     assert_eq!(report.outages, [expected]);
     let lengths: Vec<u64> = report.entries.iter().map(|e| e.lasted_ms).collect();
@@ -122,7 +122,7 @@ fn an_outage_that_began_before_the_window_is_one_of_its_outages() {
         assert_eq!((tally.outages, tally.up_ms), (1, 0));
     }
     assert_eq!(down(tally(&report, Span::All)), (30 * DAY, 1));
-    assert!(!report.outages[0].over);
+    assert_eq!(report.outages[0].over_unix_ms, None);
 }
 
 #[test]

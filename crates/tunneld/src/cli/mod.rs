@@ -2,6 +2,7 @@
 
 mod authorize;
 mod check;
+mod history;
 mod hops;
 mod reload;
 mod run;
@@ -45,6 +46,7 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
@@ -130,6 +132,22 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what a tunnel has been through: its last changes, its outages, and its availability.
+    ///
+    /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
+    /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
+    /// over a restart where the daemon has a state directory.
+    History {
+        /// The tunnel.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Only the last N changes.
+        #[arg(short, long, value_name = "N")]
+        number: Option<usize>,
+    },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -206,6 +224,7 @@ pub(crate) fn main() -> Exit {
             check::run(file.as_deref().unwrap_or(&places.config), print)
         }
         Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::History { name, json, number } => history::run(places, &name, json, number),
         Command::Test {
             name,
             json,

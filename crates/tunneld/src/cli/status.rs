@@ -73,7 +73,7 @@ impl<'a> Page<'a> {
 
     fn tunnel(&self, t: &TunnelStatus, width: usize, all: bool) -> String {
         let since = self.ago(t.since_unix_ms);
-        let phase = self.painted(t.phase);
+        let phase = painted(t.phase, self.colour);
         let mut out = format!("{:width$}  {phase}  {since:>6}  {}", t.name, t.destination);
         if let Some(failure) = &t.failure {
             let cause = &failure.cause;
@@ -165,19 +165,20 @@ impl<'a> Page<'a> {
     fn ago(&self, at: u64) -> String {
         short(Duration::from_millis(self.now.saturating_sub(at)))
     }
+}
 
-    fn painted(&self, phase: Phase) -> String {
-        let padded = format!("{phase:10}");
-        let colour = match phase {
-            Phase::Up => "32",
-            Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
-            Phase::Blocked => "31",
-            Phase::Stopped => "2",
-        };
-        match self.colour {
-            true => format!("\x1b[{colour}m{padded}\x1b[0m"),
-            false => padded,
-        }
+/// The word for a phase, as wide as the widest, in its colour where there is colour.
+pub(super) fn painted(phase: Phase, colour: bool) -> String {
+    let padded = format!("{phase:10}");
+    let code = match phase {
+        Phase::Up => "32",
+        Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
+        Phase::Blocked => "31",
+        Phase::Stopped => "2",
+    };
+    match colour {
+        true => format!("\x1b[{code}m{padded}\x1b[0m"),
+        false => padded,
     }
 }
 
@@ -192,7 +193,7 @@ fn place(f: &ForwardStatus) -> String {
 }
 
 /// A duration in at most two units: `8s`, `2m10s`, `3h5m`, `4d2h`.
-fn short(duration: Duration) -> String {
+pub(super) fn short(duration: Duration) -> String {
     let s = duration.as_secs();
     let (big, big_unit, small, small_unit) = match s {
         0..60 => return format!("{s}s"),

@@ -111,12 +111,14 @@ impl Known {
 
     /// Whether its file is behind.
     fn is_dirty(&self) -> bool {
-        self.kept.is_none_or(|(writes, _)| writes != self.ledger.writes())
+        self.kept
+            .is_none_or(|(writes, _)| writes != self.ledger.writes())
     }
 
     /// Whether it stands elsewhere than its file says.
     fn has_moved(&self) -> bool {
-        self.kept.is_some_and(|(_, last)| last != self.ledger.last())
+        self.kept
+            .is_some_and(|(_, last)| last != self.ledger.last())
     }
 }
 

@@ -130,10 +130,15 @@ impl Folder {
     fn end(&self, stamp: &Stamp, at_unix_ms: u64) -> (Duration, u64) {
         let alive = self.alive.as_ref().filter(|a| a.stamp.run == stamp.run);
         let later = |alive: &Alive| {
-            let later = alive.stamp.since_start_ms.checked_sub(stamp.since_start_ms)?;
+            let later = alive
+                .stamp
+                .since_start_ms
+                .checked_sub(stamp.since_start_ms)?;
             Some((Duration::from_millis(later), alive.at_unix_ms))
         };
-        alive.and_then(later).unwrap_or((Duration::ZERO, at_unix_ms))
+        alive
+            .and_then(later)
+            .unwrap_or((Duration::ZERO, at_unix_ms))
     }
 
     /// Puts a new file in the place of a tunnel's.
@@ -214,7 +219,11 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     // One that is left of a write that was cut off.
     let _ = fs::remove_file(path);
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text)
 }
 
