@@ -25,10 +25,12 @@ pub(super) enum Place {
     DynamicForward,
     /// `probe = { … }`.
     Probe,
+    /// `on_up = { … }`, `on_down = { … }`.
+    Hook,
 }
 
 impl Place {
-    const ALL: [Place; 10] = [
+    const ALL: [Place; 11] = [
         Place::Root,
         Place::Daemon,
         Place::Tunnel,
@@ -39,6 +41,7 @@ impl Place {
         Place::RemoteForward,
         Place::DynamicForward,
         Place::Probe,
+        Place::Hook,
     ];
 
     /// The keys of this table.
@@ -89,6 +92,7 @@ impl Place {
                 "socket_owner",
             ],
             Place::Probe => &["interval", "timeout", "expect", "path"],
+            Place::Hook => &["command", "timeout"],
         }
     }
 
@@ -97,13 +101,15 @@ impl Place {
         match self {
             Place::Root => &["include"],
             Place::Daemon => &["metrics_listen"],
-            Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
-            Place::Hop
+            Place::Defaults
+            | Place::Tunnel
+            | Place::Hop
             | Place::Reconnect
             | Place::LocalForward
             | Place::RemoteForward
             | Place::DynamicForward
-            | Place::Probe => &[],
+            | Place::Probe
+            | Place::Hook => &[],
         }
     }
 
@@ -120,6 +126,7 @@ impl Place {
             Place::RemoteForward => "a table of remote_forward",
             Place::DynamicForward => "a table of dynamic_forward",
             Place::Probe => "probe = { … }",
+            Place::Hook => "on_up = { … } or on_down = { … }",
         }
     }
 }
@@ -164,6 +171,8 @@ const TUNNEL: &[&str] = &[
     "max_sessions",
     "stall_timeout",
     "reconnect",
+    "on_up",
+    "on_down",
     "enabled",
 ];
 

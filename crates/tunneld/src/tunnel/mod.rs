@@ -6,6 +6,7 @@
 mod certificates;
 mod draining;
 mod forwards;
+pub(crate) mod hooks;
 mod log;
 mod pool;
 mod sessions;
@@ -34,6 +35,7 @@ use certificates::Certificates;
 pub(crate) use certificates::Said;
 use draining::Draining;
 use forwards::{Fate, Forwards};
+use hooks::{Change, Hooks, Turns};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use told::{Command, Wanted};
@@ -48,6 +50,8 @@ pub(crate) struct Surroundings {
     pub(crate) bastions: Bastions,
     /// The sockets that the service manager passed.
     pub(crate) passed: Passed,
+    /// The programs that are told what becomes of tunnels.
+    pub(crate) hooks: Turns,
     /// Stop in good order, and end.
     pub(crate) shutdown: CancellationToken,
     /// End at once.
@@ -72,6 +76,7 @@ pub(crate) async fn run(
     tunnel.live().await;
     tunnel.on(Event::Stop).await;
     tunnel.publish();
+    tunnel.hooks.end().await;
 }
 
 struct Tunnel {
@@ -99,6 +104,7 @@ struct Tunnel {
     /// Replaced sessions that still carry connections.
     draining: Draining,
     certificates: Certificates,
+    hooks: Hooks,
 }
 
 /// What woke the task up.
@@ -145,6 +151,7 @@ impl Tunnel {
             worn: false,
             draining: Draining::default(),
             certificates: Certificates::default(),
+            hooks: Hooks::new(&spec, surroundings.hooks.clone()),
             wanted,
             reading,
             spec,
@@ -226,6 +233,12 @@ impl Tunnel {
         if before != after {
             self.logged = after;
             self.log.phase(&self.life, before, after);
+            self.hooks.phase(&Change {
+                before,
+                after,
+                failure: self.life.failure(),
+                peer: self.pool.first().map(|session| session.peer().to_string()),
+            });
         }
     }
 

@@ -101,7 +101,6 @@ metrics_listen = "127.0.0.1:9478"
 [tunnels.db]
 host = "db"
 local_forward = "8080:localhost:80"
-on_up = ["x"]
 "#,
         r#"error: `include` is not supported by this version
  --> /etc/tunneld/tunneld.toml:1:1
@@ -114,12 +113,6 @@ error: `metrics_listen` is not supported by this version
   |
 3 | metrics_listen = "127.0.0.1:9478"
   | ^^^^^^^^^^^^^^
-
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:7:1
-  |
-7 | on_up = ["x"]
-  | ^^^^^
 "#,
     );
 }
