@@ -53,7 +53,9 @@ impl Witness {
 
     fn lines(&self) -> Vec<String> {
         let text = fs::read_to_string(self.seen()).unwrap_or_default();
-        text.lines().map(|line| line.trim_end().to_owned()).collect()
+        text.lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
     }
 
     /// Waits for this many lines.
@@ -116,6 +118,11 @@ fn a_forward_that_is_not_in_place_takes_the_tunnel_out_of_up() {
     daemon.write_config(&table.toml());
     assert!(daemon.reload().status.success());
     assert_eq!(witness.wait(3)[2], "up degraded>up");
+    // One that can be put in place is no news.
+    daemon.write_config(&table.clone().forward(free_addr(), echo.addr()).toml());
+    assert!(daemon.reload().status.success());
+    assert!(daemon.cli(&["stop", "t"]).status.success());
+    assert_eq!(witness.wait(4)[3], "down up>stopped");
     assert_eq!(daemon.tunnel("t").sessions, 1);
 }
 
@@ -130,16 +137,22 @@ fn the_environment_is_what_is_documented_and_nothing_else() {
         &format!(
             "cd {}
              tr '\\0' '\\n' </proc/$$/environ >environ
-             {{ readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '; echo
-                cut -d ' ' -f 5 /proc/$$/stat; echo $$; }} >facts.new
-             echo \"$OLDPWD\" >>facts.new
-             mv facts.new facts",
+             readlink /proc/$$/fd/0 >new
+             ls /proc/$$/fd | xargs >>new
+             cut -d ' ' -f 5 /proc/$$/stat >>new
+             echo $$ >>new
+             echo \"$OLDPWD\" >>new
+             mv new told",
             dir.display()
         ),
     );
     let (sshd, echo, listen) = (Sshd::start(), EchoServer::start(), free_addr());
     let table = Table::to(&sshd).forward(listen, echo.addr());
+    // What this test was given by whoever started it is not the daemon's own.
+    let close = "for fd in /proc/$$/fd/*; do n=${fd##*/}
+                 [ $n -le 2 ] || eval \"exec $n>&-\"; done; exec \"$0\" \"$@\"";
     let daemon = daemon()
+        .prefix(&["bash", "-c", close])
         .config(&table.set("on_up", text(facts)).toml())
         .env("CREDENTIALS_DIRECTORY", "/run/credentials/x")
         .env("SSH_AUTH_SOCK", "/run/agent")
@@ -152,7 +165,7 @@ fn the_environment_is_what_is_documented_and_nothing_else() {
         .notify()
         .start();
     let began = up(&daemon, "t").since_unix_ms / 1000;
-    let facts = poll(LONG, || fs::read_to_string(dir.join("facts")).ok()).unwrap();
+    let facts = poll(LONG, || fs::read_to_string(dir.join("told")).ok()).unwrap();
     let environ = fs::read_to_string(dir.join("environ")).unwrap();
     let mut names: Vec<_> = environ.lines().filter_map(|l| l.split_once('=')).collect();
     names.sort_unstable();
@@ -219,7 +232,11 @@ fn a_flood_of_output_is_cut_off() {
     let lines: Vec<&str> = lines.map(|(_, line)| line).collect();
     assert_eq!(lines.len(), 101, "{lines:#?}");
     let cut = format!("{}…", "x".repeat(1024));
-    assert!(lines[0].starts_with(&cut) && lines[0].len() < 1100, "{}", lines[0]);
+    assert!(
+        lines[0].starts_with(&cut) && lines[0].len() < 1100,
+        "{}",
+        lines[0]
+    );
     assert!(lines[1].starts_with("2 "), "{}", lines[1]);
     assert!(lines[99].starts_with("100 "), "{}", lines[99]);
     let last = "4900 more lines are left out ";
@@ -241,7 +258,10 @@ fn a_tunnel_that_flaps_has_one_program_at_a_time_and_in_their_order() {
     let rig = Rig::new(|t| {
         t.set("on_up", array([slow.as_str(), "up"]))
             .set("on_down", array([slow.as_str(), "down"]))
-            .set("reconnect", r#"{ initial = "10ms", max = "10ms", jitter = 0.0 }"#)
+            .set(
+                "reconnect",
+                r#"{ initial = "10ms", max = "10ms", jitter = 0.0 }"#,
+            )
     });
     for n in 1..=12 {
         rig.sshd.kill_sessions();
@@ -349,7 +369,10 @@ fn the_end_of_the_daemon_is_told_and_waits_for_the_program() {
         table.named(name).set("on_down", text(&slow))
     };
     let (kept, removed) = (table("kept").toml(), table("removed").toml());
-    let mut daemon = daemon().config(&format!("{kept}{removed}")).notify().start();
+    let mut daemon = daemon()
+        .config(&format!("{kept}{removed}"))
+        .notify()
+        .start();
     up(&daemon, "kept");
     up(&daemon, "removed");
     daemon.write_config(&kept);
@@ -409,7 +432,9 @@ fn a_tunnel_that_never_comes_up_starts_nothing() {
     let witness = Witness::new();
     let (sshd, listen) = (Sshd::start(), free_addr());
     let table = witnessed(Table::to(&sshd).forward(listen, listen), &witness);
-    let table = table.set("port", free_addr().port()).set("reconnect", NEVER);
+    let table = table
+        .set("port", free_addr().port())
+        .set("reconnect", NEVER);
     let mut daemon = table.start();
     daemon.wait_phase("t", Phase::Waiting, LONG);
     assert!(daemon.terminate(LONG).success());

@@ -7,6 +7,8 @@
 //! last `down`.
 
 mod run;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::time::{Duration, SystemTime};
@@ -14,11 +16,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tunneld_core::config::{Hook, Sourced, TunnelSpec, host_port};
-use tunneld_core::failure::Failure;
+use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::Phase;
 
-use super::attempt_died;
 use super::view::unix_ms;
 use run::Run;
 pub(crate) use turns::Turns;
@@ -51,16 +52,6 @@ struct News {
     variables: Vec<(&'static str, String)>,
 }
 
-/// A tunnel has come to another phase.
-pub(super) struct Change<'a> {
-    pub(super) before: Phase,
-    pub(super) after: Phase,
-    /// What is wrong, while it matters.
-    pub(super) failure: Option<&'a Failure>,
-    /// The address of the server that was reached.
-    pub(super) peer: Option<String>,
-}
-
 /// The hooks of one tunnel.
 pub(super) struct Hooks {
     turns: Turns,
@@ -68,7 +59,7 @@ pub(super) struct Hooks {
     host: String,
     on_up: Option<Hook>,
     on_down: Option<Hook>,
-    is_up: bool,
+    phase: Phase,
     /// Where the runner hears news; `None` while there never was a program to start.
     news: Option<watch::Sender<Option<News>>>,
     runner: Option<JoinHandle<()>>,
@@ -82,7 +73,7 @@ impl Hooks {
             host: String::new(),
             on_up: None,
             on_down: None,
-            is_up: false,
+            phase: Phase::Idle,
             news: None,
             runner: None,
         };
@@ -100,27 +91,27 @@ impl Hooks {
         self.turns.may_take(longest);
         if self.news.is_none() && !longest.is_zero() {
             let (sender, news) = watch::channel(None);
-            let told = if self.is_up { Kind::Up } else { Kind::Down };
+            let told = match self.phase {
+                Phase::Up => Kind::Up,
+                _ => Kind::Down,
+            };
             let runner = attend(self.turns.clone(), self.tunnel.clone(), news, told);
             self.runner = Some(self.turns.spawn(runner));
             self.news = Some(sender);
         }
     }
 
-    /// The tunnel has come to another phase. Starts what is to be started, and waits for nothing.
-    pub(super) fn phase(&mut self, change: &Change<'_>) {
-        let kind = match (change.before, change.after) {
+    /// The tunnel has come to this phase, because of `failure`, and its session is with `peer`. Has
+    /// started what is to be started, and waits for nothing.
+    pub(super) fn phase(&mut self, after: Phase, failure: Option<&Failure>, peer: Option<String>) {
+        let before = std::mem::replace(&mut self.phase, after);
+        let (kind, hook) = match (before, after) {
             (Phase::Up, Phase::Up) => return,
-            (_, Phase::Up) => Kind::Up,
-            (Phase::Up, _) => Kind::Down,
+            (_, Phase::Up) => (Kind::Up, self.on_up.clone()),
+            (Phase::Up, _) => (Kind::Down, self.on_down.clone()),
             _ => return,
         };
-        self.is_up = kind == Kind::Up;
-        let hook = match kind {
-            Kind::Up => self.on_up.clone(),
-            Kind::Down => self.on_down.clone(),
-        };
-        let variables = self.variables(change);
+        let variables = self.variables(before, failure, peer);
         if let Some(news) = &self.news {
             news.send_replace(Some(News {
                 kind,
@@ -131,20 +122,24 @@ impl Hooks {
     }
 
     /// What the program finds in its environment; a variable without a value is there, and empty.
-    fn variables(&self, change: &Change<'_>) -> Vec<(&'static str, String)> {
-        let failure = change.failure;
+    fn variables(
+        &self,
+        before: Phase,
+        failure: Option<&Failure>,
+        peer: Option<String>,
+    ) -> Vec<(&'static str, String)> {
         let of = |pick: fn(&Failure) -> String| failure.map(pick).unwrap_or_default();
         let since = unix_ms(SystemTime::now()) / 1000;
         let variables = [
             ("TUNNELD_NAME", self.tunnel.to_string()),
-            ("TUNNELD_STATE", change.after.to_string()),
-            ("TUNNELD_PREVIOUS_STATE", change.before.to_string()),
+            ("TUNNELD_STATE", self.phase.to_string()),
+            ("TUNNELD_PREVIOUS_STATE", before.to_string()),
             ("TUNNELD_SINCE", since.to_string()),
             ("TUNNELD_CAUSE", of(|f| f.cause.clone())),
             ("TUNNELD_STAGE", of(|f| f.stage.to_string())),
             ("TUNNELD_CLASS", of(|f| f.class.to_string())),
             ("TUNNELD_HOST", self.host.clone()),
-            ("TUNNELD_PEER", change.peer.clone().unwrap_or_default()),
+            ("TUNNELD_PEER", peer.unwrap_or_default()),
             ("TUNNELD_CONFIG", self.turns.config().to_owned()),
         ];
         // execve(2) takes no NUL, and a cause may have come from elsewhere.
@@ -165,15 +160,14 @@ impl Hooks {
 impl Drop for Hooks {
     /// The task of a tunnel that dies takes the tunnel down without a word.
     fn drop(&mut self) {
-        if self.is_up {
-            self.phase(&Change {
-                before: Phase::Up,
-                after: Phase::Waiting,
-                failure: Some(&attempt_died()),
-                peer: None,
-            });
+        if self.phase == Phase::Up {
+            self.phase(Phase::Waiting, Some(&died()), None);
         }
     }
+}
+
+fn died() -> Failure {
+    Failure::transient(Stage::Session, "its task failed: a bug in tunneld")
 }
 
 /// The runner of a tunnel: ends once nobody can tell it anything any more, and it has nothing left

@@ -35,7 +35,7 @@ use certificates::Certificates;
 pub(crate) use certificates::Said;
 use draining::Draining;
 use forwards::{Fate, Forwards};
-use hooks::{Change, Hooks, Turns};
+use hooks::{Hooks, Turns};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use told::{Command, Wanted};
@@ -233,12 +233,11 @@ impl Tunnel {
         if before != after {
             self.logged = after;
             self.log.phase(&self.life, before, after);
-            self.hooks.phase(&Change {
-                before,
-                after,
-                failure: self.life.failure(),
-                peer: self.pool.first().map(|session| session.peer().to_string()),
-            });
+            // A forward that a reload adds to a live session is neither up nor down yet.
+            if after == self.life.phase() {
+                let peer = self.pool.first().map(|session| session.peer().to_string());
+                self.hooks.phase(after, self.life.failure(), peer);
+            }
         }
     }
 
