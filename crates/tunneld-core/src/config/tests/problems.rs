@@ -105,7 +105,6 @@ local_forward = "8080:localhost:80"
   |
 1 | include = ["x"]
   | ^^^^^^^
-
 "#,
     );
 }
