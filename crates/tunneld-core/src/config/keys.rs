@@ -7,6 +7,8 @@ use super::render::quoted;
 pub(super) enum Place {
     /// The file itself.
     Root,
+    /// A file that it includes.
+    Included,
     /// `[daemon]`.
     Daemon,
     /// `[defaults]`.
@@ -28,8 +30,9 @@ pub(super) enum Place {
 }
 
 impl Place {
-    const ALL: [Place; 10] = [
+    const ALL: [Place; 11] = [
         Place::Root,
+        Place::Included,
         Place::Daemon,
         Place::Tunnel,
         Place::Defaults,
@@ -44,12 +47,14 @@ impl Place {
     /// The keys of this table.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Place::Root => &["daemon", "defaults", "tunnels"],
+            Place::Root => &["include", "daemon", "defaults", "tunnels"],
+            Place::Included => &["defaults", "tunnels"],
             Place::Daemon => &[
                 "control_socket",
                 "ready_when",
                 "start_timeout",
                 "drain_timeout",
+                "watch",
             ],
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
@@ -95,10 +100,11 @@ impl Place {
     /// Keys that the design has and this version does not.
     fn unsupported(self) -> &'static [&'static str] {
         match self {
-            Place::Root => &["include"],
             Place::Daemon => &["metrics_listen"],
             Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
-            Place::Hop
+            Place::Root
+            | Place::Included
+            | Place::Hop
             | Place::Reconnect
             | Place::LocalForward
             | Place::RemoteForward
@@ -111,6 +117,7 @@ impl Place {
     fn shown(self) -> &'static str {
         match self {
             Place::Root => "the file itself",
+            Place::Included => "an included file",
             Place::Daemon => "[daemon]",
             Place::Defaults => "[defaults]",
             Place::Tunnel => "[tunnels.NAME]",
@@ -242,6 +249,16 @@ pub(super) fn unknown(place: Place, key: &str) -> Unknown {
         return Unknown {
             message: format!("{} is not supported by this version", quoted(key)),
             label: None,
+            help: None,
+            meant: None,
+        };
+    }
+    if place == Place::Included && Place::Root.keys().contains(&key) {
+        return Unknown {
+            message: format!("an included file cannot have {}", quoted(key)),
+            label: Some(format!(
+                "`{key}` belongs in the file that includes this one"
+            )),
             help: None,
             meant: None,
         };

@@ -290,6 +290,7 @@ control_socket = "/run/tunneld/control.sock"
 ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"
+watch = false
 
 [tunnels."db"]
 enabled = true
