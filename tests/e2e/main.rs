@@ -14,6 +14,7 @@ mod control_socket;
 mod examples;
 mod exit_codes;
 mod helps;
+mod include;
 mod journal;
 mod log_format;
 mod many_tunnels;

@@ -7,6 +7,8 @@ use super::render::quoted;
 pub(super) enum Place {
     /// The file itself.
     Root,
+    /// A file that it includes.
+    Included,
     /// `[daemon]`.
     Daemon,
     /// `[defaults]`.
@@ -30,8 +32,9 @@ pub(super) enum Place {
 }
 
 impl Place {
-    const ALL: [Place; 11] = [
+    const ALL: [Place; 12] = [
         Place::Root,
+        Place::Included,
         Place::Daemon,
         Place::Tunnel,
         Place::Defaults,
@@ -47,7 +50,8 @@ impl Place {
     /// The keys of this table.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Place::Root => &["daemon", "defaults", "tunnels"],
+            Place::Root => &["include", "daemon", "defaults", "tunnels"],
+            Place::Included => &["defaults", "tunnels"],
             Place::Daemon => &[
                 "control_socket",
                 "metrics_listen",
@@ -55,6 +59,7 @@ impl Place {
                 "ready_when",
                 "start_timeout",
                 "drain_timeout",
+                "watch",
             ],
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
@@ -98,27 +103,11 @@ impl Place {
         }
     }
 
-    /// Keys that the design has and this version does not.
-    fn unsupported(self) -> &'static [&'static str] {
-        match self {
-            Place::Root => &["include"],
-            Place::Defaults
-            | Place::Tunnel
-            | Place::Daemon
-            | Place::Hop
-            | Place::Reconnect
-            | Place::LocalForward
-            | Place::RemoteForward
-            | Place::DynamicForward
-            | Place::Probe
-            | Place::Hook => &[],
-        }
-    }
-
     /// The table as it is written.
     fn shown(self) -> &'static str {
         match self {
             Place::Root => "the file itself",
+            Place::Included => "an included file",
             Place::Daemon => "[daemon]",
             Place::Defaults => "[defaults]",
             Place::Tunnel => "[tunnels.NAME]",
@@ -249,10 +238,12 @@ pub(super) struct Unknown {
 
 /// What there is to say about `key`, which is not a key of `place`.
 pub(super) fn unknown(place: Place, key: &str) -> Unknown {
-    if place.unsupported().contains(&key) {
+    if place == Place::Included && Place::Root.keys().contains(&key) {
         return Unknown {
-            message: format!("{} is not supported by this version", quoted(key)),
-            label: None,
+            message: format!("an included file cannot have {}", quoted(key)),
+            label: Some(format!(
+                "`{key}` belongs in the file that includes this one"
+            )),
             help: None,
             meant: None,
         };
@@ -445,17 +436,6 @@ mod tests {
             ),
         ] {
             assert_eq!(label(place, key).as_deref(), Some(said));
-        }
-    }
-
-    #[test]
-    fn a_key_of_a_later_version_is_not_called_unknown() {
-        for place in Place::ALL {
-            for key in place.unsupported() {
-                assert!(!place.keys().contains(key));
-                let said = unknown(place, key).message;
-                assert_eq!(said, format!("`{key}` is not supported by this version"));
-            }
         }
     }
 

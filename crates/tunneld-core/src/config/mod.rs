@@ -7,10 +7,12 @@ mod access;
 pub mod algorithms;
 mod conflicts;
 mod diagnostic;
+mod document;
 mod forward_keys;
 mod forward_names;
 mod forwards;
 mod hooks;
+mod include;
 mod items;
 mod keys;
 mod login;
@@ -59,6 +61,7 @@ pub use forwards::{
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
 pub use hooks::Hook;
+pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -72,7 +75,7 @@ pub use texts::Texts;
 
 use crate::name::TunnelName;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read, in bytes; also, the most that a file has with all that it includes.
 pub const MAX_FILE_LEN: usize = 4 << 20;
 
 /// A checked configuration.
@@ -110,6 +113,8 @@ pub struct DaemonConfig {
     pub start_timeout: Duration,
     /// How long connections in flight may go on when a forward or the daemon stops.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is noticed, and applied as a reload is.
+    pub watch: bool,
 }
 
 /// When `READY=1` is sent.

@@ -20,7 +20,7 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::Phase;
 
-use super::view::unix_ms;
+use crate::clock::unix_ms;
 use run::Run;
 pub(crate) use turns::Turns;
 
