@@ -78,16 +78,12 @@ struct Places {
 
 impl Places {
     /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
-    /// must not keep anybody from asking the daemon that still runs.
+    /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
     fn socket(&self) -> PathBuf {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        match config_file::load(&self.config) {
-            Ok(loaded) => loaded.config.daemon.control_socket,
-            Err(_) => config_file::control_socket(&self.config)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
-        }
+        config_file::control_socket(&self.config).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
     }
 }
 

@@ -8,8 +8,11 @@
 //!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
+mod advice;
 pub(crate) mod client;
+mod clients;
 pub(crate) mod server;
+mod stalled;
 
 use serde::{Deserialize, Serialize};
 use tunneld_core::config::DiagnosticView;
@@ -90,6 +93,12 @@ pub(crate) enum ErrorKind {
     NoSuchTunnel,
     /// There is nothing at that path.
     NotFound,
+    /// There is, and it is not asked for with this method.
+    MethodNotAllowed,
+    /// A part of the request makes no sense.
+    BadRequest,
+    /// The request has a body that is too large.
+    TooLarge,
     /// The tunnel has too much to do to hear; asking again helps.
     Busy,
     /// The daemon is stopping.
