@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ApiError;
 use super::advice::advice;
 
 /// An answer is at most this long: a status of ten thousand tunnels.
-const MAX_ANSWER: usize = 64 << 20;
+pub(super) const MAX_ANSWER: usize = 64 << 20;
 /// How long the daemon may take for a command: a reload reads files, and `stop` lets connections
 /// finish.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -75,10 +76,7 @@ pub(crate) fn call<T: DeserializeOwned>(
         let call = ask(socket, method, path);
         match tokio::time::timeout(patience, call).await {
             Ok(answer) => answer,
-            Err(_) => Err(ClientError::Unreachable {
-                socket: socket.to_owned(),
-                e: io::Error::from(io::ErrorKind::TimedOut),
-            }),
+            Err(_) => Err(gone(socket, io::ErrorKind::TimedOut)),
         }
     })
 }
@@ -110,44 +108,61 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     method: Method,
     path: &str,
 ) -> Result<T, ClientError> {
-    let unreachable = |e| ClientError::Unreachable {
-        socket: socket.to_owned(),
-        e,
-    };
-    let garbled = |e: &dyn std::fmt::Display| ClientError::Garbled(e.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+    let (body, _connection) = open(socket, method, path).await?;
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let body = body.map_err(|e| garbled(&e))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|e| garbled(&e))
+}
+
+/// Asks, and returns what there is to read of the answer, with the connection that it comes through.
+pub(super) async fn open(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<(Incoming, AbortOnDropHandle<()>), ClientError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|e| ClientError::Unreachable {
+            socket: socket.to_owned(),
+            e,
+        })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| garbled(&e))?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        // How it ends shows in what is read from it.
+        let _ = connection.await;
+    }));
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", "tunneld")
         .body(Empty::<Bytes>::new())
         .map_err(|e| garbled(&e))?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| garbled(&e))?;
-        let ok = response.status().is_success();
-        let body = Limited::new(response.into_body(), MAX_ANSWER);
-        let body = body.collect().await.map_err(|e| garbled(&e))?.to_bytes();
-        Ok((ok, body))
-    };
-    tokio::pin!(exchange);
-    let (ok, body) = tokio::select! {
-        done = &mut exchange => done?,
-        // The connection's own end only matters if it comes before the answer.
-        ended = connection => match ended {
-            Ok(()) => exchange.await?,
-            Err(e) => return Err(garbled(&e)),
-        },
-    };
-    if ok {
-        serde_json::from_slice(&body).map_err(|e| garbled(&e))
-    } else {
-        let error: ApiError = serde_json::from_slice(&body).map_err(|e| garbled(&e))?;
-        Err(ClientError::Refused(Box::new(error)))
+    let response = sender.send_request(request).await.map_err(|e| {
+        // It has ended meanwhile, or has no time for us.
+        match e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
+            true => gone(socket, io::ErrorKind::ConnectionReset),
+            false => garbled(&e),
+        }
+    })?;
+    if response.status().is_success() {
+        return Ok((response.into_body(), connection));
+    }
+    let body = Limited::new(response.into_body(), MAX_ANSWER);
+    let body = body.collect().await.map_err(|e| garbled(&e))?.to_bytes();
+    let error: ApiError = serde_json::from_slice(&body).map_err(|e| garbled(&e))?;
+    Err(ClientError::Refused(Box::new(error)))
+}
+
+fn garbled(e: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Garbled(e.to_string())
+}
+
+/// There is no answer, for this reason.
+pub(super) fn gone(socket: &Path, kind: io::ErrorKind) -> ClientError {
+    ClientError::Unreachable {
+        socket: socket.to_owned(),
+        e: kind.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! The clients of the control socket: so many at once, and the idlest goes when one more comes.
+//! The clients of one listener: so many at once, and the idlest goes when one more comes.
 //!
 //! Whoever says nothing, or does not read what it asked for, keeps nobody else waiting: only a
 //! client whose request is being answered keeps its place.
@@ -14,11 +14,12 @@ use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::stalled::Impatient;
 
@@ -34,6 +35,7 @@ const BUFFER: usize = 64 << 10;
 /// Those that are connected. Dropped, they are cut off.
 pub(super) struct Clients {
     router: Router,
+    stopping: Stopping,
     tasks: JoinSet<()>,
     list: HashMap<Id, Client>,
     /// Told when a request has been answered.
@@ -46,9 +48,10 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(router: Router) -> Self {
+    pub(super) fn new(router: Router, stop: CancellationToken) -> Self {
         Clients {
             router,
+            stopping: Stopping(stop),
             tasks: JoinSet::new(),
             list: HashMap::new(),
             answered: Arc::default(),
@@ -93,7 +96,7 @@ impl Clients {
     }
 
     /// Serves one more.
-    pub(super) fn serve(&mut self, stream: UnixStream) {
+    pub(super) fn serve(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let activity = Arc::new(Activity {
             state: Mutex::new(State {
                 answering: 0,
@@ -102,7 +105,8 @@ impl Clients {
             answered: Arc::clone(&self.answered),
         });
         let service = Watched {
-            inner: TowerToHyperService::new(self.router.clone()),
+            router: self.router.clone(),
+            stopping: self.stopping.clone(),
             activity: Arc::clone(&activity),
         };
         let task = self.tasks.spawn(serve(stream, service));
@@ -120,7 +124,7 @@ impl Clients {
     }
 }
 
-async fn serve(stream: UnixStream, service: Watched) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watched) {
     let stream = TokioIo::new(Impatient::new(stream, READ_TIMEOUT));
     // What goes wrong with a client's connection is the client's to notice.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -130,6 +134,11 @@ async fn serve(stream: UnixStream, service: Watched) {
         .serve_connection(stream, service)
         .await;
 }
+
+/// When the daemon stops, for an answer that goes on: each handler finds it among the extensions of
+/// its request.
+#[derive(Clone)]
+pub(crate) struct Stopping(pub(crate) CancellationToken);
 
 /// What a client is doing.
 struct Activity {
@@ -180,7 +189,8 @@ impl Drop for Answering {
 /// The router, with a note of what is being answered: until the last piece of the answer has been
 /// made, so that a stream of events counts for as long as it goes on.
 struct Watched {
-    inner: TowerToHyperService<Router>,
+    router: Router,
+    stopping: Stopping,
     activity: Arc<Activity>,
 }
 
@@ -191,7 +201,9 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let answering = Answering::begin(&self.activity);
-        let answer = self.inner.call(request);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.stopping.clone());
+        let answer = self.router.clone().oneshot(request);
         Box::pin(async move {
             let response = answer.await?;
             Ok(response.map(|body| {

@@ -3,6 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
+//! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
 //! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
 //!
@@ -11,6 +12,9 @@
 mod advice;
 pub(crate) mod client;
 mod clients;
+mod events;
+pub(crate) mod follow;
+pub(crate) mod serve;
 pub(crate) mod server;
 mod stalled;
 

@@ -4,22 +4,22 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path as UrlPath, Query, Request, State};
+use axum::extract::{FromRef, Path as UrlPath, Query, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::text::clip;
 
-use super::clients::Clients;
+use super::events::{Followers, events};
+use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::supervisor::{Control, Snapshots};
 
@@ -27,8 +27,6 @@ use crate::supervisor::{Control, Snapshots};
 const MAX_BODY: u64 = 64 << 10;
 /// How much of what was asked for an error repeats, in characters.
 const MOST_SHOWN: usize = 120;
-/// How long accepting rests after an error such as too many open files.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -96,25 +94,7 @@ impl Server {
 
     /// Serves until told to stop. Requests that are being answered then are answered.
     pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        let mut clients = Clients::new(router(control));
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = accept(&self.listener, &mut clients) => accepted,
-            };
-            match accepted {
-                Ok(stream) => clients.serve(stream),
-                Err(e) => {
-                    tracing::warn!(
-                        "control socket paused 1s: {}",
-                        tunneld_ssh::error::os_reason(&e)
-                    );
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-        // Those that are not done by then are cut off.
-        let _ = tokio::time::timeout(PAUSE, clients.finish()).await;
+        serve(&self.listener, "control socket", &router(control), &stop).await;
     }
 }
 
@@ -125,16 +105,8 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: &UnixListener, clients: &mut Clients) -> io::Result<UnixStream> {
-    // The client first: the idlest is sent away for one that is there.
-    let (stream, _) = listener.accept().await?;
-    clients.place().await;
-    Ok(stream)
-}
-
 fn router(control: Control) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
+    reading()
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
@@ -143,8 +115,26 @@ fn router(control: Control) -> Router {
         .with_state(control)
 }
 
-async fn status(State(control): State<Control>) -> Response {
-    Json(control.snapshots.daemon()).into_response()
+/// What may be read, over TCP as well.
+pub(crate) fn reading<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Snapshots: FromRef<S>,
+{
+    Router::new().route("/v1/status", get(status)).route(
+        "/v1/events",
+        get(events).layer(Extension(Followers::default())),
+    )
+}
+
+impl FromRef<Control> for Snapshots {
+    fn from_ref(control: &Control) -> Self {
+        control.snapshots.clone()
+    }
+}
+
+async fn status(State(snapshots): State<Snapshots>) -> Response {
+    Json(snapshots.daemon()).into_response()
 }
 
 #[derive(Deserialize)]
@@ -189,7 +179,7 @@ pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
     ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
 }
 
-async fn not_found() -> Response {
+pub(crate) async fn not_found() -> Response {
     answer::<()>(Err(ApiError::new(
         ErrorKind::NotFound,
         "nothing here; try GET /v1/status",
@@ -197,19 +187,19 @@ async fn not_found() -> Response {
 }
 
 /// There is something at that path, and it is asked for in another way.
-async fn wrong_method(method: Method, uri: Uri) -> Response {
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path = clip(uri.path(), MOST_SHOWN);
     let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
     answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
 }
 
-fn bad_request(why: &str) -> Response {
+pub(crate) fn bad_request(why: &str) -> Response {
     let message = clip(&why.to_lowercase().replace(['\n', '\r'], " "), MOST_SHOWN);
     answer::<()>(Err(ApiError::new(ErrorKind::BadRequest, message)))
 }
 
 /// Nothing here takes a body: one that is announced as large is not waited for.
-async fn no_large_body(request: Request, next: Next) -> Response {
+pub(crate) async fn no_large_body(request: Request, next: Next) -> Response {
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > MAX_BODY) {
@@ -219,7 +209,7 @@ async fn no_large_body(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
+pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => {
