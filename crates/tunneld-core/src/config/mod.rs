@@ -47,7 +47,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use keys::nearest;
 pub(crate) use render::quoted;
 pub(crate) use values::{check_host, is_ipv6};
 pub(crate) use way_forms::parse_hop;
@@ -57,6 +56,7 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
+pub use keys::nearest;
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -67,6 +67,7 @@ pub use target::{
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
 pub use texts::Texts;
+pub use values::parse_duration;
 
 use crate::name::TunnelName;
 
@@ -82,14 +83,6 @@ pub struct Config {
     pub tunnels: BTreeMap<TunnelName, TunnelSpec>,
     /// Where each value is written.
     pub provenance: Provenance,
-}
-
-impl Config {
-    /// The name that is most like this one, for whoever mistyped it.
-    pub fn nearest_name(&self, name: &str) -> Option<&str> {
-        let names: Vec<&str> = self.tunnels.keys().map(TunnelName::as_str).collect();
-        keys::nearest(&names, name)
-    }
 }
 
 /// `[daemon]`: what concerns the process and not one tunnel.

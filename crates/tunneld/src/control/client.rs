@@ -82,7 +82,7 @@ pub(crate) fn call<T: DeserializeOwned>(
 }
 
 /// The runtime of a command, which has one thing to wait for.
-fn runtime(socket: &Path) -> Result<tokio::runtime::Runtime, ClientError> {
+pub(crate) fn runtime(socket: &Path) -> Result<tokio::runtime::Runtime, ClientError> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let built = builder.enable_all().build();
     built.map_err(|e| ClientError::Unreachable {

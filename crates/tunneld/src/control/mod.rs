@@ -19,7 +19,7 @@ pub(crate) mod server;
 mod stalled;
 
 use serde::{Deserialize, Serialize};
-use tunneld_core::config::DiagnosticView;
+use tunneld_core::config::{DiagnosticView, nearest};
 use tunneld_core::plan::Plan;
 
 /// What a reload did, or would do.
@@ -109,6 +109,13 @@ pub(crate) enum ErrorKind {
     Stopping,
 }
 
+impl ErrorKind {
+    /// Whether the same request may be answered a little later.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self, ErrorKind::Busy | ErrorKind::Stopping)
+    }
+}
+
 impl ApiError {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         ApiError {
@@ -120,7 +127,8 @@ impl ApiError {
     }
 }
 
-/// The words for a tunnel that does not exist, with the names of those that do.
+/// The words for a tunnel that does not exist, with the names of those that do, and the one that
+/// was meant.
 pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
     let known = match names.len() {
         0 => "there are none".to_owned(),
@@ -128,5 +136,10 @@ pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
         _ => format!("there are: {}", names.join(", ")),
     };
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("no tunnel `{shown}`; {known}")
+    let said = format!("no tunnel `{shown}`; {known}");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match nearest(&names, name) {
+        Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
+        _ => said,
+    }
 }
