@@ -328,8 +328,8 @@ fn belongs(place: Place, key: &str) -> Option<String> {
     Some(format!("`{key}` belongs in {first}{last}"))
 }
 
-/// The key that is most like this one, unless none is like it.
-pub(crate) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
+/// Which of these is most like what was written, for whoever mistyped it; `None` if none is like it.
+pub fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;

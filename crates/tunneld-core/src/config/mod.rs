@@ -50,7 +50,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use keys::nearest;
 pub(crate) use render::quoted;
 pub(crate) use values::{check_host, is_ipv6};
 pub(crate) use way_forms::parse_hop;
@@ -62,6 +61,7 @@ pub use forwards::{
 };
 pub use hooks::Hook;
 pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
+pub use keys::nearest;
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -72,6 +72,7 @@ pub use target::{
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
 pub use texts::Texts;
+pub use values::parse_duration;
 
 use crate::name::TunnelName;
 
@@ -87,14 +88,6 @@ pub struct Config {
     pub tunnels: BTreeMap<TunnelName, TunnelSpec>,
     /// Where each value is written.
     pub provenance: Provenance,
-}
-
-impl Config {
-    /// The name that is most like this one, for whoever mistyped it.
-    pub fn nearest_name(&self, name: &str) -> Option<&str> {
-        let names: Vec<&str> = self.tunnels.keys().map(TunnelName::as_str).collect();
-        keys::nearest(&names, name)
-    }
 }
 
 /// `[daemon]`: what concerns the process and not one tunnel.
