@@ -56,6 +56,7 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
+pub use keys::tables;
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
