@@ -122,6 +122,12 @@ fn daemon_changes(old: &DaemonConfig, new: &DaemonConfig) -> Vec<String> {
     if old.control_socket != new.control_socket {
         changed.push("control_socket".to_owned());
     }
+    if old.metrics_listen != new.metrics_listen {
+        changed.push("metrics_listen".to_owned());
+    }
+    if old.state_directory != new.state_directory {
+        changed.push("state_directory".to_owned());
+    }
     // Both decide about a start that is over.
     if old.ready_when != new.ready_when {
         changed.push("ready_when".to_owned());

@@ -15,7 +15,7 @@ use crate::control::server::Server;
 use crate::exit::Exit;
 use crate::inject::Inject;
 use crate::observe::logging::LastWords;
-use crate::observe::notify;
+use crate::observe::{notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
@@ -94,6 +94,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         inject: Inject::from_env(),
         said: Said::default(),
     };
+    let metrics_listen = loaded.config.daemon.metrics_listen;
     let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
@@ -103,6 +104,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         handles.reloads,
         served.clone(),
     ));
+    let web = metrics_listen
+        .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
     let server = tokio::spawn(server.serve(control.clone(), served.clone()));
 
@@ -117,6 +120,9 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     served.cancel();
     // Both end by themselves; one that failed has nothing more to say.
     let _ = tokio::join!(notifier, server);
+    if let Some(web) = web {
+        let _ = web.await;
+    }
     tracing::info!(message_id = events::STOPPED, "tunneld stopped");
     if told { Exit::Done } else { Exit::Failed }
 }

@@ -47,6 +47,8 @@ impl Place {
             Place::Root => &["daemon", "defaults", "tunnels"],
             Place::Daemon => &[
                 "control_socket",
+                "metrics_listen",
+                "state_directory",
                 "ready_when",
                 "start_timeout",
                 "drain_timeout",
@@ -96,9 +98,9 @@ impl Place {
     fn unsupported(self) -> &'static [&'static str] {
         match self {
             Place::Root => &["include"],
-            Place::Daemon => &["metrics_listen"],
             Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
-            Place::Hop
+            Place::Daemon
+            | Place::Hop
             | Place::Reconnect
             | Place::LocalForward
             | Place::RemoteForward

@@ -40,6 +40,7 @@ mod way;
 mod way_forms;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -97,6 +98,11 @@ impl Config {
 pub struct DaemonConfig {
     /// Where the control socket is.
     pub control_socket: PathBuf,
+    /// Where metrics, health and the status page are served over TCP; off unless set.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the history of the tunnels is kept over a restart. `None`: in the folder that the
+    /// service manager names (`STATE_DIRECTORY`, systemd.exec(5)), if it does.
+    pub state_directory: Option<PathBuf>,
     /// When the service counts as started.
     pub ready_when: ReadyWhen,
     /// How long the start may take before the service is reported as started all the same.

@@ -34,6 +34,19 @@ fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     };
     out.table(&Section::Daemon, "[daemon]");
     out.key("control_socket", path(&daemon.control_socket));
+    let metrics_listen = daemon.metrics_listen.map(|at| at.to_string());
+    out.key(
+        "metrics_listen",
+        string(metrics_listen.as_deref().unwrap_or("none")),
+    );
+    match &daemon.state_directory {
+        Some(folder) => out.key("state_directory", path(folder)),
+        None => out.default(
+            "state_directory",
+            string("$STATE_DIRECTORY"),
+            ": as the service manager says",
+        ),
+    }
     out.key("ready_when", string(ready_when));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));

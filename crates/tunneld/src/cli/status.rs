@@ -7,10 +7,10 @@ use hyper::Method;
 use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 
 use super::{Places, client_failed};
+use crate::clock::unix_ms;
 use crate::control::client::call;
 use crate::exit::Exit;
 use crate::terminal::colour;
-use crate::tunnel::unix_ms;
 
 pub(super) fn run(places: &Places, name: Option<&str>, json: bool) -> Exit {
     let mut status: DaemonStatus = match call(&places.socket(), Method::GET, "/v1/status") {

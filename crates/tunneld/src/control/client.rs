@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ApiError;
 
 /// An answer is at most this long: a status of ten thousand tunnels.
-const MAX_ANSWER: usize = 64 << 20;
+pub(super) const MAX_ANSWER: usize = 64 << 20;
 /// How long the daemon may take. A reload reads files; nothing else should take time.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -82,44 +83,50 @@ pub(crate) async fn ask<T: DeserializeOwned>(
     method: Method,
     path: &str,
 ) -> Result<T, ClientError> {
-    let unreachable = |e| ClientError::Unreachable {
-        socket: socket.to_owned(),
-        e,
-    };
-    let garbled = |e: &dyn std::fmt::Display| ClientError::Garbled(e.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+    let (body, _connection) = open(socket, method, path).await?;
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    let body = body.map_err(|e| garbled(&e))?.to_bytes();
+    serde_json::from_slice(&body).map_err(|e| garbled(&e))
+}
+
+/// Asks, and returns what there is to read of the answer, with the connection that it comes through.
+pub(super) async fn open(
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<(Incoming, AbortOnDropHandle<()>), ClientError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|e| ClientError::Unreachable {
+            socket: socket.to_owned(),
+            e,
+        })?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|e| garbled(&e))?;
+    let connection = AbortOnDropHandle::new(tokio::spawn(async move {
+        // How it ends shows in what is read from it.
+        let _ = connection.await;
+    }));
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", "tunneld")
         .body(Empty::<Bytes>::new())
         .map_err(|e| garbled(&e))?;
-    let exchange = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|e| garbled(&e))?;
-        let ok = response.status().is_success();
-        let body = Limited::new(response.into_body(), MAX_ANSWER);
-        let body = body.collect().await.map_err(|e| garbled(&e))?.to_bytes();
-        Ok((ok, body))
-    };
-    tokio::pin!(exchange);
-    let (ok, body) = tokio::select! {
-        done = &mut exchange => done?,
-        // The connection's own end only matters if it comes before the answer.
-        ended = connection => match ended {
-            Ok(()) => exchange.await?,
-            Err(e) => return Err(garbled(&e)),
-        },
-    };
-    if ok {
-        serde_json::from_slice(&body).map_err(|e| garbled(&e))
-    } else {
-        let error: ApiError = serde_json::from_slice(&body).map_err(|e| garbled(&e))?;
-        Err(ClientError::Refused(Box::new(error)))
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|e| garbled(&e))?;
+    if response.status().is_success() {
+        return Ok((response.into_body(), connection));
     }
+    let body = Limited::new(response.into_body(), MAX_ANSWER);
+    let body = body.collect().await.map_err(|e| garbled(&e))?.to_bytes();
+    let error: ApiError = serde_json::from_slice(&body).map_err(|e| garbled(&e))?;
+    Err(ClientError::Refused(Box::new(error)))
+}
+
+fn garbled(e: &dyn std::fmt::Display) -> ClientError {
+    ClientError::Garbled(e.to_string())
 }

@@ -3,12 +3,16 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
+//! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
 //! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
 //!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
 pub(crate) mod client;
+mod events;
+pub(crate) mod follow;
+pub(crate) mod serve;
 pub(crate) mod server;
 
 use serde::{Deserialize, Serialize};

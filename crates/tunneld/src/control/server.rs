@@ -4,34 +4,20 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{Path as UrlPath, Query, State};
+use axum::extract::{FromRef, Path as UrlPath, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
+use super::events::{Followers, events};
+use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::supervisor::{Control, Snapshots};
-
-/// How many clients are served at once; more of them wait. Those that say nothing are sent away
-/// after [`REQUEST_TIMEOUT`], and should not keep others from asking until then.
-const MAX_CLIENTS: usize = 512;
-/// How long a client may take to say what it wants.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may stay, whatever it does.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long accepting rests after an error such as too many open files.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -99,36 +85,7 @@ impl Server {
 
     /// Serves until told to stop. Requests that are being answered then are answered.
     pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        let router = router(control);
-        let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-        let mut clients = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                Some(_) = clients.join_next(), if !clients.is_empty() => continue,
-                accepted = accept(&self.listener, &places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let service = TowerToHyperService::new(router.clone());
-                    clients.spawn(async move {
-                        serve_client(stream, service).await;
-                        drop(place);
-                    });
-                }
-                Err(e) => {
-                    tracing::warn!(
-                        "control socket paused 1s: {}",
-                        tunneld_ssh::error::os_reason(&e)
-                    );
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-        let _ = tokio::time::timeout(PAUSE, async {
-            while clients.join_next().await.is_some() {}
-        })
-        .await;
+        serve(&self.listener, "control socket", &router(control), &stop).await;
     }
 }
 
@@ -139,39 +96,34 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
-async fn serve_client(stream: UnixStream, service: TowerToHyperService<Router>) {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
-        .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service);
-    // What goes wrong with a client's connection is the client's to notice.
-    let _ = tokio::time::timeout(CLIENT_TIMEOUT, connection).await;
-}
-
 fn router(control: Control) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
+    reading()
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
         .with_state(control)
 }
 
-async fn status(State(control): State<Control>) -> Response {
-    Json(control.snapshots.daemon()).into_response()
+/// What may be read, over TCP as well.
+pub(crate) fn reading<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Snapshots: FromRef<S>,
+{
+    Router::new().route("/v1/status", get(status)).route(
+        "/v1/events",
+        get(events).layer(Extension(Followers::default())),
+    )
+}
+
+impl FromRef<Control> for Snapshots {
+    fn from_ref(control: &Control) -> Self {
+        control.snapshots.clone()
+    }
+}
+
+async fn status(State(snapshots): State<Snapshots>) -> Response {
+    Json(snapshots.daemon()).into_response()
 }
 
 #[derive(Deserialize)]
@@ -206,14 +158,14 @@ pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
     ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
 }
 
-async fn not_found() -> Response {
+pub(crate) async fn not_found() -> Response {
     answer::<()>(Err(ApiError::new(
         ErrorKind::NotFound,
         "nothing here; try GET /v1/status",
     )))
 }
 
-fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
+pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => {

@@ -22,11 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::ledger::Ledger;
 use tunneld_core::lifecycle::{Action, Event, Lifecycle};
 use tunneld_core::status::Phase;
 use tunneld_ssh::forward::{Context, Limits, Passed};
 use tunneld_ssh::{Bastions, Session};
 
+use crate::clock;
 use crate::inject::Inject;
 use crate::pacing::Pacing;
 use crate::wait;
@@ -37,7 +39,7 @@ use forwards::{Fate, Forwards};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use told::{Command, Wanted};
-pub(crate) use view::{View, unix_ms};
+pub(crate) use view::View;
 
 /// What a tunnel is given.
 #[derive(Clone)]
@@ -82,6 +84,7 @@ struct Tunnel {
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<View>,
     life: Lifecycle,
+    ledger: Ledger,
     log: Log,
     /// The phase that was last logged.
     logged: Phase,
@@ -131,8 +134,10 @@ impl Tunnel {
             stall_timeout: spec.stall_timeout,
             drain_timeout,
         };
+        let ledger = view.borrow().ledger().clone();
         Tunnel {
             life: Lifecycle::new(&spec.reconnect),
+            ledger,
             log: Log::new(&spec),
             logged: Phase::Idle,
             pool: Pool::new(spec.sessions, &spec.reconnect),
@@ -201,6 +206,9 @@ impl Tunnel {
     /// Tells the lifecycle what happened, and does what it decides.
     async fn on(&mut self, event: Event) {
         let starts = matches!(event, Event::Start);
+        if let Event::Failed(failure) | Event::Ended { failure, .. } = &event {
+            self.ledger.fail(failure);
+        }
         match self.life.on(event) {
             Action::Nothing => {}
             Action::Connect => {
@@ -225,6 +233,7 @@ impl Tunnel {
         let (before, after) = (self.logged, self.phase());
         if before != after {
             self.logged = after;
+            self.ledger.enter(clock::now(), after, self.life.failure());
             self.log.phase(&self.life, before, after);
         }
     }

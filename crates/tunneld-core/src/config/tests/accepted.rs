@@ -287,6 +287,8 @@ fn the_effective_configuration_has_every_key() {
         format!(
             r#"[daemon]
 control_socket = "/run/tunneld/control.sock"
+metrics_listen = "none"
+# state_directory = "$STATE_DIRECTORY"  # the default: as the service manager says
 ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"

@@ -96,8 +96,6 @@ host = "db"
 fn a_key_of_a_later_version_is_not_supported() {
     assert_problems(
         r#"include = ["x"]
-[daemon]
-metrics_listen = "127.0.0.1:9478"
 [tunnels.db]
 host = "db"
 local_forward = "8080:localhost:80"
@@ -109,16 +107,10 @@ on_up = ["x"]
 1 | include = ["x"]
   | ^^^^^^^
 
-error: `metrics_listen` is not supported by this version
- --> /etc/tunneld/tunneld.toml:3:1
-  |
-3 | metrics_listen = "127.0.0.1:9478"
-  | ^^^^^^^^^^^^^^
-
 error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:7:1
+ --> /etc/tunneld/tunneld.toml:5:1
   |
-7 | on_up = ["x"]
+5 | on_up = ["x"]
   | ^^^^^
 "#,
     );
