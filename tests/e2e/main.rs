@@ -32,3 +32,4 @@ mod sources;
 mod status;
 mod status_kinds;
 mod support;
+mod troubleshooting;

@@ -15,8 +15,17 @@ pub(crate) struct LogCall {
     pub(crate) fields: Vec<String>,
     /// The text, with `…` for what is put into it.
     pub(crate) message: String,
+    /// The name of its event in `tunneld_core::events`.
+    pub(crate) event: Option<String>,
     /// Its file.
     pub(crate) file: String,
+}
+
+impl LogCall {
+    /// Whether somebody may have to do something about it.
+    pub(crate) fn is_trouble(&self) -> bool {
+        matches!(self.level.as_str(), "error" | "warn" | "")
+    }
 }
 
 /// Every source of the program, without its tests: name and text.
@@ -88,6 +97,18 @@ pub(crate) fn log_calls() -> Vec<LogCall> {
         for rest in after(&text, "let message = format_args!(") {
             calls.push(call("", &file, &arguments(rest)));
         }
+        // A macro of ours: the level, the event, and what it is said with.
+        for rest in after(&text, "outage!(") {
+            if let [level, event, ..] = arguments(rest).as_slice() {
+                calls.push(LogCall {
+                    level: level.clone(),
+                    fields: Vec::new(),
+                    message: "…".to_owned(),
+                    event: named_event(event),
+                    file: file.clone(),
+                });
+            }
+        }
     }
     assert!(calls.len() > 30, "only {} calls", calls.len());
     calls
@@ -105,8 +126,26 @@ fn call(level: &str, file: &str, arguments: &[String]) -> LogCall {
         level: level.to_owned(),
         fields: arguments[..at].iter().map(field).collect(),
         message: filled(&arguments[at]),
+        event: arguments.iter().find_map(|argument| named_event(argument)),
         file: file.to_owned(),
     }
+}
+
+fn named_event(argument: &str) -> Option<String> {
+    let (_, name) = argument.rsplit_once("events::")?;
+    let event = |c: char| c.is_ascii_uppercase() || c == '_';
+    name.chars().all(event).then(|| name.to_owned())
+}
+
+/// All texts of the program in one, each on one line.
+pub(crate) fn texts() -> String {
+    let mut all = String::new();
+    for (_, text) in files() {
+        let mut lines = text.split("\\\n");
+        all.push_str(lines.next().unwrap_or_default());
+        lines.for_each(|line| all.push_str(line.trim_start()));
+    }
+    all.replace("\\\"", "\"")
 }
 
 /// The arguments of a call whose parenthesis has just been opened.
