@@ -122,6 +122,14 @@ impl Place {
     }
 }
 
+/// The tables of the file, as they are written in messages, and the keys that each may have: for
+/// documents that are to be in step with them.
+pub fn tables() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    Place::ALL
+        .into_iter()
+        .map(|place| (place.shown(), place.keys()))
+}
+
 /// `[tunnels.NAME]`: what is only there, and then the settings.
 const TUNNEL: &[&str] = &[
     "host",

@@ -61,7 +61,7 @@ pub use forwards::{
 };
 pub use hooks::Hook;
 pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
-pub use keys::nearest;
+pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
