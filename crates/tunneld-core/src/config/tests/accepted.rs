@@ -292,6 +292,7 @@ metrics_listen = "none"
 ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"
+watch = false
 
 [tunnels."db"]
 enabled = true
