@@ -14,6 +14,7 @@
 //!
 //! - [`name`]: names of tunnels and forwards, valid by construction
 //! - [`config`]: the file, with every problem in it reported at once and in its place
+//! - [`import`]: tunnels out of command lines, units and files of ssh
 //! - [`authorize`]: what a server has to allow for a tunnel, and nothing else
 //! - [`plan`]: what a new configuration changes in a running daemon
 //! - [`events`]: what the journal can be searched for
@@ -34,6 +35,7 @@ pub mod certificate;
 pub mod config;
 pub mod events;
 pub mod failure;
+pub mod import;
 pub mod lifecycle;
 pub mod name;
 pub mod plan;

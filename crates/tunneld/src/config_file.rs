@@ -1,7 +1,7 @@
 //! Reading the configuration file, and checking the files that it names.
 
 pub(crate) mod files;
-mod ssh;
+pub(crate) mod ssh;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -105,7 +105,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a regular file.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     // To open a pipe would wait for whoever writes to it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -132,7 +132,7 @@ pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
 }
 
 /// What ssh would take for `user` and `~`: the running user's own.
-fn surroundings() -> Surroundings {
+pub(crate) fn surroundings() -> Surroundings {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     Surroundings {
         user: login_name(),
