@@ -321,7 +321,9 @@ fn dropped_value(c: char, shown: &str) -> Note {
         }
         'O' | 'S' => "a session is not shared with ssh",
         'P' => "there are no tags: say what they stand for in the tunnel",
-        'W' => "standard input and output are of no program here: a jump host is `proxy_jump`",
+        'W' => {
+            "nothing is connected to standard input and output; a host on the way is `proxy_jump`"
+        }
         'w' => "there are no tunnel devices",
         'e' => "there is no terminal",
         _ => "has no effect on a tunnel",

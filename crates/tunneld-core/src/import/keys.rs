@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::note::Note;
-use crate::config::algorithms::Kind;
+use crate::config::algorithms::{Kind, resolve};
 use crate::config::values::ValueError;
 use crate::config::{array, check_duration, duration, parse_rekey_limit, resolve_of_ssh, string};
 use crate::ssh_config::{Answer, Found};
@@ -78,11 +78,11 @@ impl Keys {
         }
         let timeout = answer.connect_timeout.as_ref();
         if let Some(timeout) = timeout.filter(|timeout| !timeout.value.is_zero()) {
-            let read = check_duration(timeout.value).map(duration_text);
+            let read = check_duration(timeout.value).map(duration);
             self.checked("connect_timeout", "ConnectTimeout", read);
         }
         if let Some(interval) = &answer.server_alive_interval {
-            let read = check_duration(interval.value).map(duration_text);
+            let read = check_duration(interval.value).map(duration);
             self.checked("server_alive_interval", "ServerAliveInterval", read);
         }
         match &answer.server_alive_count_max {
@@ -99,8 +99,12 @@ impl Keys {
         match files {
             None => {}
             Some([]) if key == "identity_file" => self.add(key, string("none")),
-            Some([one]) => self.add(key, path(&one.value)),
-            Some(files) => self.add(key, array(files.iter().map(|file| path(&file.value)))),
+            Some(files) => {
+                self.add(
+                    key,
+                    one_or_all(files.iter().map(|file| path(&file.value)).collect()),
+                );
+            }
         }
     }
 
@@ -146,20 +150,37 @@ impl Keys {
                 &answer.host_key_algorithms,
             ),
         ] {
-            if let Some(written) = written {
-                let names = resolve_of_ssh(kind, &written.value, true);
-                let read = names.map(|names| array(names.iter().map(|name| string(name))));
-                self.checked(kind.key(), keyword, read);
-            }
+            let Some(text) = written.as_ref().map(|written| &written.value) else {
+                continue;
+            };
+            let shown = format!("{keyword} {text}");
+            let names = match resolve_of_ssh(kind, text, true) {
+                Ok(names) if names == kind.defaults(true) => {
+                    let why = "is what is offered anyway; what only ssh has is not supported";
+                    self.notes.push(Note::dropped(&shown, why));
+                    continue;
+                }
+                names => names,
+            };
+            let whole = resolve(kind, text, true).is_ok();
+            let read = names.map(|names| match whole {
+                true => string(text),
+                false => array(names.iter().map(|name| string(name))),
+            });
+            self.checked(kind.key(), &shown, read);
         }
     }
-}
-
-fn duration_text(value: std::time::Duration) -> String {
-    duration(value)
 }
 
 /// A path as TOML has it.
 pub(super) fn path(path: impl AsRef<std::path::Path>) -> String {
     string(&path.as_ref().to_string_lossy())
+}
+
+/// A value alone where there is one.
+pub(super) fn one_or_all(values: Vec<String>) -> String {
+    match values.as_slice() {
+        [one] => one.clone(),
+        _ => array(values.into_iter()),
+    }
 }

@@ -25,6 +25,7 @@ mod shell;
 mod tests;
 mod tunnel;
 mod unit;
+mod way;
 
 pub use command::{Command, ConfigFile, Setting};
 pub use job::Job;

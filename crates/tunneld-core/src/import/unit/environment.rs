@@ -63,7 +63,10 @@ fn value_of<'a>(first: &'a str, lines: &mut impl Iterator<Item = &'a str>) -> St
             value.push('\n');
             kept = value.len();
         }
-        match lines.next().filter(|_| goes_on || quote.is_some()) {
+        if !goes_on && quote.is_none() {
+            break;
+        }
+        match lines.next() {
             Some(next) => line = next,
             None => break,
         }
