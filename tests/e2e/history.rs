@@ -28,12 +28,12 @@ fn history(daemon: &Daemon, name: &str) -> HistoryReport {
 
 /// Waits for what is said of the history, and checks that it is said once, and all goes on.
 fn warned_once(daemon: &Daemon, part: &str) {
-    let line = daemon.wait_for_log("history", LONG);
+    let line = daemon.wait_for_log("the history", LONG);
     assert_has(&line, &["warn", "cannot be kept in", part]);
     daemon.wait_phase("db", Phase::Waiting, LONG);
     assert_eq!(history(daemon, "db").entries[1].phase, Phase::Waiting);
     let lines = daemon.log();
-    let said = lines.iter().filter(|line| line.contains("history"));
+    let said = lines.iter().filter(|line| line.contains("the history"));
     assert_eq!(said.count(), 1, "{lines:#?}");
 }
 
