@@ -130,7 +130,7 @@ impl Ledger {
         let book = &self.0;
         let mut entries = book.entries.clone();
         if let Some(last) = entries.back_mut() {
-            last.lasted_ms = millis(now.since_start.saturating_sub(book.entry_since));
+            last.lasted_ms = book.between(book.entry_since, now.since_start);
         }
         Record {
             at_unix_ms: now.unix_ms,
@@ -173,6 +173,11 @@ impl Book {
         self.start.unix_ms.saturating_add(millis(elapsed))
     }
 
+    /// The milliseconds between two moments, such that lengths that follow upon each other add up.
+    fn between(&self, from: Duration, to: Duration) -> u64 {
+        self.position(to).saturating_sub(self.position(from))
+    }
+
     /// The availability with the time that the tunnel has stood where it stands.
     fn availability_at(&self, now: Moment) -> Availability {
         let mut availability = self.availability.clone();
@@ -197,8 +202,9 @@ impl Book {
                 return;
             }
         }
+        let lasted_ms = self.between(self.entry_since, now.since_start);
         if let Some(last) = self.entries.back_mut() {
-            last.lasted_ms = millis(now.since_start.saturating_sub(self.entry_since));
+            last.lasted_ms = lasted_ms;
         }
         self.entry_since = now.since_start;
         if self.entries.len() == KEPT {
