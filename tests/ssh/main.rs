@@ -37,6 +37,7 @@ mod faults;
 mod files;
 mod further_keys;
 mod gateway;
+mod history;
 mod hooks;
 mod host_certificates;
 mod host_keys;
