@@ -82,6 +82,10 @@ events! {
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
     /// A certificate that a tunnel uses ends soon, or has ended.
     CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
+    /// Metrics and health are served over HTTP.
+    METRICS_LISTENING = "c4bbbf0e84e3408fb8703f2625d180c6";
+    /// They cannot be: their port is not to be had.
+    METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
 }
 
 #[cfg(test)]

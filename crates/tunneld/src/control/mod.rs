@@ -6,6 +6,7 @@
 //! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
 //! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
+//! | `GET /metrics`, `/healthz`, `/readyz` | see `docs/metrics.md` |
 //!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
@@ -94,6 +95,10 @@ pub(crate) enum ErrorKind {
     NoSuchTunnel,
     /// There is nothing at that path.
     NotFound,
+    /// What is there cannot be asked for in this way: what is read is not written, and the reverse.
+    MethodNotAllowed,
+    /// The request is for another host: a web page that has its name lead here would read this.
+    WrongHost,
     /// The tunnel has too much to do to hear; asking again helps.
     Busy,
     /// The daemon is stopping.

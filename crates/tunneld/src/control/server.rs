@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use axum::extract::{FromRef, Path as UrlPath, Query, State};
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -84,8 +84,15 @@ impl Server {
     }
 
     /// Serves until told to stop. Requests that are being answered then are answered.
-    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        serve(&self.listener, "control socket", &router(control), &stop).await;
+    /// `more` is what there is to read beside what this module has.
+    pub(crate) async fn serve(
+        self,
+        control: Control,
+        more: Router<Control>,
+        stop: CancellationToken,
+    ) {
+        let router = router(control, more);
+        serve(&self.listener, "control socket", &router, &stop).await;
     }
 }
 
@@ -96,11 +103,13 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control) -> Router {
+fn router(control: Control, more: Router<Control>) -> Router {
     reading()
+        .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(control)
 }
 
@@ -165,6 +174,11 @@ pub(crate) async fn not_found() -> Response {
     )))
 }
 
+pub(crate) async fn method_not_allowed(method: Method) -> Response {
+    let message = format!("{method} is not for this");
+    answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
+}
+
 pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
@@ -172,6 +186,8 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
             let status = match error.kind {
                 ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

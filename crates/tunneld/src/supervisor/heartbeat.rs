@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// A supervisor that has not come round for longer hangs.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// When the supervisor last came round its loop.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
@@ -22,6 +25,12 @@ impl Heartbeat {
     pub(super) fn beat(&self) {
         let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.millis.store(millis, Ordering::Release);
+    }
+
+    /// Whether that was a short while ago. At rest the supervisor comes round every five seconds; a
+    /// reload of a large file takes it some more.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.age() < FRESH
     }
 
     /// How long ago that was.
