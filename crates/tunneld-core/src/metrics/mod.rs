@@ -215,17 +215,17 @@ impl Scrape {
         );
         gauge(
             "tunneld_tunnel_sessions_relief",
-            "Those of them that are there because clients that do not read hold the others back.",
+            "Sessions that are there because clients that do not read hold others back.",
             |tunnel, _| tunnel.relief_sessions.into(),
         );
         gauge(
             "tunneld_tunnel_sessions_clogged",
-            "Those of them that clients that do not read hold back.",
+            "Sessions that clients that do not read hold back.",
             |_, more| more.clogged,
         );
         gauge(
             "tunneld_tunnel_backlog_bytes",
-            "Bytes that these sessions hold for clients that have not taken them.",
+            "Bytes that its sessions hold for clients that have not taken them.",
             |_, more| more.backlog,
         );
         let mut total = page.family(
