@@ -51,6 +51,7 @@ mod limited;
 mod limits;
 mod load;
 mod many;
+mod metrics;
 mod neighbours;
 mod network;
 mod options;

@@ -91,6 +91,7 @@ pub(super) async fn alive(State(snapshots): State<Snapshots>) -> Response {
     }
 }
 
+/// The same as JSON, with 200 or 503.
 pub(super) async fn ready(State(snapshots): State<Snapshots>) -> Response {
     let readiness = Readiness::of(&snapshots);
     let status = match readiness.as_ref().is_some_and(Readiness::is_ready) {
@@ -98,4 +99,33 @@ pub(super) async fn ready(State(snapshots): State<Snapshots>) -> Response {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(readiness)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::readiness::tests::tunnel;
+
+    fn judged(ready_when: ReadyWhen, started: bool, phases: &[Phase]) -> (bool, usize) {
+        let tunnels: Vec<_> = phases.iter().map(|phase| tunnel(*phase, 1)).collect();
+        let readiness = Readiness::judge(ready_when, started, &tunnels);
+        (readiness.ready, readiness.waiting_for.len())
+    }
+
+    #[test]
+    fn it_is_ready_as_ready_when_says_now_and_tells_who_is_in_the_way() {
+        use Phase::*;
+        use ReadyWhen::*;
+        let some = [Up, Waiting, Blocked, Stopped];
+        assert_eq!(judged(All, true, &some), (false, 2));
+        assert_eq!(judged(Any, true, &some), (true, 0));
+        assert_eq!(judged(Any, true, &[Waiting, Degraded]), (false, 2));
+        assert_eq!(judged(All, true, &[Up, Stopped]), (true, 0));
+        // The start has settled, and that stays so.
+        assert_eq!(judged(Settled, true, &[Idle, Waiting]), (true, 0));
+        assert_eq!(judged(Settled, false, &[Idle, Waiting]), (false, 1));
+        // It is not ready before its start, nor when it stops.
+        assert_eq!(judged(All, false, &[Up]), (false, 0));
+        assert_eq!(judged(Any, false, &[]), (false, 0));
+    }
 }

@@ -40,11 +40,11 @@ fn settled(tunnel: &TunnelStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use tunneld_core::failure::{Failure, Stage};
 
-    fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
+    pub(crate) fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
         TunnelStatus {
             name: "t".parse().unwrap(),
             phase,

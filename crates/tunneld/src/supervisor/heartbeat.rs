@@ -39,3 +39,20 @@ impl Heartbeat {
         self.born.elapsed().saturating_sub(beat)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_that_does_not_come_round_is_not_alive() {
+        let ago = |age| Instant::now().checked_sub(age).unwrap();
+        let heartbeat = Heartbeat {
+            born: ago(FRESH + Duration::from_secs(1)),
+            millis: AtomicU64::new(0),
+        };
+        assert!(!heartbeat.is_fresh());
+        heartbeat.beat();
+        assert!(heartbeat.is_fresh());
+    }
+}
