@@ -93,8 +93,15 @@ impl Server {
     }
 
     /// Serves until told to stop. Requests that are being answered then are answered.
-    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        serve(&self.listener, "control socket", &router(control), &stop).await;
+    /// `more` is what there is to read beside what this module has.
+    pub(crate) async fn serve(
+        self,
+        control: Control,
+        more: Router<Control>,
+        stop: CancellationToken,
+    ) {
+        let router = router(control, more);
+        serve(&self.listener, "control socket", &router, &stop).await;
     }
 }
 
@@ -105,8 +112,9 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control) -> Router {
+fn router(control: Control, more: Router<Control>) -> Router {
     reading()
+        .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
@@ -228,6 +236,7 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
                 ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
                 ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                 ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()
