@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
 
 /// The bound socket; removed when dropped.
@@ -110,7 +111,7 @@ where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
 {
-    Router::new().route("/v1/status", get(status)).route(
+    page::routes().route("/v1/status", get(status)).route(
         "/v1/events",
         get(events).layer(Extension(Followers::default())),
     )

@@ -3,5 +3,6 @@
 
 pub(crate) mod logging;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod readiness;
 pub(crate) mod web;
