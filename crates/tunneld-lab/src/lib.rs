@@ -21,6 +21,7 @@
 //! - [`net`]: three of them in a row, with a cable to cut
 //! - [`dns`]: a resolver with a zone of its own, signed or not
 //! - [`terminal`]: a terminal for a program that asks a person
+//! - [`browser`]: a real browser without a window
 //! - [`web`] and [`postgres`]: real servers to put at a machine
 //! - [`keys`]: throw-away keys
 //! - [`process`]: processes, their children and what they print
@@ -30,6 +31,7 @@
 
 pub mod agent;
 pub mod asking;
+pub mod browser;
 pub mod daemon;
 pub mod dns;
 pub mod etc;
