@@ -50,9 +50,10 @@ function follow() {
     else due ||= setTimeout(refresh, wait);
   });
   source.addEventListener("error", () => {
-    lose();
     // The browser tries again by itself, except after an answer that it did not like.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY);
+    const refused = source.readyState === EventSource.CLOSED;
+    if (refused) setTimeout(follow, RETRY);
+    lose(refused ? "The daemon cannot be followed now; trying again." : "No daemon; reconnecting.");
   });
 }
 
@@ -65,12 +66,12 @@ function begin() {
   }
 }
 
-function lose() {
+function lose(why) {
   heard = 0;
   if (document.body.classList.contains("gone")) return;
   document.body.classList.add("gone");
   const was = status ? ` What is shown is how it was at ${moment(now())}.` : "";
-  put($("gone"), `No daemon; reconnecting.${was}`);
+  put($("gone"), why + was);
   tell("gone", "no daemon");
 }
 

@@ -24,7 +24,7 @@ class Forward {
     const { connections: n, failure } = forward;
     put(this.at.kind, forward.kind);
     if (!this.at.path.firstChild) this.at.path.append(...path(forward, host));
-    put(this.at.bad, failure ? `${failure.cause}${failure.hint ? `; ${failure.hint}` : ""}` : "");
+    prose(this.at.bad, failure ? `${failure.cause}${failure.hint ? `; ${failure.hint}` : ""}` : "");
     show(this.at.bad, !!failure);
     const last = forward.last_refusal ? `; last: ${forward.last_refusal}` : "";
     put(this.at.refused, n.refused ? `${n.refused} refused${last}` : "");
@@ -144,8 +144,8 @@ class Row {
   showTrouble() {
     const { failure, phase } = this.tunnel;
     const what = phase === "up" ? "the old session serves on; a new one cannot be made: " : "";
-    put(this.at.cause, failure ? what + failure.cause : "");
-    put(this.at.hint, failure?.hint ?? "");
+    prose(this.at.cause, failure ? what + failure.cause : "");
+    prose(this.at.hint, failure?.hint ?? "");
     show(this.at.hint, !!failure?.hint);
     show(this.at.trouble, !!failure);
   }
@@ -155,7 +155,7 @@ class Row {
     show(this.at.warnings, warnings.length > 0);
     const items = warnings.map((warning) => {
       const item = document.createElement("li");
-      item.append(warning);
+      prose(item, warning);
       return item;
     });
     this.at.warnings.replaceChildren(...items);

@@ -9,6 +9,20 @@ function put(element, text) {
   else if (was.data !== text) was.data = text;
 }
 
+/** The same for a sentence; what is between backticks in it is to be typed. */
+function prose(element, text) {
+  if (element.said === text) return;
+  element.said = text;
+  const code = (part) => {
+    const typed = document.createElement("code");
+    typed.append(part);
+    return typed;
+  };
+  const parts = text.split("`");
+  const paired = parts.length % 2 === 1;
+  element.replaceChildren(...(paired ? parts.map((part, i) => (i % 2 ? code(part) : part)) : [text]));
+}
+
 function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
