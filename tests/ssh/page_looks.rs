@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tunneld_core::status::TunnelStatus;
 use tunneld_lab::browser::Browser;
 
 use crate::stand_in::{HOUR, StandIn, ago, failure, forward, session, tunnel};
-use crate::support::LONG;
+use crate::support::{LONG, pass};
 
 /// The lowest contrast of text that WCAG 2.2 level AA lets pass (success criterion 1.4.3).
 const READABLE: f64 = 4.5;
@@ -194,7 +194,7 @@ fn remembered(stand_in: &StandIn) {
 /// A browser that shows these tunnels.
 fn shown(stand_in: &StandIn, tunnels: Vec<TunnelStatus>) -> Browser {
     let browser = Browser::start();
-    browser.resize(1280, 900);
+    browser.resize(1240, 900);
     browser.theme("light");
     stand_in.tell(tunnels);
     browser.open(&stand_in.url());
@@ -221,9 +221,6 @@ fn every_state_can_be_read_by_day_and_by_night_on_small_and_wide_screens() {
             let contrast = text[1].as_f64().unwrap();
             assert!(contrast >= READABLE, "{theme}: {text}");
         }
-        if std::env::var_os("BLESS").is_some() {
-            keep(&browser, theme);
-        }
     }
     for width in [320, 360, 768, 1280, 1600] {
         browser.resize(width, 900);
@@ -236,10 +233,54 @@ fn every_state_can_be_read_by_day_and_by_night_on_small_and_wide_screens() {
     assert_eq!(browser.console(), Vec::<String>::new());
 }
 
-/// Writes the picture of the README.
-fn keep(browser: &Browser, theme: &str) {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let path = docs.join(format!("status-page-{theme}.png"));
+/// Four of the tunnels with a forward each, `seconds` after the picture was begun.
+fn pictured(seconds: u64) -> Vec<TunnelStatus> {
+    let mut tunnels = example();
+    tunnels.retain(|t| ["db", "demo", "office", "web"].contains(&t.name.as_str()));
+    for tunnel in &mut tunnels {
+        tunnel.forwards.truncate(1);
+        let forward = &mut tunnel.forwards[0];
+        forward.bytes_sent += 31_000 * forward.connections.open * seconds;
+        forward.bytes_received += 97_000 * forward.connections.open * seconds;
+    }
+    tunnels
+}
+
+#[test]
+fn the_readme_has_a_picture_of_it_for_day_and_night() {
+    // They are small, and BLESS=1 makes them anew.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let places = ["light", "dark"].map(|theme| (theme, format!("docs/status-page-{theme}.png")));
+    if std::env::var_os("BLESS").is_some() {
+        let stand_in = StandIn::start();
+        remembered(&stand_in);
+        let browser = shown(&stand_in, pictured(0));
+        pass(Duration::from_secs(2));
+        stand_in.tell(pictured(2));
+        browser.wait_for(
+            "return document.querySelector('#up .rate.down').innerText",
+            LONG,
+        );
+        let height =
+            browser.run("return document.getElementById('up').getBoundingClientRect().bottom");
+        browser.resize(
+            1240,
+            u32::try_from(height.as_f64().unwrap() as u64).unwrap() + 24,
+        );
+        for (theme, place) in &places {
+            browser.theme(theme);
+            keep(&browser, &root.join(place));
+        }
+    }
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    for (_, place) in places {
+        assert!(readme.contains(&place), "{place} is not in the README");
+        let size = fs::metadata(root.join(&place)).unwrap().len();
+        assert!((10_000..150_000).contains(&size), "{place}: {size} bytes");
+    }
+}
+
+fn keep(browser: &Browser, path: &Path) {
     let encoded = path.with_extension("base64");
     fs::write(&encoded, browser.picture()).unwrap();
     let picture = Command::new("base64")

@@ -204,7 +204,7 @@ class Row {
     const items = entries.map((entry, i) => {
       const item = document.createElement("li");
       const phase = document.createElement("b");
-      phase.append(entry.phase);
+      phase.append(entry.phase === "idle" ? "not watched" : entry.phase);
       phase.className = `p-${entry.phase}`;
       const times = entry.times > 1 && DOWN.includes(entry.phase) ? ` (×${entry.times})` : "";
       const end = entries[i + 1]?.at;

@@ -1,7 +1,8 @@
 // What a tunnel has been through: from its history, and from what is seen while the page is open.
 
 const DOWN = ["waiting", "blocked"];
-const KNOWN = ["up", "degraded", "connecting", "waiting", "blocked", "stopped", "idle"];
+// `idle` in a history is time in which the daemon did not run: nobody knows how it was then.
+const KNOWN = ["up", "degraded", "connecting", "waiting", "blocked", "stopped"];
 const KEPT = 100;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -93,7 +94,7 @@ function draw(strip, timeline, seconds) {
 function summary(pieces, seconds) {
   const spent = (wanted) => pieces.filter(wanted).reduce((sum, p) => sum + p.to - p.from, 0);
   // A tunnel that is stopped is meant to be down.
-  const watched = spent((p) => p.phase !== "stopped" && p.phase !== "idle");
+  const watched = spent((p) => p.phase !== "stopped");
   if (watched <= 0) return "";
   const outages = pieces.filter((p, i) => DOWN.includes(p.phase) && !DOWN.includes(pieces[i - 1]?.phase));
   const parts = [`${percent(spent((p) => p.phase === "up"), watched)} up`];
