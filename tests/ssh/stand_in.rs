@@ -16,6 +16,9 @@ use crate::support::daemon;
 /// Seconds in an hour.
 pub(crate) const HOUR: u64 = 3600;
 
+/// A change of a tunnel: how many seconds ago, where it has stood since, and why.
+pub(crate) type Past<'a> = (u64, &'a str, &'a str);
+
 /// What is told: the status, and the history of each tunnel.
 #[derive(Default)]
 struct Story {
@@ -67,14 +70,14 @@ impl StandIn {
         self.story.lock().unwrap().status = serde_json::to_string(&status).unwrap();
     }
 
-    /// What each tunnel has been through: by name, since how many seconds it stood where, and why.
-    pub(crate) fn remember(&self, histories: &[(&str, &[(u64, &str, &str)])]) {
-        let entry = |(seconds, phase, why): &(u64, &str, &str)| {
+    /// What each tunnel has been through, by its name.
+    pub(crate) fn remember(&self, histories: &[(&str, &[Past])]) {
+        let entry = |(seconds, phase, why): &Past| {
             let failure = json!({ "stage": "connect", "class": "transient", "cause": why });
             let failure = if why.is_empty() { Value::Null } else { failure };
             json!({ "at_unix_ms": ago(*seconds), "phase": phase, "failure": failure, "times": 1 })
         };
-        let history = |(name, entries): &(&str, &[(u64, &str, &str)])| {
+        let history = |(name, entries): &(&str, &[Past])| {
             let entries: Vec<_> = entries.iter().map(entry).collect();
             (
                 (*name).to_owned(),
@@ -128,7 +131,7 @@ fn tell(mut stream: TcpStream, story: &Mutex<Story>) -> std::io::Result<()> {
         }
         std::thread::sleep(POLL);
         // So that one that nobody listens to ends.
-        write!(stream, ":\n")?;
+        writeln!(stream, ":")?;
     }
 }
 
