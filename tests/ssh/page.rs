@@ -48,13 +48,6 @@ impl Desk {
         format!("http://{}/", self.at)
     }
 
-    /// What the browser complains of; that a daemon keeps no history is no complaint.
-    fn complaints(&self) -> Vec<String> {
-        let mut said = self.browser.console();
-        said.retain(|line| !line.contains("/history - Failed to load resource"));
-        said
-    }
-
     /// The page is still the one that was opened.
     fn never_reloaded(&self) {
         assert_eq!(self.browser.run("return window.never"), "reloaded");
@@ -88,7 +81,28 @@ fn a_tunnel_that_goes_down_and_comes_back_does_so_on_the_page() {
     let down = "return document.getElementById('down').checkVisibility()";
     assert_eq!(browser.run(down), false);
     desk.never_reloaded();
-    assert_eq!(desk.complaints(), Vec::<String>::new());
+    assert_eq!(desk.browser.console(), Vec::<String>::new());
+}
+
+#[test]
+fn the_timeline_knows_of_outages_from_before_the_page_was_opened() {
+    // It is the daemon that remembers; each change can be read in words, too.
+    let mut sshd = Sshd::start();
+    let desk = Desk::new(&sshd);
+    sshd.kill9();
+    desk.daemon.wait_phase("t", Phase::Waiting, LONG);
+    sshd.restart();
+    up(&desk.daemon, "t");
+    let browser = Browser::start();
+    browser.open(&desk.url());
+    browser.wait_for_text(".when button", "1 outage", LONG);
+    browser.wait_for(
+        "return document.querySelector('.strip .p-waiting title')",
+        LONG,
+    );
+    browser.run("document.querySelector('.when button').click()");
+    browser.wait_for_text(".past", "waiting for ", LONG);
+    browser.wait_for_text(".past", "connection refused", LONG);
 }
 
 #[test]
@@ -123,7 +137,7 @@ fn the_page_asks_nobody_else_and_lets_nothing_else_run() {
     let elsewhere = |asked: &&String| !asked.starts_with(&url) && !asked.starts_with("data:");
     assert!(requests.len() > 1, "{requests:?}");
     assert_eq!(requests.iter().find(elsewhere), None);
-    assert_eq!(desk.complaints(), Vec::<String>::new());
+    assert_eq!(desk.browser.console(), Vec::<String>::new());
     let attack = "const script = document.createElement('script');
         script.textContent = 'window.hit = true';
         const picture = document.createElement('img');
@@ -152,7 +166,7 @@ fn what_a_server_calls_itself_stays_text() {
     desk.browser.wait_for_text(".session", name, LONG);
     assert_eq!(desk.browser.run("return document.images.length"), 0);
     assert_eq!(desk.browser.text("title"), "1 of 1 up – tunneld");
-    assert_eq!(desk.complaints(), Vec::<String>::new());
+    assert_eq!(desk.browser.console(), Vec::<String>::new());
 }
 
 #[test]
