@@ -21,6 +21,7 @@ use tunneld_core::text::clip;
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
 
 /// The largest body that a request may announce, in bytes; none of them needs one.
@@ -130,6 +131,7 @@ where
     Snapshots: FromRef<S>,
 {
     Router::new()
+        .merge(page::routes())
         .route("/v1/status", get(status))
         .route("/v1/tunnels/{name}/history", get(history))
         .route(

@@ -6,6 +6,7 @@ pub(crate) mod history;
 mod hosts;
 pub(crate) mod logging;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod readiness;
 mod scrape;
 pub(crate) mod web;
