@@ -20,6 +20,7 @@ use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
 use crate::tunnel::{Said, Surroundings};
+use crate::watch;
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
@@ -103,6 +104,12 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         handles.reloads,
         served.clone(),
     ));
+    let watcher = tokio::spawn(watch::run(
+        path.to_owned(),
+        control.clone(),
+        handles.seen,
+        shutdown.clone(),
+    ));
     let mut supervisor = tokio::spawn(supervisor.run());
     let server = tokio::spawn(server.serve(control.clone(), served.clone()));
 
@@ -115,8 +122,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
     served.cancel();
-    // Both end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server);
+    // They end by themselves; one that failed has nothing more to say.
+    let _ = tokio::join!(notifier, server, watcher);
     tracing::info!(message_id = events::STOPPED, "tunneld stopped");
     if told { Exit::Done } else { Exit::Failed }
 }

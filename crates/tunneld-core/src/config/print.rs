@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::provenance::Section;
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
-    RemoteListen, Texts, TunnelSpec, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, RemoteListen,
+    Texts, TunnelSpec, WhileDown,
 };
 use printer::Printer;
 use target::{write_server, write_way};
@@ -27,14 +27,9 @@ pub fn effective_with_places(config: &Config, texts: &Texts) -> String {
 
 fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     let daemon = &config.daemon;
-    let ready_when = match daemon.ready_when {
-        ReadyWhen::Settled => "settled",
-        ReadyWhen::All => "all",
-        ReadyWhen::Any => "any",
-    };
     out.table(&Section::Daemon, "[daemon]");
     out.key("control_socket", path(&daemon.control_socket));
-    out.key("ready_when", string(ready_when));
+    out.key("ready_when", string(daemon.ready_when.as_str()));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
     out.key("watch", daemon.watch);

@@ -40,7 +40,10 @@ impl std::fmt::Display for ClientError {
                         f.write_str("\nhint: join the group that the socket belongs to (`tunneld`), or use sudo")
                     }
                     io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                        f.write_str("\nhint: is it running? `systemctl status tunneld`")
+                        f.write_str(
+                            "\nhint: is it running? `systemctl status tunneld`; if `control_socket` \
+                             was changed since it started, --socket names where it was",
+                        )
                     }
                     _ => Ok(()),
                 }
