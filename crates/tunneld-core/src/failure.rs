@@ -49,7 +49,7 @@ impl fmt::Display for Stage {
 }
 
 /// Whether waiting can fix a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Waiting can fix it: retried with exponential backoff.

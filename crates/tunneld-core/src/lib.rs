@@ -20,8 +20,8 @@
 //! - [`failure`]: what went wrong, at which stage, and whether waiting can fix it
 //! - [`backoff`]: the delay before the next attempt
 //! - [`certificate`]: when to say that a certificate ends
+//! - [`ledger`]: what a tunnel has been through
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
-//! - [`certificate`]: when to say that a certificate ends
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
 //! - [`ssh_config`]: what ssh's own files say about a host
@@ -34,6 +34,7 @@ pub mod certificate;
 pub mod config;
 pub mod events;
 pub mod failure;
+pub mod ledger;
 pub mod lifecycle;
 pub mod name;
 pub mod plan;

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, TunnelSpec};
+use crate::config::{Config, Hook, Sourced, TunnelSpec};
 use crate::name::TunnelName;
+use crate::text::clip;
 use daemon::daemon_changes;
 pub use forwards::{ForwardAction, ForwardChange, ForwardView};
-use target::target_changes;
+use target::{MAX_SHOWN, target_changes};
 pub use touched::Drains;
 
 /// What happens to each tunnel, and why. The same for a reload and for its dry run.
@@ -288,5 +289,17 @@ fn limit_changes(old: &TunnelSpec, new: &TunnelSpec) -> Vec<KeyChange> {
         .map(|(key, old, new)| change(key, old, new, u32::to_string));
     let reconnect = old.reconnect != new.reconnect;
     let reconnect = reconnect.then(|| KeyChange::unshown("reconnect"));
-    times.chain(counts).chain([reconnect]).flatten().collect()
+    let hooks = [
+        change("on_up", &old.on_up, &new.on_up, hook),
+        change("on_down", &old.on_down, &new.on_down, hook),
+    ];
+    let others = [reconnect].into_iter().chain(hooks);
+    times.chain(counts).chain(others).flatten().collect()
+}
+
+fn hook(hook: &Option<Sourced<Hook>>) -> String {
+    match hook {
+        Some(hook) => clip(&hook.value.to_string(), MAX_SHOWN),
+        None => "none".to_owned(),
+    }
 }

@@ -12,7 +12,7 @@ use crate::name::{ForwardName, TunnelName};
 use crate::text::clip;
 
 /// Where a tunnel stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Not started yet.
@@ -32,6 +32,17 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Phase; 7] = [
+        Phase::Idle,
+        Phase::Connecting,
+        Phase::Up,
+        Phase::Degraded,
+        Phase::Waiting,
+        Phase::Blocked,
+        Phase::Stopped,
+    ];
+
     /// The word that is printed.
     pub fn as_str(self) -> &'static str {
         match self {

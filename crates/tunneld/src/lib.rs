@@ -6,6 +6,7 @@
 
 mod account;
 mod cli;
+mod clock;
 mod config_file;
 mod control;
 mod daemon;

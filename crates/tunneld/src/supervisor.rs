@@ -2,6 +2,7 @@
 //!
 //! One command after the other: a reload that comes while another runs waits its turn.
 
+mod changes;
 mod control;
 mod heartbeat;
 mod reload;
@@ -19,14 +20,17 @@ use tunneld_core::backoff::Backoff;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::ledger::Ledger;
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::ReloadStatus;
 
+use crate::clock;
 use crate::config_file::Loaded;
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
 use crate::tunnel::{self, Surroundings, View, Wanted};
 use crate::wait;
 
+pub(crate) use changes::Changes;
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
 pub(crate) use snapshots::{Directory, Snapshots};
@@ -76,7 +80,7 @@ impl Slot {
         Slot {
             // Replaced when the task is spawned.
             commands: mpsc::channel(1).0,
-            view: watch::channel(View::idle(&wanted.spec)).1,
+            view: watch::channel(View::idle(&wanted.spec, Ledger::new(clock::now()))).1,
             deaths: Backoff::new(&wanted.spec.reconnect),
             task: None,
             wanted: watch::Sender::new(wanted),
@@ -279,7 +283,8 @@ impl Supervisor {
         };
         let wanted = slot.wanted.subscribe();
         let (commands, command_receiver) = mpsc::channel(QUEUE);
-        let (view_sender, view) = watch::channel(View::idle(&wanted.borrow().spec));
+        let ledger = slot.view.borrow().ledger().clone();
+        let (view_sender, view) = watch::channel(View::idle(&wanted.borrow().spec, ledger));
         slot.commands = commands;
         slot.view = view;
         slot.reborn_at = None;

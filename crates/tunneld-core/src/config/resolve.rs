@@ -21,7 +21,8 @@ use super::render::quoted;
 use super::settings::{Settings, truth};
 use super::ssh_files::{SshConfigs, SshFiles, laid_out};
 use super::ssh_layer::Layer;
-use super::values::parse_host;
+use super::values::{parse_host, parse_metrics_listen};
+use super::way_forms::is_none;
 use super::{
     Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced, TunnelSpec,
 };
@@ -251,6 +252,17 @@ fn daemon_config(
     let control_socket = keys.take("control_socket", problems, |item, problems| {
         path(item, base, problems)
     });
+    let metrics_listen = keys.take("metrics_listen", problems, |item, problems| {
+        let wanted = "an address and a port";
+        let parse = |text: &str| match is_none(text) {
+            true => Ok(None),
+            false => parse_metrics_listen(text).map(Some),
+        };
+        parsed(item, wanted, parse, problems)
+    });
+    let state_directory = keys.take("state_directory", problems, |item, problems| {
+        path(item, base, problems)
+    });
     let ready_when = keys.take("ready_when", problems, |item, problems| {
         let words = [
             ("settled", ReadyWhen::Settled),
@@ -266,6 +278,8 @@ fn daemon_config(
     keys.finish(problems);
     let config = DaemonConfig {
         control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
+        metrics_listen: metrics_listen.and_then(|v| v.value),
+        state_directory: state_directory.map(|v| v.value),
         ready_when: value_or(ready_when, || ReadyWhen::Settled),
         start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
         drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
@@ -407,6 +421,8 @@ fn tunnel(
         certificate_expiry_warning: value_or(settings.certificate_expiry_warning, || A_WEEK),
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
         sessions,
+        on_up: settings.hooks.up(),
+        on_down: settings.hooks.down(),
         forwards: forwards.clone(),
     });
     Read {

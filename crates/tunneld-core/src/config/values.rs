@@ -4,7 +4,7 @@
 //! "`host` is empty".
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Fingerprint;
@@ -117,6 +117,22 @@ pub fn parse_host(text: &str) -> Result<String, ValueError> {
     }
     check_host(text)?;
     Ok(text.to_owned())
+}
+
+/// Where metrics are served: `127.0.0.1:9478`, `[::1]:9478`, or a port of 127.0.0.1 alone. A name is
+/// no address: what it stands for may change, and the page is not for everybody.
+pub(crate) fn parse_metrics_listen(text: &str) -> Result<SocketAddr, ValueError> {
+    const HELP: &str = r#"write "127.0.0.1:9478", or "[::]:9478" for every address"#;
+    let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
+    let port = parse_port(port).map_err(|_| ValueError::new("has no port").with_help(HELP))?;
+    let inner = bracketed(host).unwrap_or(host);
+    let ip = match inner {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        _ => inner.parse().map_err(|_| {
+            ValueError::new("wants an address of this machine, and not a name").with_help(HELP)
+        })?,
+    };
+    Ok(SocketAddr::new(ip, port))
 }
 
 /// What every host has to be, wherever it is written.

@@ -26,6 +26,22 @@ pub(super) fn daemon_changes(
             &new.control_socket,
             |v| v.display().to_string(),
         ),
+        change(
+            "metrics_listen",
+            &old.metrics_listen,
+            &new.metrics_listen,
+            |v| v.map_or_else(|| "none".to_owned(), |at| at.to_string()),
+        ),
+        change(
+            "state_directory",
+            &old.state_directory,
+            &new.state_directory,
+            |v| {
+                let none = || "default".to_owned();
+                v.as_ref()
+                    .map_or_else(none, |folder| folder.display().to_string())
+            },
+        ),
         // Both decide about a start that is over.
         change("ready_when", &old.ready_when, &new.ready_when, ready_when),
         change(

@@ -4,3 +4,4 @@
 pub(crate) mod logging;
 pub(crate) mod notify;
 pub(crate) mod readiness;
+pub(crate) mod web;

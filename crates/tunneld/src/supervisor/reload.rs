@@ -11,9 +11,10 @@ use tunneld_core::status::{Phase, ReloadStatus, TunnelStatus};
 use tunneld_ssh::KeyChecks;
 
 use super::Supervisor;
+use crate::clock;
 use crate::config_file::{self, LoadError, Loaded, Source};
 use crate::control::{ApiError, ErrorKind, Reloaded};
-use crate::tunnel::{self, Wanted};
+use crate::tunnel::Wanted;
 
 /// How long a reload waits for the tunnels to take what the file says.
 const APPLY_PATIENCE: Duration = Duration::from_secs(1);
@@ -160,7 +161,7 @@ impl Supervisor {
             }
         }
         self.last_reload.send_replace(Some(ReloadStatus {
-            at_unix_ms: tunnel::unix_ms(std::time::SystemTime::now()),
+            at_unix_ms: clock::unix_ms(std::time::SystemTime::now()),
             ok: error.is_none(),
             error,
         }));
@@ -179,7 +180,7 @@ fn plan_for(source: Source, old: &Config, views: &[TunnelStatus]) -> Result<Plan
         .map(|c| &c.tunnel)
         .collect();
     let mut keys = KeyChecks::new();
-    let found = loaded.check_files(&mut keys, |spec| touched.contains(&spec.name));
+    let found = loaded.check_changes(&mut keys, old, |name| touched.contains(name));
     match found.lasting.is_empty() {
         true => Ok((loaded, plan, found.passing)),
         false => Err(LoadError::Bad(Box::new(found.all))),

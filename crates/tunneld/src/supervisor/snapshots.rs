@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tunneld_core::config::DaemonConfig;
+use tunneld_core::ledger::Ledger;
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
-use crate::tunnel::{View, unix_ms};
+use super::Changes;
+use crate::clock::unix_ms;
+use crate::tunnel::View;
 
 /// Every tunnel, and where its view is.
 #[derive(Clone, Default)]
@@ -36,6 +38,15 @@ impl Directory {
         self.views.values().cloned().collect()
     }
 
+    /// What each of them has been through.
+    pub(crate) fn ledgers(&self) -> BTreeMap<TunnelName, Ledger> {
+        let ledger = |view: &watch::Receiver<View>| view.borrow().ledger().clone();
+        self.views
+            .iter()
+            .map(|(name, view)| (name.clone(), ledger(view)))
+            .collect()
+    }
+
     /// The status of each.
     pub(crate) fn tunnels(&self) -> Vec<TunnelStatus> {
         self.views.values().map(|v| v.borrow().status()).collect()
@@ -52,7 +63,7 @@ impl Directory {
 pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
-    ready: Arc<AtomicBool>,
+    ready: watch::Sender<bool>,
     directory: watch::Receiver<Directory>,
     last_reload: watch::Receiver<Option<ReloadStatus>>,
 }
@@ -66,25 +77,31 @@ impl Snapshots {
         Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
-            ready: Arc::default(),
+            ready: watch::Sender::new(false),
             directory,
             last_reload,
         }
     }
 
-    /// Every tunnel, for waiting on changes.
+    /// Tells when there is something new to see.
+    pub(crate) fn changes(&self) -> Changes {
+        let (directory, reloads) = (self.directory.clone(), self.last_reload.clone());
+        Changes::new(directory, reloads, self.ready.subscribe())
+    }
+
+    /// Every tunnel.
     pub(crate) fn directory(&self) -> watch::Receiver<Directory> {
         self.directory.clone()
     }
 
     /// Whether `ready_when` has held.
     pub(crate) fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+        self.ready.send_replace(true);
     }
 
     /// Whether it has.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        *self.ready.borrow()
     }
 
     /// The names of the tunnels.

@@ -6,17 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
+use tunneld_core::ledger::Ledger;
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
 
 use super::Tunnel;
 use super::certificates;
+use crate::clock::{self, unix_ms};
 
 /// What a tunnel publishes: its status, and where the numbers come from that move all the time.
 #[derive(Clone)]
 pub(crate) struct View {
     status: TunnelStatus,
+    ledger: Ledger,
     counters: Vec<Arc<Counters>>,
     opener: Option<Opener>,
     reading: u64,
@@ -26,7 +29,7 @@ pub(crate) struct View {
 
 impl View {
     /// A tunnel whose task has not begun.
-    pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec) -> Self {
+    pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec, ledger: Ledger) -> Self {
         View {
             status: TunnelStatus {
                 name: spec.name.clone(),
@@ -44,6 +47,7 @@ impl View {
                 warnings: Vec::new(),
                 certificates: Vec::new(),
             },
+            ledger,
             counters: Vec::new(),
             opener: None,
             reading: 0,
@@ -54,6 +58,9 @@ impl View {
     /// A tunnel whose task has died and will be started again at `retry_at`.
     pub(crate) fn dead(&self, failure: Failure, retry_at: Instant) -> Self {
         let mut view = self.without_task(Phase::Waiting);
+        view.ledger.fail(&failure);
+        view.ledger
+            .enter(clock::now(), Phase::Waiting, Some(&failure));
         view.status.failure = Some(failure);
         view.status.retry_at_unix_ms = Some(wall_clock(retry_at));
         view
@@ -62,6 +69,7 @@ impl View {
     /// A tunnel whose task has died and is not wanted any more.
     pub(crate) fn stopped(&self) -> Self {
         let mut view = self.without_task(Phase::Stopped);
+        view.ledger.enter(clock::now(), Phase::Stopped, None);
         view.status.attempts = 0;
         view
     }
@@ -108,9 +116,10 @@ impl View {
                 sessions_open: count(tunnel.pool.len()),
                 relief_sessions: count(tunnel.pool.reliefs()),
                 forwards: tunnel.forwards.iter().map(forward_status).collect(),
-                warnings: warnings(spec, missing),
+                warnings: warnings(spec, missing, session),
                 certificates: tunnel.certificates.seen().to_vec(),
             },
+            ledger: tunnel.ledger.clone(),
             counters: tunnel
                 .forwards
                 .iter()
@@ -122,6 +131,11 @@ impl View {
         }
     }
 
+    /// What it has been through.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Which reading of the file new connections find.
     pub(crate) fn reading(&self) -> u64 {
         self.reading
@@ -129,7 +143,9 @@ impl View {
 
     /// Whether anything but the moving numbers differs.
     pub(super) fn differs(&self, other: &View) -> bool {
-        self.status != other.status || self.reading != other.reading
+        self.status != other.status
+            || self.reading != other.reading
+            || self.ledger.writes() != other.ledger.writes()
     }
 
     /// The status with the numbers of this moment.
@@ -166,7 +182,11 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<String> {
+fn warnings(
+    spec: &tunneld_core::config::TunnelSpec,
+    missing: usize,
+    session: Option<&tunneld_ssh::Session>,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if missing > 0 {
         let min = spec.sessions.min;
@@ -179,6 +199,11 @@ fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<Stri
             "keepalive is off (server_alive_interval = 0): a dead server may go unnoticed"
                 .to_owned(),
         );
+    }
+    let facts = session.and_then(tunneld_ssh::Session::facts);
+    if spec.target.algorithms.compression && facts.is_some_and(|f| f.compression == "none") {
+        warnings
+            .push("nothing is compressed: the server refuses it (compression = true)".to_owned());
     }
     warnings
 }
@@ -215,12 +240,6 @@ fn forward_status(forward: &Forward) -> ForwardStatus {
         bytes_received: 0,
         last_refusal: None,
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A moment of the monotonic clock on the clock on the wall, to the hundredth of a second: so that

@@ -93,32 +93,6 @@ host = "db"
 }
 
 #[test]
-fn a_key_of_a_later_version_is_not_supported() {
-    assert_problems(
-        r#"
-[daemon]
-metrics_listen = "127.0.0.1:9478"
-[tunnels.db]
-host = "db"
-local_forward = "8080:localhost:80"
-on_up = ["x"]
-"#,
-        r#"error: `metrics_listen` is not supported by this version
- --> /etc/tunneld/tunneld.toml:3:1
-  |
-3 | metrics_listen = "127.0.0.1:9478"
-  | ^^^^^^^^^^^^^^
-
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:7:1
-  |
-7 | on_up = ["x"]
-  | ^^^^^
-"#,
-    );
-}
-
-#[test]
 fn a_wrong_type_says_what_was_wanted_and_what_was_found() {
     assert_problems(
         r#"[tunnels.db]
