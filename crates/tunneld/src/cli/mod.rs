@@ -2,7 +2,10 @@
 
 mod authorize;
 mod check;
+mod completions;
+mod explain;
 mod hops;
+mod import;
 mod logs;
 mod reload;
 mod run;
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_ssh::host_key::shell_word;
+use tunneld_core::text::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
@@ -123,7 +126,7 @@ enum Command {
     /// when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
         /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
@@ -159,7 +162,7 @@ enum Command {
     #[command(after_long_help = test::HELP)]
     Test {
         /// The tunnel, as the file names it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
@@ -207,18 +210,47 @@ enum Command {
     /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
     /// comment there, too. Asks no server, and needs no daemon.
     Authorize(authorize::Authorize),
+    /// Print the script that completes commands, options and the names of tunnels in a shell.
+    ///
+    /// The names are those of the running daemon or, where it does not answer, of the file. To try it:
+    /// `source <(tunneld completions bash)`, `source <(tunneld completions zsh)`, or
+    /// `tunneld completions fish | source`.
+    Completions {
+        /// The shell, and where its script is kept.
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: completions::Shell,
+    },
+    /// Draw where the bytes of a tunnel go, and print the ssh command that does the same.
+    ///
+    /// For each forward: who listens, who can reach it, which way is encrypted and where it ends in
+    /// the clear, who looks names up, and what happens while the tunnel is down. Reads the file and
+    /// nothing else: it asks no server, and needs no daemon.
+    Explain {
+        /// The tunnel; without, all of them.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
+    /// ssh_config.
+    ///
+    /// Prints TOML that `tunneld check` accepts. Every option that it understands is kept, and each
+    /// one that it drops is a comment that says why. Changes nothing, and needs no daemon.
+    Import(import::Request),
 }
 
 /// The tunnels that a command is for.
 #[derive(Debug, Args)]
 struct Names {
     /// The tunnels.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::names())]
     names: Vec<String>,
 }
 
 /// Runs the command that was asked for.
 pub(crate) fn main() -> Exit {
+    if let Some(exit) = completions::answered() {
+        return exit;
+    }
     let cli = Cli::parse();
     let places = &cli.places;
     match cli.command {
@@ -248,6 +280,9 @@ pub(crate) fn main() -> Exit {
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Explain { name } => explain::run(places, name.as_deref()),
+        Command::Import(request) => import::run(&request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }
