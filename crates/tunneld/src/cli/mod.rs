@@ -193,10 +193,14 @@ enum Command {
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
     /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    /// Shows what changes for each tunnel, and how many connections that touches.
     Reload {
         /// Only show what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// Print JSON, for programs: also what is wrong with the file.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the keys of a tunnel's host, and add one that you agree to to known_hosts.
     ///
@@ -290,7 +294,7 @@ pub(crate) fn main() -> Exit {
             json,
             log_level,
         } => test::run(places, &name, json, log_level),
-        Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Reload { dry_run, json } => reload::run(places, dry_run, json),
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
