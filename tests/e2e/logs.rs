@@ -103,7 +103,7 @@ fn new_lines_come_as_they_are_written() {
     // journalctl begins to follow a moment after it was started.
     let seen = poll(LONG, || {
         assert_exit(&daemon.cli(&["restart", "db"]), 0);
-        (log.count("tunnel up") > 0).then_some(())
+        (log.count("session replaced") > 0).then_some(())
     });
     assert!(seen.is_some(), "{}", log.text());
     signal(child.id(), Signal::TERM);

@@ -87,5 +87,5 @@ fn a_terminal_of_twenty_columns_gets_lines_of_twenty() {
         bed.sshd.host(),
         bed.echo.addr()
     );
-    assert_has(&at("stty cols 200;"), &[&road, "ms"]);
+    assert_has(&at("stty cols 200;"), &[&road, "-sha256\n"]);
 }
