@@ -7,9 +7,12 @@ mod access;
 pub mod algorithms;
 mod conflicts;
 mod diagnostic;
+mod document;
 mod forward_keys;
 mod forward_names;
 mod forwards;
+mod hooks;
+mod include;
 mod items;
 mod keys;
 mod login;
@@ -56,7 +59,9 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
-pub use keys::nearest;
+pub use hooks::Hook;
+pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
+pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -71,7 +76,7 @@ pub use values::parse_duration;
 
 use crate::name::TunnelName;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read, in bytes; also, the most that a file has with all that it includes.
 pub const MAX_FILE_LEN: usize = 4 << 20;
 
 /// A checked configuration.
@@ -101,6 +106,8 @@ pub struct DaemonConfig {
     pub start_timeout: Duration,
     /// How long connections in flight may go on when a forward or the daemon stops.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is noticed, and applied as a reload is.
+    pub watch: bool,
 }
 
 /// When `READY=1` is sent.
@@ -136,6 +143,10 @@ pub struct TunnelSpec {
     pub stall_timeout: Duration,
     /// How many sessions carry its connections.
     pub sessions: SessionCount,
+    /// What is started when it comes up.
+    pub on_up: Option<Sourced<Hook>>,
+    /// What is started when it is up no more.
+    pub on_down: Option<Sourced<Hook>>,
     /// What is forwarded, in the order of the file.
     pub forwards: Vec<ForwardSpec>,
 }
