@@ -85,6 +85,38 @@ fn changes_are_drawn_and_ctrl_c_gives_the_terminal_back() {
 }
 
 #[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_for_that_time() {
+    // The old screen and the cursor are back while it sleeps; then it draws again.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let mut terminal = Terminal::run(watching(&daemon, &[]));
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    terminal.press(b"\x1a");
+    wait_for_frame(&terminal, "the old screen", |f| {
+        f.ends_with("\x1b[?25h\x1b[?1049l")
+    });
+    let asleep = || {
+        state(terminal.pid())
+            .is_some_and(|state| state == "T")
+            .then_some(())
+    };
+    assert!(poll(LONG, asleep).is_some(), "{:?}", state(terminal.pid()));
+    signal(terminal.pid(), Signal::CONT);
+    wait_for_frame(&terminal, "up again", |f| {
+        bare(f).contains("db  up ") && !f.contains("1049l")
+    });
+    terminal.press(b"\x03");
+    assert_eq!(terminal.wait_exit(LONG).0.code(), Some(0));
+}
+
+/// The state of a process, as ps(1) shows it.
+fn state(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split(' ').next().map(str::to_owned)
+}
+
+#[test]
 fn another_size_is_another_page() {
     // Drawn again at once, no line wider than the terminal and no more of them than it has.
     let bed = Bed::new();
