@@ -2,7 +2,11 @@
 
 mod authorize;
 mod check;
+mod completions;
+mod explain;
+mod history;
 mod hops;
+mod import;
 mod logs;
 mod reload;
 mod run;
@@ -18,7 +22,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_ssh::host_key::shell_word;
+use tunneld_core::text::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
@@ -48,6 +52,7 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   tunneld logs db                    what happened to the tunnel `db`
@@ -123,7 +128,7 @@ enum Command {
     /// when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
         /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
@@ -150,6 +155,22 @@ enum Command {
     },
     /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
     Logs(logs::Request),
+    /// Show what a tunnel has been through: its last changes, its outages, and its availability.
+    ///
+    /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
+    /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
+    /// over a restart where the daemon has a state directory.
+    History {
+        /// The tunnel.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Only the last N changes.
+        #[arg(short, long, value_name = "N")]
+        number: Option<usize>,
+    },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -159,7 +180,7 @@ enum Command {
     #[command(after_long_help = test::HELP)]
     Test {
         /// The tunnel, as the file names it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
@@ -203,18 +224,47 @@ enum Command {
     /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
     /// comment there, too. Asks no server, and needs no daemon.
     Authorize(authorize::Authorize),
+    /// Print the script that completes commands, options and the names of tunnels in a shell.
+    ///
+    /// The names are those of the running daemon or, where it does not answer, of the file. To try it:
+    /// `source <(tunneld completions bash)`, `source <(tunneld completions zsh)`, or
+    /// `tunneld completions fish | source`.
+    Completions {
+        /// The shell, and where its script is kept.
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: completions::Shell,
+    },
+    /// Draw where the bytes of a tunnel go, and print the ssh command that does the same.
+    ///
+    /// For each forward: who listens, who can reach it, which way is encrypted and where it ends in
+    /// the clear, who looks names up, and what happens while the tunnel is down. Reads the file and
+    /// nothing else: it asks no server, and needs no daemon.
+    Explain {
+        /// The tunnel; without, all of them.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
+    /// ssh_config.
+    ///
+    /// Prints TOML that `tunneld check` accepts. Every option that it understands is kept, and each
+    /// one that it drops is a comment that says why. Changes nothing, and needs no daemon.
+    Import(import::Request),
 }
 
 /// The tunnels that a command is for.
 #[derive(Debug, Args)]
 struct Names {
     /// The tunnels.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::names())]
     names: Vec<String>,
 }
 
 /// Runs the command that was asked for.
 pub(crate) fn main() -> Exit {
+    if let Some(exit) = completions::answered() {
+        return exit;
+    }
     let cli = Cli::parse();
     let places = &cli.places;
     match cli.command {
@@ -234,6 +284,7 @@ pub(crate) fn main() -> Exit {
         }
         Command::Wait { names, timeout } => wait::run(places, &names, timeout),
         Command::Logs(request) => logs::run(places, &request),
+        Command::History { name, json, number } => history::run(places, &name, json, number),
         Command::Test {
             name,
             json,
@@ -244,6 +295,9 @@ pub(crate) fn main() -> Exit {
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Explain { name } => explain::run(places, name.as_deref()),
+        Command::Import(request) => import::run(&request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }
