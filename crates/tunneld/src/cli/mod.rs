@@ -143,7 +143,7 @@ enum Command {
     /// then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         names: Vec<String>,
         /// How long at most (`30s`, `5m`), instead of for ever.
         #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
