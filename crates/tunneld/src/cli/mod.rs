@@ -3,7 +3,9 @@
 mod authorize;
 mod check;
 mod completions;
+mod explain;
 mod hops;
+mod import;
 mod logs;
 mod reload;
 mod run;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_ssh::host_key::shell_word;
+use tunneld_core::text::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
@@ -214,6 +216,22 @@ enum Command {
         #[arg(value_enum, value_name = "SHELL")]
         shell: completions::Shell,
     },
+    /// Draw where the bytes of a tunnel go, and print the ssh command that does the same.
+    ///
+    /// For each forward: who listens, who can reach it, which way is encrypted and where it ends in
+    /// the clear, who looks names up, and what happens while the tunnel is down. Reads the file and
+    /// nothing else: it asks no server, and needs no daemon.
+    Explain {
+        /// The tunnel; without, all of them.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
+    /// ssh_config.
+    ///
+    /// Prints TOML that `tunneld check` accepts. Every option that it understands is kept, and each
+    /// one that it drops is a comment that says why. Changes nothing, and needs no daemon.
+    Import(import::Request),
 }
 
 /// The tunnels that a command is for.
@@ -259,6 +277,8 @@ pub(crate) fn main() -> Exit {
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
         Command::Completions { shell } => completions::run(shell),
+        Command::Explain { name } => explain::run(places, name.as_deref()),
+        Command::Import(request) => import::run(&request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }
