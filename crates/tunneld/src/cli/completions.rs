@@ -168,3 +168,25 @@ fn running(socket: &Path) -> Option<Running> {
         answer.ok()?.ok()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_argument_that_names_a_tunnel_is_completed() {
+        let mut found = 0;
+        for command in Cli::command().get_subcommands() {
+            let names = command.get_positionals().filter(|arg| {
+                let names = arg.get_value_names().unwrap_or_default();
+                names.iter().any(|name| name == "NAME")
+            });
+            for arg in names {
+                let completed = arg.get::<ArgValueCandidates>().is_some();
+                assert!(completed, "{} {}", command.get_name(), arg.get_id());
+                found += 1;
+            }
+        }
+        assert!(found >= 7, "{found}");
+    }
+}

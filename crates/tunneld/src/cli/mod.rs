@@ -223,7 +223,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
