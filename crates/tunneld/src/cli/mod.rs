@@ -147,7 +147,7 @@ enum Command {
     /// then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         names: Vec<String>,
         /// How long at most (`30s`, `5m`), instead of for ever.
         #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
@@ -245,7 +245,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
