@@ -93,6 +93,7 @@ fn each_key_says_its_default_and_what_a_reload_does() {
         "[tunnels.NAME]",
         "[defaults]",
         "reconnect = { … }",
+        "on_up = { … } or on_down = { … }",
         "forwards",
         "probe = { … }",
     ];
@@ -202,6 +203,16 @@ fn tunneld_has_every_variable_of_the_environment() {
     assert!(read.contains("TUNNELD_CONFIG"), "{read:?}");
     let missing: Vec<_> = read.difference(&written).collect();
     assert!(missing.is_empty(), "not in ENVIRONMENT: {missing:?}");
+}
+
+#[test]
+fn tunneld_toml_has_every_variable_of_a_hook() {
+    // What on_up and on_down are told.
+    let page = Page::read("tunneld.toml.5");
+    let part = page.part(".\\\" hook variables", &[".\\\" end of hook variables"]);
+    let words = part.words().into_iter();
+    let written = set(words.filter(|word| word.starts_with("TUNNELD_")));
+    assert_eq!(written, sources::hook_variables());
 }
 
 #[test]

@@ -72,6 +72,16 @@ pub(crate) fn variables() -> BTreeSet<String> {
     found
 }
 
+/// The variables that the programs of on_up and on_down are given.
+pub(crate) fn hook_variables() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files().iter().filter(|(file, _)| file.contains("hooks")) {
+        let names = after(text, "(\"TUNNELD_").filter_map(|rest| rest.split('"').next());
+        found.extend(names.map(|name| format!("TUNNELD_{name}")));
+    }
+    found
+}
+
 /// The paths that are served, up to what a client puts into them.
 pub(crate) fn routes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();

@@ -36,6 +36,7 @@ mod faults;
 mod files;
 mod further_keys;
 mod gateway;
+mod hooks;
 mod host_certificates;
 mod host_keys;
 mod idle;

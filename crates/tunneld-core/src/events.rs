@@ -82,6 +82,10 @@ events! {
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
     /// A certificate that a tunnel uses ends soon, or has ended.
     CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
+    /// A program of `on_up` or `on_down` could not be started, or failed.
+    HOOK_FAILED = "d06af6b4dbc63326b0c6bf8c98bd9e2d";
+    /// A program of `on_up` or `on_down` took too long.
+    HOOK_TIMED_OUT = "2d328b068ff26b430172f0b5a2fca84e";
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::observe::{notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
+use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
@@ -85,10 +86,12 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
     let bastions = Bastions::default();
+    let hooks = Turns::new(path, shutdown.clone(), abort.clone());
     let surroundings = Surroundings {
         pacing: Pacing::default(),
         bastions: bastions.clone(),
         passed,
+        hooks: hooks.clone(),
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),
@@ -111,9 +114,19 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
-        stop(&mut requests, &control, supervisor, &shutdown, &abort).await;
+        let patience = hooks.patience();
+        stop(
+            &mut requests,
+            &control,
+            supervisor,
+            patience,
+            &shutdown,
+            &abort,
+        )
+        .await;
     }
     if !abort.is_cancelled() {
+        hooks.ended().await;
         // A jump host that does not take its goodbye has had its time.
         let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
@@ -166,11 +179,13 @@ async fn until_stopped(
     }
 }
 
-/// Every tunnel at the same time: stop accepting, drain, say goodbye. A second signal ends it.
+/// Every tunnel at the same time: stop accepting, drain, say goodbye; then its hooks, which may take
+/// as long as `hooks`. A second signal ends it.
 async fn stop(
     requests: &mut Requests,
     control: &Control,
     mut supervisor: JoinHandle<()>,
+    hooks: Duration,
     shutdown: &CancellationToken,
     abort: &CancellationToken,
 ) {
@@ -182,7 +197,7 @@ async fn stop(
         .map(|daemon| daemon.drain_timeout)
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
-    notify::stopping(drain_timeout);
+    notify::stopping(drain_timeout.saturating_add(hooks));
     shutdown.cancel();
     loop {
         tokio::select! {

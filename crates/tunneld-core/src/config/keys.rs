@@ -25,10 +25,12 @@ pub(super) enum Place {
     DynamicForward,
     /// `probe = { … }`.
     Probe,
+    /// `on_up = { … }`, `on_down = { … }`.
+    Hook,
 }
 
 impl Place {
-    const ALL: [Place; 10] = [
+    const ALL: [Place; 11] = [
         Place::Root,
         Place::Daemon,
         Place::Tunnel,
@@ -39,6 +41,7 @@ impl Place {
         Place::RemoteForward,
         Place::DynamicForward,
         Place::Probe,
+        Place::Hook,
     ];
 
     /// The keys of this table.
@@ -91,6 +94,7 @@ impl Place {
                 "socket_owner",
             ],
             Place::Probe => &["interval", "timeout", "expect", "path"],
+            Place::Hook => &["command", "timeout"],
         }
     }
 
@@ -98,14 +102,16 @@ impl Place {
     fn unsupported(self) -> &'static [&'static str] {
         match self {
             Place::Root => &["include"],
-            Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
-            Place::Daemon
+            Place::Defaults
+            | Place::Tunnel
+            | Place::Daemon
             | Place::Hop
             | Place::Reconnect
             | Place::LocalForward
             | Place::RemoteForward
             | Place::DynamicForward
-            | Place::Probe => &[],
+            | Place::Probe
+            | Place::Hook => &[],
         }
     }
 
@@ -122,6 +128,7 @@ impl Place {
             Place::RemoteForward => "a table of remote_forward",
             Place::DynamicForward => "a table of dynamic_forward",
             Place::Probe => "probe = { … }",
+            Place::Hook => "on_up = { … } or on_down = { … }",
         }
     }
 }
@@ -174,6 +181,8 @@ const TUNNEL: &[&str] = &[
     "max_sessions",
     "stall_timeout",
     "reconnect",
+    "on_up",
+    "on_down",
     "enabled",
 ];
 

@@ -10,6 +10,7 @@ mod diagnostic;
 mod forward_keys;
 mod forward_names;
 mod forwards;
+mod hooks;
 mod items;
 mod keys;
 mod login;
@@ -57,6 +58,7 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
+pub use hooks::Hook;
 pub use keys::tables;
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
@@ -144,6 +146,10 @@ pub struct TunnelSpec {
     pub stall_timeout: Duration,
     /// How many sessions carry its connections.
     pub sessions: SessionCount,
+    /// What is started when it comes up.
+    pub on_up: Option<Sourced<Hook>>,
+    /// What is started when it is up no more.
+    pub on_down: Option<Sourced<Hook>>,
     /// What is forwarded, in the order of the file.
     pub forwards: Vec<ForwardSpec>,
 }

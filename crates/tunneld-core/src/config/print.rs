@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::provenance::Section;
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
-    RemoteListen, Texts, TunnelSpec, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Hook, Listen, LocalForward, Probe, ReadyWhen,
+    RemoteListen, Sourced, Texts, TunnelSpec, WhileDown,
 };
 use printer::Printer;
 use target::{write_server, write_way};
@@ -84,6 +84,8 @@ fn write_tunnel(out: &mut Printer<'_>, tunnel: &TunnelSpec) {
         duration(reconnect.reset_after),
     );
     out.key("reconnect", reconnect);
+    out.key("on_up", shown_hook(tunnel.on_up.as_ref()));
+    out.key("on_down", shown_hook(tunnel.on_down.as_ref()));
     for (index, hop) in tunnel.target.hops().into_iter().enumerate() {
         let section = Section::Hop(tunnel.name.clone(), index);
         out.table(&section, &format!("[[tunnels.{name}.proxy_jump]]"));
@@ -151,6 +153,15 @@ fn shown_probe(probe: &Probe) -> String {
     };
     let (interval, timeout) = (duration(probe.interval), duration(probe.timeout));
     format!("{{ interval = {interval}, timeout = {timeout}{expect} }}")
+}
+
+fn shown_hook(hook: Option<&Sourced<Hook>>) -> String {
+    let Some(Sourced { value: hook, .. }) = hook else {
+        return string("none");
+    };
+    let command = array(hook.command.iter().map(|word| string(word)));
+    let timeout = duration(hook.timeout);
+    format!("{{ command = {command}, timeout = {timeout} }}")
 }
 
 fn string(text: &str) -> String {

@@ -378,6 +378,8 @@ fn tunnel(
         certificate_expiry_warning: value_or(settings.certificate_expiry_warning, || A_WEEK),
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
         sessions,
+        on_up: settings.hooks.up(),
+        on_down: settings.hooks.down(),
         forwards: forwards.clone(),
     });
     Read {

@@ -105,11 +105,11 @@ enum Command {
         #[arg(long, value_enum, default_value = "info", env = "TUNNELD_LOG")]
         log_level: Verbosity,
     },
-    /// Check the file, and the keys, certificates, secrets and known_hosts that it names.
+    /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
     /// Reports every problem at once, each with its place. Changes nothing, asks no server and no
-    /// agent, and needs no daemon. Names of hosts, and the programs, users and groups of `proxy_command` and
-    /// `socket_owner`, are looked up when they are used.
+    /// agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
         #[arg(value_name = "FILE")]

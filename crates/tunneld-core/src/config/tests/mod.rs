@@ -4,6 +4,7 @@ mod accepted;
 mod bounds;
 mod forward_problems;
 mod forwards;
+mod hooks;
 mod option_problems;
 mod options;
 mod problems;

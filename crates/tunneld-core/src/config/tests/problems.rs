@@ -99,7 +99,6 @@ fn a_key_of_a_later_version_is_not_supported() {
 [tunnels.db]
 host = "db"
 local_forward = "8080:localhost:80"
-on_up = ["x"]
 "#,
         r#"error: `include` is not supported by this version
  --> /etc/tunneld/tunneld.toml:1:1
@@ -107,11 +106,6 @@ on_up = ["x"]
 1 | include = ["x"]
   | ^^^^^^^
 
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:5:1
-  |
-5 | on_up = ["x"]
-  | ^^^^^
 "#,
     );
 }
