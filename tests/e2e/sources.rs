@@ -82,6 +82,32 @@ pub(crate) fn hook_variables() -> BTreeSet<String> {
     found
 }
 
+/// The kinds of error that the control socket answers with, as they are in JSON.
+pub(crate) fn error_kinds() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files() {
+        for rest in after(&text, "enum ErrorKind {") {
+            let body = rest.split("\n}").next().unwrap_or_default();
+            let names = body.lines().map(str::trim);
+            let names = names.filter(|line| line.ends_with(',') && !line.starts_with("//"));
+            found.extend(names.map(|name| kebab(name.trim_end_matches(','))));
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
 /// The paths that are served, up to what a client puts into them.
 pub(crate) fn routes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();

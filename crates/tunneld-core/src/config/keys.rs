@@ -7,6 +7,8 @@ use super::render::quoted;
 pub(super) enum Place {
     /// The file itself.
     Root,
+    /// A file that it includes.
+    Included,
     /// `[daemon]`.
     Daemon,
     /// `[defaults]`.
@@ -30,8 +32,9 @@ pub(super) enum Place {
 }
 
 impl Place {
-    const ALL: [Place; 11] = [
+    const ALL: [Place; 12] = [
         Place::Root,
+        Place::Included,
         Place::Daemon,
         Place::Tunnel,
         Place::Defaults,
@@ -47,7 +50,8 @@ impl Place {
     /// The keys of this table.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Place::Root => &["daemon", "defaults", "tunnels"],
+            Place::Root => &["include", "daemon", "defaults", "tunnels"],
+            Place::Included => &["defaults", "tunnels"],
             Place::Daemon => &[
                 "control_socket",
                 "metrics_listen",
@@ -55,6 +59,7 @@ impl Place {
                 "ready_when",
                 "start_timeout",
                 "drain_timeout",
+                "watch",
             ],
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
@@ -98,27 +103,11 @@ impl Place {
         }
     }
 
-    /// Keys that the design has and this version does not.
-    fn unsupported(self) -> &'static [&'static str] {
-        match self {
-            Place::Root => &["include"],
-            Place::Defaults
-            | Place::Tunnel
-            | Place::Daemon
-            | Place::Hop
-            | Place::Reconnect
-            | Place::LocalForward
-            | Place::RemoteForward
-            | Place::DynamicForward
-            | Place::Probe
-            | Place::Hook => &[],
-        }
-    }
-
     /// The table as it is written.
     fn shown(self) -> &'static str {
         match self {
             Place::Root => "the file itself",
+            Place::Included => "an included file",
             Place::Daemon => "[daemon]",
             Place::Defaults => "[defaults]",
             Place::Tunnel => "[tunnels.NAME]",
@@ -257,10 +246,12 @@ pub(super) struct Unknown {
 
 /// What there is to say about `key`, which is not a key of `place`.
 pub(super) fn unknown(place: Place, key: &str) -> Unknown {
-    if place.unsupported().contains(&key) {
+    if place == Place::Included && Place::Root.keys().contains(&key) {
         return Unknown {
-            message: format!("{} is not supported by this version", quoted(key)),
-            label: None,
+            message: format!("an included file cannot have {}", quoted(key)),
+            label: Some(format!(
+                "`{key}` belongs in the file that includes this one"
+            )),
             help: None,
             meant: None,
         };
@@ -345,8 +336,8 @@ fn belongs(place: Place, key: &str) -> Option<String> {
     Some(format!("`{key}` belongs in {first}{last}"))
 }
 
-/// The key that is most like this one, unless none is like it.
-pub(crate) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
+/// Which of these is most like what was written, for whoever mistyped it; `None` if none is like it.
+pub fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;
@@ -453,17 +444,6 @@ mod tests {
             ),
         ] {
             assert_eq!(label(place, key).as_deref(), Some(said));
-        }
-    }
-
-    #[test]
-    fn a_key_of_a_later_version_is_not_called_unknown() {
-        for place in Place::ALL {
-            for key in place.unsupported() {
-                assert!(!place.keys().contains(key));
-                let said = unknown(place, key).message;
-                assert_eq!(said, format!("`{key}` is not supported by this version"));
-            }
         }
     }
 

@@ -50,6 +50,7 @@ fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     out.key("ready_when", string(ready_when));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
+    out.key("watch", daemon.watch);
     for tunnel in config.tunnels.values() {
         write_tunnel(&mut out, tunnel);
     }

@@ -3,15 +3,18 @@
 mod authorize;
 mod check;
 mod hops;
+mod logs;
 mod reload;
 mod run;
 mod status;
 mod test;
 mod trust;
 mod tunnels;
+mod wait;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
@@ -47,7 +50,7 @@ Examples:
   tunneld status                     what is up, what is not, and why
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
-  journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
+  tunneld logs db                    what happened to the tunnel `db`
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up, or does not work; 4 daemon not
 reachable; 78 bad configuration."
@@ -78,16 +81,12 @@ struct Places {
 
 impl Places {
     /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
-    /// must not keep anybody from asking the daemon that still runs.
+    /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
     fn socket(&self) -> PathBuf {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        match config_file::load(&self.config) {
-            Ok(loaded) => loaded.config.daemon.control_socket,
-            Err(_) => config_file::control_socket(&self.config)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
-        }
+        config_file::control_socket(&self.config).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
     }
 }
 
@@ -126,10 +125,31 @@ enum Command {
         /// One tunnel only, with everything that is known about it.
         #[arg(value_name = "NAME")]
         name: Option<String>,
-        /// Print JSON, for programs.
+        /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
         json: bool,
+        /// Go on, and show each change as it happens; Ctrl-C ends it.
+        ///
+        /// Also through a restart of the daemon. With --json, one line a change.
+        #[arg(long)]
+        watch: bool,
     },
+    /// Wait until tunnels are up, and say nothing.
+    ///
+    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
+    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
+    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
+    /// then.
+    Wait {
+        /// The tunnels, instead of every one that is not stopped.
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// How long at most (`30s`, `5m`), instead of for ever.
+        #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
+        timeout: Option<Duration>,
+    },
+    /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
+    Logs(logs::Request),
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -205,7 +225,15 @@ pub(crate) fn main() -> Exit {
         Command::Check { file, print } => {
             check::run(file.as_deref().unwrap_or(&places.config), print)
         }
-        Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::Status { name, json, watch } => {
+            let asked = status::Asked { name, json };
+            match watch {
+                true => status::watch(places, &asked),
+                false => status::run(places, &asked),
+            }
+        }
+        Command::Wait { names, timeout } => wait::run(places, &names, timeout),
+        Command::Logs(request) => logs::run(places, &request),
         Command::Test {
             name,
             json,
@@ -236,11 +264,7 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
     let found = config.tunnels.values().find(|t| t.name.as_str() == name);
     found.ok_or_else(|| {
         let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
-        let said = no_tunnel(name, &names);
-        match config.nearest_name(name) {
-            Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
-            _ => said,
-        }
+        no_tunnel(name, &names)
     })
 }
 

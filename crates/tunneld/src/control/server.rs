@@ -5,19 +5,28 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use axum::extract::{FromRef, Path as UrlPath, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRef, Path as UrlPath, Query, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
+use tunneld_core::text::clip;
 
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::supervisor::{Control, Snapshots};
+
+/// The largest body that a request may announce, in bytes; none of them needs one.
+const MAX_BODY: u64 = 64 << 10;
+/// How much of what was asked for an error repeats, in characters.
+const MOST_SHOWN: usize = 120;
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -101,6 +110,8 @@ fn router(control: Control) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(no_large_body))
         .with_state(control)
 }
 
@@ -132,14 +143,24 @@ struct ReloadQuery {
     dry_run: bool,
 }
 
-async fn reload(State(control): State<Control>, Query(query): Query<ReloadQuery>) -> Response {
-    answer(control.reload(query.dry_run).await)
+async fn reload(
+    State(control): State<Control>,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => answer(control.reload(query.dry_run).await),
+        Err(rejection) => bad_request(&rejection.body_text()),
+    }
 }
 
 async fn command(
     State(control): State<Control>,
-    UrlPath((name, word)): UrlPath<(String, String)>,
+    path: Result<UrlPath<(String, String)>, PathRejection>,
 ) -> Response {
+    let (name, word) = match path {
+        Ok(UrlPath(words)) => words,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
     let Some(command) = TunnelCommand::from_word(&word) else {
         return not_found().await;
     };
@@ -165,6 +186,29 @@ pub(crate) async fn not_found() -> Response {
     )))
 }
 
+/// There is something at that path, and it is asked for in another way.
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let path = clip(uri.path(), MOST_SHOWN);
+    let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
+    answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
+}
+
+pub(crate) fn bad_request(why: &str) -> Response {
+    let message = clip(&why.to_lowercase().replace(['\n', '\r'], " "), MOST_SHOWN);
+    answer::<()>(Err(ApiError::new(ErrorKind::BadRequest, message)))
+}
+
+/// Nothing here takes a body: one that is announced as large is not waited for.
+pub(crate) async fn no_large_body(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY) {
+        let message = format!("the body has more than {MAX_BODY} bytes; no request here needs one");
+        return answer::<()>(Err(ApiError::new(ErrorKind::TooLarge, message)));
+    }
+    next.run(request).await
+}
+
 pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
@@ -172,6 +216,9 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
             let status = match error.kind {
                 ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+                ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+                ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::routing::get;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::serve::serve;
-use crate::control::server::{not_found, reading};
+use crate::control::server::{no_large_body, not_found, reading, wrong_method};
 use crate::supervisor::Snapshots;
 
 /// Serves on `listen` until told to stop.
@@ -26,5 +26,7 @@ fn router(snapshots: Snapshots) -> Router {
     reading()
         .route("/healthz", get(async || "ok\n"))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(no_large_body))
         .with_state(snapshots)
 }

@@ -5,6 +5,7 @@ mod bounds;
 mod forward_problems;
 mod forwards;
 mod hooks;
+mod includes;
 mod option_problems;
 mod options;
 mod problems;

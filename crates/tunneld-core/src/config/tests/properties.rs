@@ -541,7 +541,7 @@ proptest! {
             Err(problems) => return Err(TestCaseError::fail(format!("{problems}"))),
         };
         prop_assert_eq!(&loaded(&effective(&config)), &config);
-        let texts = Texts::with_ssh(&origin(), text, &there);
+        let texts = Texts::with_all(&origin(), text, &there);
         let printed = effective_with_places(&config, &texts);
         prop_assert_eq!(&loaded(&printed), &config, "{}", printed);
     }
