@@ -150,6 +150,22 @@ pub(crate) fn log_calls() -> Vec<LogCall> {
     calls
 }
 
+/// What commands say on stderr about themselves, `error: …` and `note: …`: the texts without that.
+pub(crate) fn said_by_commands() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files() {
+        for rest in after(&text, "eprintln!(") {
+            let text = arguments(rest).first().map(|text| filled(text));
+            let text = text.unwrap_or_default();
+            let said = text.strip_prefix("error: ").or(text.strip_prefix("note: "));
+            let first = said.and_then(|said| said.split("\\n").next());
+            found.extend(first.map(str::to_owned));
+        }
+    }
+    assert!(found.len() > 3, "{found:?}");
+    found
+}
+
 fn call(level: &str, file: &str, arguments: &[String]) -> LogCall {
     let level = if level == "level" { "" } else { level };
     let text = arguments.iter().position(|a| a.starts_with('"'));

@@ -115,6 +115,20 @@ fn every_warning_and_error_of_the_journal_has_an_entry() {
 }
 
 #[test]
+fn every_error_of_a_command_has_an_entry() {
+    // What commands say of themselves, and of a daemon that does not answer.
+    let document = Document::read();
+    let mut missing = Vec::new();
+    for said in sources::said_by_commands() {
+        let says = said.chars().any(char::is_alphabetic);
+        if says && !document.explains("Commands", &said) {
+            missing.push(said);
+        }
+    }
+    assert!(missing.is_empty(), "no entry: {missing:#?}");
+}
+
+#[test]
 fn every_cause_of_the_corpus_of_bad_inputs_has_an_entry() {
     // What real servers, keys, agents and files have led to: each in the section of its stage.
     let document = Document::read();

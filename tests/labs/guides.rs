@@ -167,7 +167,7 @@ impl Guide {
 }
 
 /// What the guides show before the program has it: what is not merged yet.
-const TO_COME: [&str; 2] = ["import", "wait"];
+const TO_COME: [&str; 1] = ["import"];
 
 fn is_command(name: &str) -> bool {
     let help = Command::new(binary()).args([name, "--help"]).output();
