@@ -10,6 +10,7 @@ mod check_forwards;
 mod check_secrets;
 mod check_ssh_config;
 mod commands;
+mod completions;
 mod control_clients;
 mod control_socket;
 mod examples;

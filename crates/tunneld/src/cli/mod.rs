@@ -2,6 +2,7 @@
 
 mod authorize;
 mod check;
+mod completions;
 mod hops;
 mod logs;
 mod reload;
@@ -123,7 +124,7 @@ enum Command {
     /// when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
         /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
@@ -159,7 +160,7 @@ enum Command {
     #[command(after_long_help = test::HELP)]
     Test {
         /// The tunnel, as the file names it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
@@ -203,18 +204,31 @@ enum Command {
     /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
     /// comment there, too. Asks no server, and needs no daemon.
     Authorize(authorize::Authorize),
+    /// Print the script that completes commands, options and the names of tunnels in a shell.
+    ///
+    /// The names are those of the running daemon or, where it does not answer, of the file. To try it:
+    /// `source <(tunneld completions bash)`, `source <(tunneld completions zsh)`, or
+    /// `tunneld completions fish | source`.
+    Completions {
+        /// The shell, and where its script is kept.
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: completions::Shell,
+    },
 }
 
 /// The tunnels that a command is for.
 #[derive(Debug, Args)]
 struct Names {
     /// The tunnels.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::names())]
     names: Vec<String>,
 }
 
 /// Runs the command that was asked for.
 pub(crate) fn main() -> Exit {
+    if let Some(exit) = completions::answered() {
+        return exit;
+    }
     let cli = Cli::parse();
     let places = &cli.places;
     match cli.command {
@@ -244,6 +258,7 @@ pub(crate) fn main() -> Exit {
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
+        Command::Completions { shell } => completions::run(shell),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }
