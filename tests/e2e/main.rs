@@ -20,6 +20,7 @@ mod include;
 mod journal;
 mod log_format;
 mod manual;
+mod manual_defaults;
 mod manual_log;
 mod manual_page;
 mod manual_reload;
