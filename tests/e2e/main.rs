@@ -16,6 +16,7 @@ mod control_socket;
 mod examples;
 mod exit_codes;
 mod helps;
+mod history;
 mod include;
 mod journal;
 mod log_format;

@@ -80,6 +80,10 @@ events! {
     UNASKED_CHANNEL = "3f98e2774cbd87ad5c90a9587403e430";
     /// A file that the configuration names cannot be used.
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
+    /// The history of the tunnels cannot be kept in the state directory.
+    HISTORY_NOT_KEPT = "7add3e7f45fc301a72c0a9f05f3b699c";
+    /// The file with a tunnel's history cannot be used, and was set aside.
+    HISTORY_SET_ASIDE = "d2bdb020d587ce651b9e7b984d99a9bc";
     /// A certificate that a tunnel uses ends soon, or has ended.
     CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
     /// A program of `on_up` or `on_down` could not be started, or failed.

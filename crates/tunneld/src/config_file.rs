@@ -3,7 +3,7 @@
 pub(crate) mod files;
 mod pattern;
 mod source;
-mod ssh;
+pub(crate) mod ssh;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -127,7 +127,7 @@ fn reason(path: &Path, e: &io::Error) -> String {
 }
 
 /// Opens a regular file.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     // To open a pipe would wait for whoever writes to it.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -154,7 +154,7 @@ pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
 }
 
 /// What ssh would take for `user` and `~`: the running user's own.
-fn surroundings() -> Surroundings {
+pub(crate) fn surroundings() -> Surroundings {
     Surroundings {
         user: login_name(),
         home: home(),

@@ -15,7 +15,7 @@ use crate::control::server::Server;
 use crate::exit::Exit;
 use crate::inject::Inject;
 use crate::observe::logging::LastWords;
-use crate::observe::{notify, web};
+use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
@@ -98,6 +98,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         said: Said::default(),
     };
     let metrics_listen = loaded.config.daemon.metrics_listen;
+    let state = history::place(&loaded.config.daemon);
     let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
@@ -107,6 +108,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         handles.reloads,
         served.clone(),
     ));
+    let keeper = history::run(state, control.snapshots.clone(), served.clone());
+    let keeper = tokio::spawn(keeper);
     let web = metrics_listen
         .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
@@ -131,8 +134,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
     served.cancel();
-    // Both end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server);
+    // They end by themselves; one that failed has nothing more to say.
+    let _ = tokio::join!(notifier, server, keeper);
     if let Some(web) = web {
         let _ = web.await;
     }

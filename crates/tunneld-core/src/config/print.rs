@@ -165,7 +165,8 @@ fn shown_hook(hook: Option<&Sourced<Hook>>) -> String {
     format!("{{ command = {command}, timeout = {timeout} }}")
 }
 
-fn string(text: &str) -> String {
+/// A text as TOML has it.
+pub(crate) fn string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
@@ -173,10 +174,12 @@ fn path(path: &Path) -> String {
     string(&path.to_string_lossy())
 }
 
-fn duration(value: Duration) -> String {
+/// A duration as the file has it.
+pub(crate) fn duration(value: Duration) -> String {
     string(&humantime::format_duration(value).to_string())
 }
 
-fn array(items: impl Iterator<Item = String>) -> String {
+/// Values in brackets.
+pub(crate) fn array(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }

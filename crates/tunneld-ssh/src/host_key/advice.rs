@@ -4,6 +4,7 @@ use std::fmt;
 
 use tunneld_core::config::{Target, host_port};
 use tunneld_core::name::TunnelName;
+use tunneld_core::text::shell_word;
 
 use super::Case;
 use crate::known_hosts::Entry;
@@ -100,15 +101,5 @@ impl Case<'_> {
             }
         }
         steps.join(", ")
-    }
-}
-
-/// A word as a shell takes it back: quoted only where it has to be.
-pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+=-,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

@@ -3,7 +3,10 @@
 mod authorize;
 mod check;
 mod completions;
+mod explain;
+mod history;
 mod hops;
+mod import;
 mod logs;
 mod reload;
 mod run;
@@ -19,7 +22,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_ssh::host_key::shell_word;
+use tunneld_core::text::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
 use crate::control::client::ClientError;
@@ -49,6 +52,7 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   tunneld logs db                    what happened to the tunnel `db`
@@ -151,6 +155,22 @@ enum Command {
     },
     /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
     Logs(logs::Request),
+    /// Show what a tunnel has been through: its last changes, its outages, and its availability.
+    ///
+    /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
+    /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
+    /// over a restart where the daemon has a state directory.
+    History {
+        /// The tunnel.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Only the last N changes.
+        #[arg(short, long, value_name = "N")]
+        number: Option<usize>,
+    },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -214,6 +234,22 @@ enum Command {
         #[arg(value_enum, value_name = "SHELL")]
         shell: completions::Shell,
     },
+    /// Draw where the bytes of a tunnel go, and print the ssh command that does the same.
+    ///
+    /// For each forward: who listens, who can reach it, which way is encrypted and where it ends in
+    /// the clear, who looks names up, and what happens while the tunnel is down. Reads the file and
+    /// nothing else: it asks no server, and needs no daemon.
+    Explain {
+        /// The tunnel; without, all of them.
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
+    /// ssh_config.
+    ///
+    /// Prints TOML that `tunneld check` accepts. Every option that it understands is kept, and each
+    /// one that it drops is a comment that says why. Changes nothing, and needs no daemon.
+    Import(import::Request),
 }
 
 /// The tunnels that a command is for.
@@ -248,6 +284,7 @@ pub(crate) fn main() -> Exit {
         }
         Command::Wait { names, timeout } => wait::run(places, &names, timeout),
         Command::Logs(request) => logs::run(places, &request),
+        Command::History { name, json, number } => history::run(places, &name, json, number),
         Command::Test {
             name,
             json,
@@ -259,6 +296,8 @@ pub(crate) fn main() -> Exit {
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
         Command::Completions { shell } => completions::run(shell),
+        Command::Explain { name } => explain::run(places, name.as_deref()),
+        Command::Import(request) => import::run(&request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tunneld_core::config::{SshConfigs, Surroundings};
 use tunneld_core::ssh_config::{Environment, MAX_FILE_LEN, Sources};
+use tunneld_core::text::shell_word;
 use tunneld_ssh::error::os_reason;
-use tunneld_ssh::host_key::shell_word;
 
 use super::pattern::matching;
 use super::{open, reason};
@@ -36,10 +36,16 @@ pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings, uid: u
 fn sources(path: &Path, environment: &Environment, uid: u32) -> Result<Sources, String> {
     let text = text(path, uid).map_err(|e| os_reason(&e))?;
     let mut sources = Sources::new(path, text, environment.clone());
+    complete(&mut sources, uid);
+    Ok(sources)
+}
+
+/// Reads the files that these include, for whoever runs as the user `uid`.
+pub(crate) fn complete(sources: &mut Sources, uid: u32) {
     loop {
         let missing = sources.missing();
         if missing.is_empty() {
-            return Ok(sources);
+            return;
         }
         for pattern in missing {
             let found = included(&pattern, uid);

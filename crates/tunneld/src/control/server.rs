@@ -121,10 +121,13 @@ where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
 {
-    Router::new().route("/v1/status", get(status)).route(
-        "/v1/events",
-        get(events).layer(Extension(Followers::default())),
-    )
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/tunnels/{name}/history", get(history))
+        .route(
+            "/v1/events",
+            get(events).layer(Extension(Followers::default())),
+        )
 }
 
 impl FromRef<Control> for Snapshots {
@@ -135,6 +138,12 @@ impl FromRef<Control> for Snapshots {
 
 async fn status(State(snapshots): State<Snapshots>) -> Response {
     Json(snapshots.daemon()).into_response()
+}
+
+async fn history(State(snapshots): State<Snapshots>, UrlPath(name): UrlPath<String>) -> Response {
+    let known = name.parse().ok();
+    let report = known.and_then(|name| snapshots.history(&name));
+    answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 use tunneld_core::config::{Credential, Target, Via};
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_ssh::host_key::shell_word;
+use tunneld_core::text::shell_word;
 
 use super::daemon::Daemon;
 use crate::account::Account;
