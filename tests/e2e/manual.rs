@@ -15,18 +15,7 @@ fn set<T: Into<String>>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> 
 }
 
 /// What the pages have before the program has it: what is not merged yet.
-const TO_COME: &[&str] = &[
-    "include",
-    "metrics_listen",
-    "state_directory",
-    "json",
-    "explain",
-    "history",
-    "import",
-    "/metrics",
-    "/healthz",
-    "/readyz",
-];
+const TO_COME: &[&str] = &["json", "/metrics", "/healthz", "/readyz"];
 
 /// Both have the same names.
 #[track_caller]
@@ -215,7 +204,7 @@ fn tunneld_has_every_route_of_the_control_socket() {
     // Each path that the daemon answers is in CONTROL SOCKET, and no other.
     let page = Page::read("tunneld.8");
     let part = page.part(".\\\" routes", &[".\\\" end of routes"]);
-    let commands = set(["/start", "/stop", "/restart"]);
+    let commands = set(["/start", "/stop", "/restart", "/history"]);
     let paths = part
         .words()
         .into_iter()

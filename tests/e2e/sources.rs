@@ -157,7 +157,8 @@ pub(crate) fn said_by_commands() -> BTreeSet<String> {
         for rest in after(&text, "eprintln!(") {
             let text = arguments(rest).first().map(|text| filled(text));
             let text = text.unwrap_or_default();
-            let said = text.strip_prefix("error: ").or(text.strip_prefix("note: "));
+            let prefixes = ["error: ", "warning: ", "note: "];
+            let said = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
             let first = said.and_then(|said| said.split("\\n").next());
             found.extend(first.map(str::to_owned));
         }
