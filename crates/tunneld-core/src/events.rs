@@ -90,6 +90,10 @@ events! {
     HOOK_FAILED = "d06af6b4dbc63326b0c6bf8c98bd9e2d";
     /// A program of `on_up` or `on_down` took too long.
     HOOK_TIMED_OUT = "2d328b068ff26b430172f0b5a2fca84e";
+    /// Metrics and health are served over HTTP.
+    METRICS_LISTENING = "c4bbbf0e84e3408fb8703f2625d180c6";
+    /// They cannot be: their port is not to be had.
+    METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
 }
 
 #[cfg(test)]

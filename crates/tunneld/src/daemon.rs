@@ -113,7 +113,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     let web = metrics_listen
         .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
-    let server = tokio::spawn(server.serve(control.clone(), served.clone()));
+    let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
@@ -201,6 +201,7 @@ async fn stop(
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
     notify::stopping(drain_timeout.saturating_add(hooks));
+    control.snapshots.set_stopping();
     shutdown.cancel();
     loop {
         tokio::select! {
