@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod credentials;
+mod hooks;
 mod lab;
 mod sockets;
 
@@ -24,6 +25,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     a_reload_applies_the_file(&lab);
     a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
     the_journal_is_found_by_tunnel(&lab);
+    hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
     a_killed_daemon_is_started_again(&lab);
     a_daemon_that_hangs_is_started_again(&lab);
     credentials::a_passphrase_comes_in_every_way_that_systemd_has(&lab);

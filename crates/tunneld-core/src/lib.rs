@@ -14,6 +14,8 @@
 //!
 //! - [`name`]: names of tunnels and forwards, valid by construction
 //! - [`config`]: the file, with every problem in it reported at once and in its place
+//! - [`explain`]: where the bytes of a tunnel go, and the ssh command that does the same
+//! - [`import`]: tunnels out of command lines, units and files of ssh
 //! - [`authorize`]: what a server has to allow for a tunnel, and nothing else
 //! - [`plan`]: what a new configuration changes in a running daemon
 //! - [`events`]: what the journal can be searched for
@@ -21,6 +23,7 @@
 //! - [`backoff`]: the delay before the next attempt
 //! - [`certificate`]: when to say that a certificate ends
 //! - [`ledger`]: what a tunnel has been through
+//! - [`history`]: what is told and kept of that: outages, availability
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
@@ -33,7 +36,10 @@ pub mod backoff;
 pub mod certificate;
 pub mod config;
 pub mod events;
+pub mod explain;
 pub mod failure;
+pub mod history;
+pub mod import;
 pub mod ledger;
 pub mod lifecycle;
 pub mod metrics;

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DaemonConfig, TunnelSpec};
+use crate::config::{Config, DaemonConfig, Hook, Sourced, TunnelSpec};
 use crate::name::TunnelName;
+use crate::text::clip;
 use forwards::forward_changes;
-use target::target_changes;
+use target::{MAX_SHOWN, target_changes};
 
 /// What happens to each tunnel, and why. The same for a reload and for its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -204,5 +205,17 @@ fn limit_changes(old: &TunnelSpec, new: &TunnelSpec) -> Vec<String> {
         .iter()
         .map(|(key, old, new)| change(key, old, new, u32::to_string));
     let reconnect = (old.reconnect != new.reconnect).then(|| "reconnect".to_owned());
-    times.chain(counts).chain([reconnect]).flatten().collect()
+    let hooks = [
+        change("on_up", &old.on_up, &new.on_up, hook),
+        change("on_down", &old.on_down, &new.on_down, hook),
+    ];
+    let others = [reconnect].into_iter().chain(hooks);
+    times.chain(counts).chain(others).flatten().collect()
+}
+
+fn hook(hook: &Option<Sourced<Hook>>) -> String {
+    match hook {
+        Some(hook) => clip(&hook.value.to_string(), MAX_SHOWN),
+        None => "none".to_owned(),
+    }
 }

@@ -8,6 +8,16 @@ pub fn clip(text: &str, max: usize) -> String {
     }
 }
 
+/// A word as a shell takes it back: quoted only where it has to be.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+=-,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// Whether a text fits a pattern, as in ssh_config(5) and sshd(8): `*` stands for any run of bytes,
 /// `?` for one. Goes back to the last `*` only, so that no pattern takes more than the product of
 /// the two lengths.
@@ -45,6 +55,28 @@ mod tests {
     fn a_text_is_cut_at_a_character() {
         assert_eq!(clip("äöü", 2), "äö…");
         assert_eq!(clip("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn a_word_can_be_pasted_into_a_shell() {
+        for word in [
+            "a",
+            "",
+            "[a]:22",
+            "a b",
+            "it's",
+            "$(x)",
+            "/etc/x-y_z.1",
+            "*",
+            "~",
+        ] {
+            let output = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", shell_word(word))])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+        assert_eq!(shell_word("/etc/ssh/known_hosts"), "/etc/ssh/known_hosts");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! - [`net`]: three of them in a row, with a cable to cut
 //! - [`dns`]: a resolver with a zone of its own, signed or not
 //! - [`terminal`]: a terminal for a program that asks a person
+//! - [`browser`]: a real browser without a window
 //! - [`web`] and [`postgres`]: real servers to put at a machine
 //! - [`http`]: one request and its answer; what `/metrics` says
 //! - [`prometheus`]: a real one, which scrapes
@@ -32,6 +33,7 @@
 
 pub mod agent;
 pub mod asking;
+pub mod browser;
 pub mod daemon;
 pub mod dns;
 pub mod etc;

@@ -9,9 +9,9 @@ use tunneld_core::config::Credential;
 use tunneld_core::failure::{Failure, Stage};
 use zeroize::Zeroizing;
 
-use crate::host_key::shell_word;
 use crate::known_hosts::ReadFault;
 use crate::secret_file::{self, FileFault, Openness};
+use tunneld_core::text::shell_word;
 
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub use advice::{TrustCommand, shell_word};
+pub use advice::TrustCommand;
 pub(crate) use certificate::id;
 
 pub use crate::known_hosts::{could_learn, enter, learn};

@@ -17,8 +17,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use crate::error::os_reason;
-use crate::host_key::shell_word;
 use crate::known_hosts::ReadFault;
+use tunneld_core::text::shell_word;
 
 /// What a file has in it.
 pub(crate) struct SecretFile {

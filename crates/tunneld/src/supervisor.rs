@@ -374,7 +374,7 @@ impl Supervisor {
                 .map(|c| &c.tunnel)
                 .collect();
             let mut keys = KeyChecks::new();
-            let found = loaded.check_files(&mut keys, |spec| touched.contains(&&spec.name));
+            let found = loaded.check_changes(&mut keys, &old, |name| touched.contains(&name));
             match found.lasting.is_empty() {
                 true => Ok((loaded, plan, found.passing)),
                 false => Err(LoadError::Bad(Box::new(found.all))),

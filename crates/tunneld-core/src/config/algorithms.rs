@@ -323,7 +323,7 @@ pub fn resolve(kind: Kind, text: &str, aes_hardware: bool) -> Result<Vec<String>
 /// # Errors
 ///
 /// A name that nobody has, and that nothing is left.
-pub(super) fn resolve_of_ssh(
+pub(crate) fn resolve_of_ssh(
     kind: Kind,
     text: &str,
     aes_hardware: bool,

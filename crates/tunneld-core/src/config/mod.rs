@@ -7,9 +7,12 @@ mod access;
 pub mod algorithms;
 mod conflicts;
 mod diagnostic;
+mod document;
 mod forward_keys;
 mod forward_names;
 mod forwards;
+mod hooks;
+mod include;
 mod items;
 mod keys;
 mod login;
@@ -47,9 +50,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use keys::nearest;
-pub(crate) use render::quoted;
-pub(crate) use values::{check_host, is_ipv6};
+pub(crate) use algorithms::resolve_of_ssh;
+pub(crate) use print::{array, duration, string};
+pub(crate) use render::{printable, quoted};
+pub(crate) use values::{check_duration, check_host, is_ipv6};
 pub(crate) use way_forms::parse_hop;
 
 pub use diagnostic::{Diagnostic, DiagnosticView, Diagnostics, Origin, Related};
@@ -57,6 +61,9 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
+pub use hooks::Hook;
+pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
+pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -67,10 +74,11 @@ pub use target::{
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
 pub use texts::Texts;
+pub use values::parse_duration;
 
 use crate::name::TunnelName;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read, in bytes; also, the most that a file has with all that it includes.
 pub const MAX_FILE_LEN: usize = 4 << 20;
 
 /// A checked configuration.
@@ -82,14 +90,6 @@ pub struct Config {
     pub tunnels: BTreeMap<TunnelName, TunnelSpec>,
     /// Where each value is written.
     pub provenance: Provenance,
-}
-
-impl Config {
-    /// The name that is most like this one, for whoever mistyped it.
-    pub fn nearest_name(&self, name: &str) -> Option<&str> {
-        let names: Vec<&str> = self.tunnels.keys().map(TunnelName::as_str).collect();
-        keys::nearest(&names, name)
-    }
 }
 
 /// `[daemon]`: what concerns the process and not one tunnel.
@@ -108,6 +108,8 @@ pub struct DaemonConfig {
     pub start_timeout: Duration,
     /// How long connections in flight may go on when a forward or the daemon stops.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is noticed, and applied as a reload is.
+    pub watch: bool,
 }
 
 /// When `READY=1` is sent.
@@ -143,6 +145,10 @@ pub struct TunnelSpec {
     pub stall_timeout: Duration,
     /// How many sessions carry its connections.
     pub sessions: SessionCount,
+    /// What is started when it comes up.
+    pub on_up: Option<Sourced<Hook>>,
+    /// What is started when it is up no more.
+    pub on_down: Option<Sourced<Hook>>,
     /// What is forwarded, in the order of the file.
     pub forwards: Vec<ForwardSpec>,
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::provenance::Section;
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
-    RemoteListen, Texts, TunnelSpec, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Hook, Listen, LocalForward, Probe, ReadyWhen,
+    RemoteListen, Sourced, Texts, TunnelSpec, WhileDown,
 };
 use printer::Printer;
 use target::{write_server, write_way};
@@ -50,6 +50,7 @@ fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     out.key("ready_when", string(ready_when));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
+    out.key("watch", daemon.watch);
     for tunnel in config.tunnels.values() {
         write_tunnel(&mut out, tunnel);
     }
@@ -84,6 +85,8 @@ fn write_tunnel(out: &mut Printer<'_>, tunnel: &TunnelSpec) {
         duration(reconnect.reset_after),
     );
     out.key("reconnect", reconnect);
+    out.key("on_up", shown_hook(tunnel.on_up.as_ref()));
+    out.key("on_down", shown_hook(tunnel.on_down.as_ref()));
     for (index, hop) in tunnel.target.hops().into_iter().enumerate() {
         let section = Section::Hop(tunnel.name.clone(), index);
         out.table(&section, &format!("[[tunnels.{name}.proxy_jump]]"));
@@ -153,7 +156,17 @@ fn shown_probe(probe: &Probe) -> String {
     format!("{{ interval = {interval}, timeout = {timeout}{expect} }}")
 }
 
-fn string(text: &str) -> String {
+fn shown_hook(hook: Option<&Sourced<Hook>>) -> String {
+    let Some(Sourced { value: hook, .. }) = hook else {
+        return string("none");
+    };
+    let command = array(hook.command.iter().map(|word| string(word)));
+    let timeout = duration(hook.timeout);
+    format!("{{ command = {command}, timeout = {timeout} }}")
+}
+
+/// A text as TOML has it.
+pub(crate) fn string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
@@ -161,10 +174,12 @@ fn path(path: &Path) -> String {
     string(&path.to_string_lossy())
 }
 
-fn duration(value: Duration) -> String {
+/// A duration as the file has it.
+pub(crate) fn duration(value: Duration) -> String {
     string(&humantime::format_duration(value).to_string())
 }
 
-fn array(items: impl Iterator<Item = String>) -> String {
+/// Values in brackets.
+pub(crate) fn array(items: impl Iterator<Item = String>) -> String {
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
 }

@@ -79,7 +79,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
 }
 
 /// Refuses a duration that is longer than [`MAX_DURATION`].
-pub(super) fn check_duration(found: Duration) -> Result<Duration, ValueError> {
+pub(crate) fn check_duration(found: Duration) -> Result<Duration, ValueError> {
     if found > MAX_DURATION {
         return Err(too_long());
     }

@@ -12,7 +12,7 @@ use crate::config::{
 use crate::text::clip;
 
 /// The longest value that is shown, in characters.
-const MAX_SHOWN: usize = 60;
+pub(super) const MAX_SHOWN: usize = 60;
 
 /// The changed keys of a server and of the way to it.
 pub(super) fn target_changes(before: &Target, after: &Target) -> Vec<String> {

@@ -213,6 +213,27 @@ fn when_a_certificate_is_warned_of_changes_without_a_new_session() {
 }
 
 #[test]
+fn other_hooks_need_no_new_session() {
+    let notify = "on_up = ['/bin/notify', 'up']";
+    for (old, new, reason) in [
+        (notify, "on_up = { command = ['/bin/notify', 'up'] }", ""),
+        ("", notify, "on_up none → (within 30s) /bin/notify up"),
+        (
+            notify,
+            "on_up = { command = ['/bin/notify', 'up'], timeout = '1s' }",
+            "on_up (within 30s) /bin/notify up → (within 1s) /bin/notify up",
+        ),
+        ("on_down = 'x'", "", "on_down (within 30s) x → none"),
+    ] {
+        let action = match reason {
+            "" => PlanAction::Keep,
+            _ => PlanAction::Adjust,
+        };
+        assert_eq!(change_of(old, new), (action, reason.to_owned()), "{new}");
+    }
+}
+
+#[test]
 fn forwards_and_numbers_of_sessions_change_on_the_session_that_is_there() {
     let remote = "remote_forward = '8080:web:80'";
     let quick = "remote_forward = { listen = 8080, connect = 'web:80', idle_timeout = 1 }";

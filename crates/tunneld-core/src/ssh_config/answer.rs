@@ -39,6 +39,15 @@ pub enum Way {
     Command(String),
 }
 
+/// A line that has no effect on a tunnel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// Its keyword, as ssh_config(5) spells it.
+    pub keyword: &'static str,
+    /// Its words.
+    pub words: Vec<String>,
+}
+
 /// What the files say about a host: for each keyword what ssh would use, or `None` where nothing is
 /// said. Paths are whole ones, tokens are expanded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +104,8 @@ pub struct Answer {
     pub rekey_bytes: Option<Found<String>>,
     /// The time of `RekeyLimit`, as written.
     pub rekey_time: Option<Found<String>>,
+    /// What has no effect on a tunnel, line by line; also forwards.
+    pub unused: Vec<Found<Unused>>,
     /// What is not supported, or wrong for this host, in the order of the files.
     pub problems: Vec<Problem>,
 }

@@ -123,6 +123,14 @@ impl Walk<'_> {
                     }
                 }
                 What::Judged(judge, words) => self.judge(file, line, judge, words),
+                What::Unused(words) => {
+                    let place = Place {
+                        file,
+                        line: line.number,
+                        span: line.span.clone(),
+                    };
+                    self.found.unused(line.keyword, words, place);
+                }
             }
         }
         within.pop();

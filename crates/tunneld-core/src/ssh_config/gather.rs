@@ -1,12 +1,15 @@
 //! The values of a host as they are found: of each keyword the first one.
 
-use super::answer::{Answer, Found, Place};
+use super::answer::{Answer, Found, Place, Unused};
 use super::lex::Word;
 use super::setting::{Setting, is_none};
 use crate::config::StrictHostKeyChecking;
 
 /// How many files of keys, or of certificates, are taken: as many as ssh takes.
 const MAX_IDENTITIES: usize = 100;
+
+/// How many lines without an effect are kept.
+const MAX_UNUSED: usize = 1_000;
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -112,6 +115,16 @@ impl Gathered {
             Setting::IgnoreUnknown(v) => first(&mut self.ignore_unknown, v.clone(), place),
         }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// Keeps a line that has no effect; the second pass over the files finds it again.
+    pub(super) fn unused(&mut self, keyword: &'static str, words: &[String], place: Place) {
+        let unused = &mut self.answer.unused;
+        if unused.len() < MAX_UNUSED && unused.iter().all(|known| known.place != place) {
+            let words = words.to_vec();
+            let value = Unused { keyword, words };
+            unused.push(Found { value, place });
+        }
     }
 
     /// Whether there are jump hosts; `ProxyJump none` leaves the way to a command.

@@ -32,7 +32,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Found, Place, Way};
+pub use answer::{Answer, Found, Place, Unused, Way};
 pub use evaluate::{Query, evaluate};
 pub use expand::Environment;
 pub use sources::{MAX_FILE_LEN, Problem, Sources};

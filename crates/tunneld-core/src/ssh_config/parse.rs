@@ -10,7 +10,7 @@ use super::block::Block;
 use super::expand::{Environment, include_path};
 use super::judge::Judge;
 use super::keywords::{Known, known};
-use super::lex::{Statement, Unclosed};
+use super::lex::{Statement, Unclosed, Word};
 use super::setting::{Args, Setting, Wrong};
 use crate::config::quoted;
 
@@ -46,6 +46,8 @@ pub(super) enum What {
     Set(Setting),
     /// Something that is measured by what tunneld does anyway.
     Judged(&'static Judge, Vec<String>),
+    /// Something that has no effect on a tunnel: its words.
+    Unused(Vec<String>),
     /// A keyword that ssh does not know, unless it is told to ignore it.
     Unknown(String),
 }
@@ -170,12 +172,14 @@ fn meaning(
             let paths = paths.map(|word| include_path(word, dir, environment));
             What::Include(paths.collect::<Result<_, _>>()?)
         }
-        Known::Judged(judge) => {
-            let words = args.words()?.iter();
-            What::Judged(judge, words.map(|word| word.text.clone()).collect())
-        }
+        Known::Judged(judge) => What::Judged(judge, texts(args.words()?)),
+        Known::Harmless => What::Unused(texts(&args.words)),
         _ => return Ok(known.read(args)?.map(What::Set)),
     }))
+}
+
+fn texts(words: &[Word]) -> Vec<String> {
+    words.iter().map(|word| word.text.clone()).collect()
 }
 
 /// A character that no value has: what was not UTF-8 has become U+FFFD.

@@ -5,10 +5,11 @@
 //!
 //! [`missing`]: Sources::missing
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::block::Block;
 use super::expand::Environment;
 use super::parse::{Fault, Line, What, parse};
 use crate::config::quoted;
@@ -113,6 +114,19 @@ impl Sources {
         self.files
             .iter()
             .map(|f| (f.path.as_path(), f.text.as_str()))
+    }
+
+    /// The names that `Host` lines have without wildcards, in their order, each once.
+    pub fn hosts(&self) -> Vec<&str> {
+        let lines = self.files.iter().flat_map(|file| &file.lines);
+        let patterns = lines.flat_map(|line| match &line.what {
+            What::Block(Block::Host(patterns)) => patterns.as_slice(),
+            _ => &[],
+        });
+        let mut seen = BTreeSet::new();
+        let names = patterns.map(String::as_str);
+        let names = names.filter(|name| !name.starts_with('!') && !name.contains(['*', '?']));
+        names.filter(|name| seen.insert(*name)).collect()
     }
 
     /// What is wrong whatever the host is, in the order of the files.

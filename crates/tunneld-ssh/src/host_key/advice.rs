@@ -4,6 +4,7 @@ use std::fmt;
 
 use tunneld_core::config::{Target, host_port};
 use tunneld_core::name::TunnelName;
+use tunneld_core::text::shell_word;
 
 use super::Case;
 use crate::known_hosts::Entry;
@@ -15,6 +16,8 @@ use crate::known_hosts::Entry;
 pub struct TrustCommand {
     /// What finds the tunnel.
     tunnel: String,
+    /// The tunnel, where it is one of the daemon's.
+    of: Option<TunnelName>,
     /// The jump host of the tunnel that it is about.
     hop: Option<String>,
 }
@@ -22,12 +25,19 @@ pub struct TrustCommand {
 impl TrustCommand {
     /// For the host at the end of a tunnel.
     pub fn of(tunnel: &TunnelName) -> Self {
-        TrustCommand::written(format!("tunneld trust {tunnel}"))
+        TrustCommand {
+            of: Some(tunnel.clone()),
+            ..TrustCommand::written(format!("tunneld trust {tunnel}"))
+        }
     }
 
     /// The same, as it has to be written to find the tunnel.
     pub fn written(tunnel: String) -> Self {
-        TrustCommand { tunnel, hop: None }
+        TrustCommand {
+            tunnel,
+            of: None,
+            hop: None,
+        }
     }
 
     /// The one for a jump host of the tunnel.
@@ -35,8 +45,15 @@ impl TrustCommand {
     pub fn at_hop(&self, hop: &Target) -> Self {
         TrustCommand {
             tunnel: self.tunnel.clone(),
+            of: self.of.clone(),
             hop: Some(host_port(&hop.host, hop.port)),
         }
+    }
+
+    /// The tunnel that a log line about the key belongs to, where it is one of the daemon's. Of a
+    /// jump host that tunnels share: the first that went over it.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        self.of.as_ref().map(TunnelName::as_str)
     }
 }
 
@@ -84,15 +101,5 @@ impl Case<'_> {
             }
         }
         steps.join(", ")
-    }
-}
-
-/// A word as a shell takes it back: quoted only where it has to be.
-pub fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+=-,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }

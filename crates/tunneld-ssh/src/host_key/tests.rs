@@ -465,24 +465,3 @@ fn known_types_are_asked_for_first_and_in_our_order() {
         [p384, sha512, sha256, ed, p256]
     );
 }
-
-#[test]
-fn a_word_of_a_hint_can_be_pasted_into_a_shell() {
-    for word in [
-        "a",
-        "",
-        "[a]:22",
-        "a b",
-        "it's",
-        "$(x)",
-        "/etc/x-y_z.1",
-        "*",
-    ] {
-        let output = Command::new("sh")
-            .args(["-c", &format!("printf %s {}", shell_word(word))])
-            .output()
-            .unwrap();
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
-    }
-    assert_eq!(shell_word("/etc/ssh/known_hosts"), "/etc/ssh/known_hosts");
-}

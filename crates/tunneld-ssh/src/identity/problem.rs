@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tunneld_core::failure::{Failure, Stage};
 
-use crate::host_key::shell_word;
 use crate::known_hosts::ReadFault;
 use crate::secret_file::{FileFault, Openness};
+use tunneld_core::text::shell_word;
 
 /// Why a file gives no private key.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::serve::Progress;
-use super::server::answer;
+use super::clients::Stopping;
+use super::server::{answer, bad_request};
 use super::{ApiError, ErrorKind};
 use crate::supervisor::{Changes, Snapshots};
 use crate::wait;
@@ -50,10 +51,14 @@ pub(super) struct Asked {
 
 pub(super) async fn events(
     State(snapshots): State<Snapshots>,
-    Query(asked): Query<Asked>,
-    Extension(progress): Extension<Progress>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    Extension(Stopping(stopping)): Extension<Stopping>,
     Extension(followers): Extension<Followers>,
 ) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
     let Ok(place) = followers.0.try_acquire_owned() else {
         let message = format!("{MAX_FOLLOWERS} clients follow already; try again later");
         return answer::<()>(Err(ApiError::new(ErrorKind::Busy, message)));
@@ -70,12 +75,7 @@ pub(super) async fn events(
         let event = follower.next().await;
         Some((Ok::<_, Infallible>(event), follower))
     });
-    let mut events = Box::pin(events);
-    // Asked for more, the client has room for it; one that reads nothing is not asked for.
-    let events = stream::poll_fn(move |cx| {
-        progress.made();
-        events.as_mut().poll_next(cx)
-    });
+    let events = events.take_until(stopping.cancelled_owned());
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Sse::new(events).keep_alive(keep_alive).into_response()
 }

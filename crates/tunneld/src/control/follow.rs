@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::status::DaemonStatus;
 
-use super::client::{ClientError, MAX_ANSWER, open};
+use super::client::{ClientError, MAX_ANSWER, gone, open};
 
 /// A daemon that says nothing for so long is not there: at rest it says that it is every 15 seconds.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -90,12 +90,5 @@ impl Following {
         serde_json::from_str(&data)
             .map(Some)
             .map_err(|e| garbled(&e))
-    }
-}
-
-fn gone(socket: &Path, kind: io::ErrorKind) -> ClientError {
-    ClientError::Unreachable {
-        socket: socket.to_owned(),
-        e: kind.into(),
     }
 }

@@ -5,19 +5,29 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use axum::extract::{FromRef, Path as UrlPath, Query, State};
-use axum::http::{Method, StatusCode};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRef, Path as UrlPath, Query, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
+use tunneld_core::text::clip;
 
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
+
+/// The largest body that a request may announce, in bytes; none of them needs one.
+const MAX_BODY: u64 = 64 << 10;
+/// How much of what was asked for an error repeats, in characters.
+const MOST_SHOWN: usize = 120;
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -109,7 +119,8 @@ fn router(control: Control, more: Router<Control>) -> Router {
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(no_large_body))
         .with_state(control)
 }
 
@@ -119,10 +130,14 @@ where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
 {
-    Router::new().route("/v1/status", get(status)).route(
-        "/v1/events",
-        get(events).layer(Extension(Followers::default())),
-    )
+    Router::new()
+        .merge(page::routes())
+        .route("/v1/status", get(status))
+        .route("/v1/tunnels/{name}/history", get(history))
+        .route(
+            "/v1/events",
+            get(events).layer(Extension(Followers::default())),
+        )
 }
 
 impl FromRef<Control> for Snapshots {
@@ -135,20 +150,36 @@ async fn status(State(snapshots): State<Snapshots>) -> Response {
     Json(snapshots.daemon()).into_response()
 }
 
+async fn history(State(snapshots): State<Snapshots>, UrlPath(name): UrlPath<String>) -> Response {
+    let known = name.parse().ok();
+    let report = known.and_then(|name| snapshots.history(&name));
+    answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))
+}
+
 #[derive(Deserialize)]
 struct ReloadQuery {
     #[serde(default)]
     dry_run: bool,
 }
 
-async fn reload(State(control): State<Control>, Query(query): Query<ReloadQuery>) -> Response {
-    answer(control.reload(query.dry_run).await)
+async fn reload(
+    State(control): State<Control>,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => answer(control.reload(query.dry_run).await),
+        Err(rejection) => bad_request(&rejection.body_text()),
+    }
 }
 
 async fn command(
     State(control): State<Control>,
-    UrlPath((name, word)): UrlPath<(String, String)>,
+    path: Result<UrlPath<(String, String)>, PathRejection>,
 ) -> Response {
+    let (name, word) = match path {
+        Ok(UrlPath(words)) => words,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
     let Some(command) = TunnelCommand::from_word(&word) else {
         return not_found().await;
     };
@@ -174,9 +205,27 @@ pub(crate) async fn not_found() -> Response {
     )))
 }
 
-pub(crate) async fn method_not_allowed(method: Method) -> Response {
-    let message = format!("{method} is not for this");
+/// There is something at that path, and it is asked for in another way.
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let path = clip(uri.path(), MOST_SHOWN);
+    let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
     answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
+}
+
+pub(crate) fn bad_request(why: &str) -> Response {
+    let message = clip(&why.to_lowercase().replace(['\n', '\r'], " "), MOST_SHOWN);
+    answer::<()>(Err(ApiError::new(ErrorKind::BadRequest, message)))
+}
+
+/// Nothing here takes a body: one that is announced as large is not waited for.
+pub(crate) async fn no_large_body(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY) {
+        let message = format!("the body has more than {MAX_BODY} bytes; no request here needs one");
+        return answer::<()>(Err(ApiError::new(ErrorKind::TooLarge, message)));
+    }
+    next.run(request).await
 }
 
 pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
@@ -186,7 +235,9 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
             let status = match error.kind {
                 ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
                 ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+                ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -2,9 +2,11 @@
 //! snapshots; nothing but `daemon.rs` knows it.
 
 mod health;
+pub(crate) mod history;
 mod hosts;
 pub(crate) mod logging;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod readiness;
 mod scrape;
 pub(crate) mod web;

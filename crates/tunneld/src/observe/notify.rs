@@ -51,9 +51,9 @@ pub(crate) async fn run(
     }
 }
 
-/// The stop has begun, and may take as long as connections may drain.
-pub(crate) fn stopping(drain_timeout: Duration) {
-    let needed = drain_timeout.saturating_add(STOP_MARGIN).as_micros();
+/// The stop has begun, and may take so long.
+pub(crate) fn stopping(patience: Duration) {
+    let needed = patience.saturating_add(STOP_MARGIN).as_micros();
     send(&[
         NotifyState::Stopping,
         NotifyState::Status("stopping; connections have their drain_timeout"),

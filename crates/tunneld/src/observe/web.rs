@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::FromRef;
-use axum::middleware;
 use axum::routing::get;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
@@ -14,7 +13,7 @@ use tunneld_ssh::forward::listen_tcp;
 
 use super::{health, hosts, scrape};
 use crate::control::serve::serve;
-use crate::control::server::{method_not_allowed, not_found, reading};
+use crate::control::server::{no_large_body, not_found, reading, wrong_method};
 use crate::supervisor::Snapshots;
 
 /// How soon a port is asked for again that was not to be had.
@@ -76,6 +75,7 @@ fn router(snapshots: Snapshots) -> Router {
     reading()
         .merge(routes())
         .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(no_large_body))
         .with_state(snapshots)
 }

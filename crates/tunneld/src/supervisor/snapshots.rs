@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tunneld_core::config::DaemonConfig;
+use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
 use super::{Changes, Heartbeat};
-use crate::clock::unix_ms;
+use crate::clock::{self, unix_ms};
 use crate::tunnel::View;
 
 /// Every tunnel, and where its view is.
@@ -65,6 +66,8 @@ pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
     ready: watch::Sender<bool>,
+    /// What there was of each tunnel before this run of the daemon.
+    earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
     directory: watch::Receiver<Directory>,
     last_reload: watch::Receiver<Option<ReloadStatus>>,
     heartbeat: Arc<Heartbeat>,
@@ -81,6 +84,7 @@ impl Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
             ready: watch::Sender::new(false),
+            earlier: watch::Sender::default(),
             directory,
             last_reload,
             heartbeat,
@@ -111,6 +115,32 @@ impl Snapshots {
     /// Whether it has, and the daemon is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    /// What there was of a tunnel before this run of the daemon.
+    pub(crate) fn remember(&self, name: &TunnelName, record: Option<Record>) {
+        self.earlier.send_modify(|earlier| {
+            match record {
+                Some(record) => earlier.insert(name.clone(), Arc::new(record)),
+                None => earlier.remove(name),
+            };
+        });
+    }
+
+    /// The same, as far as it is known.
+    pub(crate) fn earlier(&self, name: &TunnelName) -> Option<Arc<Record>> {
+        self.earlier.borrow().get(name).cloned()
+    }
+
+    /// What a tunnel has been through, in earlier runs too; `None` if there is none of that name.
+    pub(crate) fn history(&self, name: &TunnelName) -> Option<HistoryReport> {
+        let view = self.directory.borrow().views.get(name)?.clone();
+        let record = view.borrow().ledger().record(clock::now());
+        let record = match self.earlier(name) {
+            Some(earlier) => record.after(&earlier),
+            None => record,
+        };
+        Some(record.report(name.clone()))
     }
 
     /// The names of the tunnels.

@@ -6,6 +6,7 @@
 mod certificates;
 mod draining;
 mod forwards;
+pub(crate) mod hooks;
 mod log;
 mod pool;
 mod sessions;
@@ -37,6 +38,7 @@ use certificates::Certificates;
 pub(crate) use certificates::Said;
 use draining::Draining;
 use forwards::{Fate, Forwards};
+use hooks::{Hooks, Turns};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use told::{Command, Wanted};
@@ -51,6 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) bastions: Bastions,
     /// The sockets that the service manager passed.
     pub(crate) passed: Passed,
+    /// The programs that are told what becomes of tunnels.
+    pub(crate) hooks: Turns,
     /// Stop in good order, and end.
     pub(crate) shutdown: CancellationToken,
     /// End at once.
@@ -75,6 +79,7 @@ pub(crate) async fn run(
     tunnel.live().await;
     tunnel.on(Event::Stop).await;
     tunnel.publish();
+    tunnel.hooks.end().await;
 }
 
 struct Tunnel {
@@ -105,6 +110,7 @@ struct Tunnel {
     /// Replaced sessions that still carry connections.
     draining: Draining,
     certificates: Certificates,
+    hooks: Hooks,
 }
 
 /// What woke the task up.
@@ -154,6 +160,7 @@ impl Tunnel {
             worn: false,
             draining: Draining::default(),
             certificates: Certificates::default(),
+            hooks: Hooks::new(&spec, surroundings.hooks.clone()),
             wanted,
             reading,
             spec,
@@ -239,6 +246,11 @@ impl Tunnel {
             self.logged = after;
             self.ledger.enter(clock::now(), after, self.life.failure());
             self.log.phase(&self.life, before, after);
+            // A forward that a reload adds to a live session is neither up nor down yet.
+            if after == self.life.phase() {
+                let peer = self.pool.first().map(|session| session.peer().to_string());
+                self.hooks.phase(after, self.life.failure(), peer);
+            }
         }
     }
 

@@ -119,7 +119,7 @@ impl View {
                 sessions_open: count(tunnel.pool.len()),
                 relief_sessions: count(tunnel.pool.reliefs()),
                 forwards: tunnel.forwards.iter().map(forward_status).collect(),
-                warnings: warnings(spec, missing),
+                warnings: warnings(spec, missing, session),
                 certificates: tunnel.certificates.seen().to_vec(),
             },
             ledger: tunnel.ledger.clone(),
@@ -200,7 +200,11 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<String> {
+fn warnings(
+    spec: &tunneld_core::config::TunnelSpec,
+    missing: usize,
+    session: Option<&tunneld_ssh::Session>,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if missing > 0 {
         let min = spec.sessions.min;
@@ -213,6 +217,11 @@ fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<Stri
             "keepalive is off (server_alive_interval = 0): a dead server may go unnoticed"
                 .to_owned(),
         );
+    }
+    let facts = session.and_then(tunneld_ssh::Session::facts);
+    if spec.target.algorithms.compression && facts.is_some_and(|f| f.compression == "none") {
+        warnings
+            .push("nothing is compressed: the server refuses it (compression = true)".to_owned());
     }
     warnings
 }

@@ -93,30 +93,6 @@ host = "db"
 }
 
 #[test]
-fn a_key_of_a_later_version_is_not_supported() {
-    assert_problems(
-        r#"include = ["x"]
-[tunnels.db]
-host = "db"
-local_forward = "8080:localhost:80"
-on_up = ["x"]
-"#,
-        r#"error: `include` is not supported by this version
- --> /etc/tunneld/tunneld.toml:1:1
-  |
-1 | include = ["x"]
-  | ^^^^^^^
-
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:5:1
-  |
-5 | on_up = ["x"]
-  | ^^^^^
-"#,
-    );
-}
-
-#[test]
 fn a_wrong_type_says_what_was_wanted_and_what_was_found() {
     assert_problems(
         r#"[tunnels.db]

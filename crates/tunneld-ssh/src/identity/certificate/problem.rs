@@ -9,9 +9,9 @@ use tunneld_core::failure::{Failure, Stage};
 
 use super::blob::Damage;
 use super::{MAX_FILE_LEN, UserCertificate};
-use crate::host_key::shell_word;
 use crate::known_hosts::ReadFault;
 use crate::secret_file::FileFault;
+use tunneld_core::text::shell_word;
 
 /// Why a file gives no certificate that could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

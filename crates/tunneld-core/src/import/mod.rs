@@ -1,0 +1,33 @@
+//! From command lines of ssh(1) and autossh(1), from units of systemd that run them, and from entries
+//! of ssh_config(5), to tables of tunneld.toml.
+//!
+//! ```text
+//!   FILE.service ──▶ Unit::commands ─┐
+//!   a command line ──────────────────┴▶ Command::read ─┐
+//!   an entry of ssh_config ─▶ Command::of_entry ───────┴▶ Job ─▶ Job::sources ─▶ (the caller reads)
+//!                                                                Job::tunnel ─▶ Tunnel ─▶ settle
+//! ```
+//!
+//! The options of a command are lines of ssh_config(5) that come before those of its files, so
+//! [`ssh_config`](crate::ssh_config) decides what they say. Every option that is understood is kept;
+//! each one that is dropped is a comment, with the reason.
+
+mod autossh;
+mod command;
+mod flags;
+mod forwards;
+mod job;
+mod keys;
+mod note;
+mod reasons;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+mod unit;
+mod way;
+
+pub use command::{Command, ConfigFile, Setting};
+pub use job::Job;
+pub use tunnel::{Tunnel, name_of, name_of_host, settle};
+pub use unit::{Facts, Unit, UnitCommand};

@@ -1,0 +1,60 @@
+//! What is said about an option that is not a key of the tunnel.
+
+use crate::config::printable;
+
+/// The longest text of an option that is shown, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// What becomes of an option that is not a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It says what is always so.
+    Always(String),
+    /// It is dropped: what, and why.
+    Dropped(String, String),
+    /// Something else that whoever reads the file should know.
+    Said(String),
+}
+
+impl Note {
+    pub(super) fn dropped(what: &str, why: &str) -> Self {
+        Note::Dropped(what.to_owned(), why.to_owned())
+    }
+}
+
+/// The notes as comments, each on one line and each once; what is always so goes together.
+pub(super) fn comments(notes: &[Note]) -> Vec<String> {
+    let always: Vec<String> = notes.iter().filter_map(always).collect();
+    let mut lines = Vec::new();
+    if !always.is_empty() {
+        lines.push(format!("# always so: {}", always.join(" ")));
+    }
+    for note in notes {
+        let line = match note {
+            Note::Always(_) => continue,
+            Note::Dropped(what, why) => format!("# dropped: {}: {}", one_line(what), one_line(why)),
+            Note::Said(text) => format!("# {}", one_line(text)),
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn always(note: &Note) -> Option<String> {
+    match note {
+        Note::Always(what) => Some(one_line(what)),
+        _ => None,
+    }
+}
+
+/// A comment ends with its line, so what comes from elsewhere has no other line in it.
+pub(super) fn one_line(text: &str) -> String {
+    let bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let plain = text.chars().map(|c| match bad(c) {
+        true => printable(&c.to_string()),
+        false => c.to_string(),
+    });
+    crate::text::clip(&plain.collect::<String>(), MAX_SHOWN * 2)
+}

@@ -1,0 +1,194 @@
+//! Commands, units and entries as people have them, and what becomes of each: the files in `corpus/`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::config::Surroundings;
+use crate::ssh_config::{Environment, Sources};
+
+/// A file of the corpus: what there is, by its name, and what becomes of it.
+struct Case {
+    parts: Vec<(String, String)>,
+    becomes: String,
+}
+
+impl Case {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut parts: Vec<(String, String)> = Vec::new();
+        for line in text.lines() {
+            match line.strip_prefix("== ") {
+                Some(name) => parts.push((name.to_owned(), String::new())),
+                None => {
+                    let (_, part) = parts.last_mut().unwrap();
+                    part.push_str(line);
+                    part.push('\n');
+                }
+            }
+        }
+        let (name, becomes) = parts.pop().unwrap();
+        assert_eq!(name, "becomes", "{}", path.display());
+        Case { parts, becomes }
+    }
+
+    fn file(&self, path: &Path) -> Option<&str> {
+        let mut parts = self.parts.iter();
+        let found = parts.find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| text.as_str())
+    }
+
+    fn sources(&self, mut sources: Sources) -> Sources {
+        loop {
+            let missing = sources.missing();
+            if missing.is_empty() {
+                return sources;
+            }
+            for path in missing {
+                let found = self.file(&path).map(str::to_owned);
+                let found = found.map(|text| (path.clone(), text));
+                sources.add(path, Ok(found.into_iter().collect()));
+            }
+        }
+    }
+
+    /// As on a machine `web1.example.com` with the users root and me.
+    fn tunnels(&self) -> Result<String, String> {
+        let (name, text) = &self.parts[0];
+        let mut tunnels = Vec::new();
+        for job in jobs(self, name, text)? {
+            let sources = self.sources(job.sources(false));
+            tunnels.push(job.tunnel(&sources, &self.sources(job.sources(true)))?);
+        }
+        settle(&mut tunnels, &Surroundings::for_tests()).map_err(|e| e.to_string())
+    }
+}
+
+fn jobs(case: &Case, name: &str, text: &str) -> Result<Vec<Job>, String> {
+    let mut setting = Setting {
+        variables: BTreeMap::new(),
+        directory: Some("/srv".into()),
+    };
+    if name == "command" {
+        let words = shell::words(text, &BTreeMap::new()).unwrap();
+        let command = Command::read(&words, &setting)?;
+        let name = name_of_host(command.host());
+        return Ok(vec![job(command, name, "a command line", "me", &setting)]);
+    }
+    if let Some(host) = name.strip_prefix("Host ") {
+        let command = Command::of_entry(host, Path::new("/home/me/.ssh/config"));
+        return Ok(vec![job(command, name_of(host), name, "me", &setting)]);
+    }
+    let facts = [
+        ('u', "root"),
+        ('h', "/root"),
+        ('H', "web1.example.com"),
+        ('l', "web1"),
+    ];
+    let facts: Facts = facts.map(|(c, v)| (c, v.to_owned())).into();
+    let unit = Unit::read(name, None, &[(name.to_owned(), text.to_owned())])?;
+    let mut files = Vec::new();
+    for (path, optional) in unit.environment_files(&facts)? {
+        match case.file(&path) {
+            Some(text) => files.push(text.to_owned()),
+            None => assert!(optional, "{} is missing", path.display()),
+        }
+    }
+    setting.variables = unit.variables(&facts, &files)?;
+    setting.directory = unit.directory(&facts)?.map(PathBuf::from);
+    let user = unit.user(&facts)?.unwrap_or_else(|| "root".to_owned());
+    let commands = unit.commands(&facts, &setting.variables)?;
+    let jobs = commands.iter().map(|line| {
+        let command = Command::read(&line.words, &setting)?;
+        let mut job = job(command, unit.tunnel_name(), &line.place, &user, &setting);
+        job.restart = unit.restart();
+        job.dropped = unit.dropped().to_vec();
+        Ok(job)
+    });
+    jobs.collect()
+}
+
+fn job(command: Command, name: String, from: &str, user: &str, setting: &Setting) -> Job {
+    let home = match user {
+        "root" => PathBuf::from("/root"),
+        user => Path::new("/home").join(user),
+    };
+    Job {
+        command,
+        name,
+        from: from.to_owned(),
+        default_keys: match user {
+            "me" => vec![home.join(".ssh/id_ed25519")],
+            _ => Vec::new(),
+        },
+        environment: Environment {
+            user: Some(user.to_owned()),
+            home: Some(home),
+            variables: setting.variables.clone(),
+        },
+        restart: None,
+        dropped: Vec::new(),
+    }
+}
+
+#[test]
+fn what_people_have_becomes_what_the_corpus_says() {
+    // Each file that is made is one that the configuration takes.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/import/corpus");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let case = Case::read(&path);
+        let got = case.tunnels().unwrap_or_else(|e| format!("error: {e}\n"));
+        assert_eq!(got, case.becomes, "{}", path.display());
+        cases += 1;
+    }
+    assert!(cases >= 40, "{cases}");
+}
+
+#[test]
+fn nothing_that_comes_from_elsewhere_ends_a_comment_or_a_string() {
+    let setting = Setting::default();
+    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+    let end = "x\n[tunnels.evil]\nhost = \"h\"\u{2028}\u{1b}[2J";
+    let command = Command::read(&words(&["ssh", "-L1:a:1", "host", end]), &setting).unwrap();
+    let job = job(command, "t".to_owned(), end, "me", &setting);
+    let sources = Sources::new(Path::new("/x"), String::new(), Environment::default());
+    let text = job.tunnel(&sources, &sources).unwrap().text();
+    assert_eq!(text.matches("\n[").count(), 1, "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{2028}']), "{text}");
+    for (option, said) in [("-o", "-o"), ("-i", "-i"), ("-L", "-L"), ("-J", "-J")] {
+        let read = Command::read(&words(&["ssh", option, "a\nb", "host"]), &setting);
+        let expected = format!("has a control character in {said}: '\\n'");
+        assert_eq!(read.unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn a_name_is_one_that_the_file_takes() {
+    for (text, name) in [
+        ("db", "db"),
+        ("pg main", "pg-main"),
+        ("2001:db8::7", "2001-db8--7"),
+        ("-._x_.-", "x"),
+        ("ÄÖ", "tunnel"),
+        (&"x".repeat(80), &"x".repeat(64)),
+    ] {
+        assert_eq!(name_of(text), name);
+    }
+    assert_eq!(name_of_host("db.example.com"), "db");
+    assert_eq!(name_of_host("10.0.0.7"), "10.0.0.7");
+}
+
+#[test]
+fn what_is_too_much_is_refused() {
+    let many = vec!["-v".to_owned(); 5_000];
+    let said = Command::read(&many, &Setting::default()).unwrap_err();
+    assert_eq!(said, "has more than 4096 words");
+    let text = format!("[Service]\n{}", "ExecStart=ssh -N a\n".repeat(101));
+    let said = Unit::read("a.service", None, &[("a".to_owned(), text)]).unwrap_err();
+    assert_eq!(said, "has more than 100 ExecStart=");
+    let shells = ["sh", "-c", "sh -c 'sh -c \"sh -c true\"'"].map(str::to_owned);
+    let said = Command::read(&shells, &Setting::default()).unwrap_err();
+    assert_eq!(said, "has shells in shells more than 3 deep");
+}

@@ -1,0 +1,298 @@
+//! Units of systemd that run ssh or autossh: systemd.syntax(7), systemd.service(5), systemd.exec(5).
+
+mod environment;
+mod specifiers;
+mod words;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::quoted;
+use crate::config::values::parse_duration;
+
+pub use specifiers::Facts;
+use specifiers::Name;
+use words::Word;
+
+/// How many commands a unit may have.
+const MAX_COMMANDS: usize = 100;
+
+/// What a service says about the commands that it runs.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    name: Name,
+    /// `ExecStart=`, each with the place where it is written.
+    commands: Vec<(String, String)>,
+    environment: Vec<String>,
+    files: Vec<String>,
+    user: Option<String>,
+    directory: Option<String>,
+    restart: Option<String>,
+    dropped: Vec<(String, String)>,
+}
+
+/// A command that a unit runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitCommand {
+    /// Its program, and its arguments.
+    pub words: Vec<String>,
+    /// Where it is written.
+    pub place: String,
+}
+
+/// What is around the command and has no place in a tunnel: the setting, and why.
+const DROPPED: &[(&str, &str)] = &[
+    ("ExecCondition", "nothing is run before a session"),
+    ("ExecReload", "`tunneld reload`"),
+    ("ExecStartPost", "nothing is run for a session"),
+    ("ExecStartPre", "nothing is run before a session"),
+    ("ExecStop", "`tunneld stop`"),
+    ("ExecStopPost", "nothing is run after a session"),
+    ("Restart", "it always comes back by itself"),
+    ("RuntimeMaxSec", "it does not end by itself"),
+];
+
+impl Unit {
+    /// Reads a unit: its file first, and then the files that add to it. `name` is that of the file,
+    /// such as `tunnel@db.service`; `instance` stands behind the `@` of a template.
+    ///
+    /// # Errors
+    ///
+    /// What is not a service: one line, lowercase, no full stop.
+    pub fn read(
+        name: &str,
+        instance: Option<&str>,
+        texts: &[(String, String)],
+    ) -> Result<Self, String> {
+        let mut unit = Unit {
+            name: Name::new(name, instance),
+            commands: Vec::new(),
+            environment: Vec::new(),
+            files: Vec::new(),
+            user: None,
+            directory: None,
+            restart: None,
+            dropped: Vec::new(),
+        };
+        for (file, text) in texts {
+            for (line, key, value) in settings(text) {
+                unit.set(key, value, format!("{file}:{line}"));
+            }
+        }
+        match unit.commands.len() {
+            0 => Err("has no ExecStart= in a section [Service]".to_owned()),
+            n if n > MAX_COMMANDS => Err(format!("has more than {MAX_COMMANDS} ExecStart=")),
+            _ => Ok(unit),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: String, place: String) {
+        let some = (!value.is_empty()).then(|| value.clone());
+        match key {
+            // Without a value it takes back what was said before.
+            "ExecStart" if value.is_empty() => self.commands.clear(),
+            "ExecStart" => self.commands.push((value, place)),
+            "Environment" if value.is_empty() => self.environment.clear(),
+            "Environment" => self.environment.push(value),
+            "EnvironmentFile" if value.is_empty() => self.files.clear(),
+            "EnvironmentFile" => self.files.push(value),
+            "User" => self.user = some,
+            "WorkingDirectory" => self.directory = some,
+            "RestartSec" => self.restart = some,
+            _ => {
+                if let Some((_, why)) = DROPPED.iter().find(|(known, _)| *known == key) {
+                    let what = format!("{key}={value}");
+                    self.dropped.push((what, (*why).to_owned()));
+                }
+            }
+        }
+    }
+
+    /// What a tunnel of it may be called: the name of the file, without what only says that it is a
+    /// tunnel.
+    pub fn tunnel_name(&self) -> String {
+        const BEGINNINGS: [&str; 4] = ["autossh", "ssh-tunnel", "sshtunnel", "ssh"];
+        let stem = self.name.stem();
+        let rest = BEGINNINGS.iter().find_map(|begin| {
+            let rest = stem.strip_prefix(begin)?;
+            rest.strip_prefix(['-', '@', '_'])
+                .filter(|rest| !rest.is_empty())
+        });
+        super::tunnel::name_of(rest.unwrap_or(stem))
+    }
+
+    /// The user that runs it, if it is not the one of the service manager.
+    ///
+    /// # Errors
+    ///
+    /// A specifier that is not known.
+    pub fn user(&self, facts: &Facts) -> Result<Option<String>, String> {
+        let user = self.user.as_ref();
+        user.map(|user| self.name.expand(user, facts)).transpose()
+    }
+
+    /// The folder that it runs in; `~` is the user's home.
+    ///
+    /// # Errors
+    ///
+    /// A specifier that is not known.
+    pub fn directory(&self, facts: &Facts) -> Result<Option<String>, String> {
+        let written = self
+            .directory
+            .as_ref()
+            .map(|dir| dir.trim_start_matches('-'));
+        written.map(|dir| self.name.expand(dir, facts)).transpose()
+    }
+
+    /// The files of `EnvironmentFile=`, and whether there need not be such a file.
+    ///
+    /// # Errors
+    ///
+    /// A specifier that is not known.
+    pub fn environment_files(&self, facts: &Facts) -> Result<Vec<(PathBuf, bool)>, String> {
+        let files = self.files.iter().map(|written| {
+            let (path, optional) = match written.strip_prefix('-') {
+                Some(path) => (path, true),
+                None => (written.as_str(), false),
+            };
+            Ok((self.name.expand(path, facts)?.into(), optional))
+        });
+        files.collect()
+    }
+
+    /// The variables that it is run with: those of `Environment=`, and those of the files, which
+    /// count more.
+    ///
+    /// # Errors
+    ///
+    /// A specifier that is not known, and a quote that is not closed.
+    pub fn variables(
+        &self,
+        facts: &Facts,
+        files: &[String],
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut variables = BTreeMap::new();
+        for line in &self.environment {
+            for word in words::words(line).map_err(|e| format!("Environment= {e}"))? {
+                let text = self.name.expand(&word.text, facts)?;
+                if let Some((name, value)) = super::command::assignment(&text) {
+                    variables.insert(name.to_owned(), value.to_owned());
+                }
+            }
+        }
+        for text in files {
+            variables.extend(environment::variables(text));
+        }
+        Ok(variables)
+    }
+
+    /// The commands of `ExecStart=`, as they are run.
+    ///
+    /// # Errors
+    ///
+    /// A specifier that is not known, and a quote that is not closed.
+    pub fn commands(
+        &self,
+        facts: &Facts,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Vec<UnitCommand>, String> {
+        let mut found = Vec::new();
+        for (line, place) in &self.commands {
+            let wrong = |e: String| format!("{place}: ExecStart= {e}");
+            for words in self.command(line, facts, variables).map_err(wrong)? {
+                let place = place.clone();
+                found.push(UnitCommand { words, place });
+            }
+        }
+        Ok(found)
+    }
+
+    fn command(
+        &self,
+        line: &str,
+        facts: &Facts,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Vec<Vec<String>>, String> {
+        let words = words::words(line)?;
+        let is_end = |word: &Word| !word.quoted && word.text == ";";
+        let mut commands = Vec::new();
+        for words in words.split(is_end).filter(|words| !words.is_empty()) {
+            let mut texts = Vec::with_capacity(words.len());
+            for word in words {
+                texts.push(self.name.expand(&word.text, facts)?);
+            }
+            commands.push(run(texts, variables));
+        }
+        Ok(commands)
+    }
+
+    /// How long the service manager waits before it starts it again.
+    pub fn restart(&self) -> Option<Duration> {
+        let text = self.restart.as_deref()?;
+        match text.parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => parse_duration(text).ok(),
+        }
+    }
+
+    /// What else it says and a tunnel does not, each with the reason.
+    pub fn dropped(&self) -> &[(String, String)] {
+        &self.dropped
+    }
+}
+
+/// The words of a command without what stands before its program, and with its variables filled in.
+fn run(mut words: Vec<String>, variables: &BTreeMap<String, String>) -> Vec<String> {
+    let first = words.first().cloned().unwrap_or_default();
+    let program = first.trim_start_matches(['-', '@', ':', '+', '!', '|']);
+    let prefixes = &first[..first.len() - program.len()];
+    if let Some(first) = words.first_mut() {
+        program.clone_into(first);
+    }
+    if prefixes.contains('@') && words.len() > 1 {
+        // What it is called, and not one of its arguments.
+        words.remove(1);
+    }
+    match prefixes.contains(':') {
+        true => words,
+        false => environment::filled_in(&words, variables),
+    }
+}
+
+/// The settings of the section [Service]: the line, the key and the value of each. A backslash at the
+/// end of a line stands for a blank, and comments in between do not end it.
+fn settings(text: &str) -> Vec<(usize, &str, String)> {
+    let mut found: Vec<(usize, &str, String)> = Vec::new();
+    let mut service = false;
+    let mut goes_on = false;
+    for (index, line) in text.lines().enumerate() {
+        let trimmed = line.trim();
+        if trimmed.starts_with(['#', ';']) || (trimmed.is_empty() && !goes_on) {
+            continue;
+        }
+        let (part, more) = match line.strip_suffix('\\') {
+            Some(part) => (part, true),
+            None => (line, false),
+        };
+        if goes_on {
+            if let Some((_, _, value)) = found.last_mut().filter(|_| service) {
+                value.push(' ');
+                value.push_str(part.trim());
+            }
+        } else if trimmed.starts_with('[') {
+            service = trimmed == "[Service]";
+        } else if let Some((key, value)) = part.split_once('=').filter(|_| service) {
+            found.push((index + 1, key.trim(), value.trim().to_owned()));
+        }
+        goes_on = more;
+    }
+    for (_, _, value) in &mut found {
+        *value = value.trim().to_owned();
+    }
+    found
+}
+
+fn unknown(specifier: &str, why: &str) -> String {
+    format!("has {}, {why}", quoted(specifier))
+}
