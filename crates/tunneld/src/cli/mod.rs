@@ -139,6 +139,22 @@ enum Command {
         #[arg(long)]
         watch: bool,
     },
+    /// Wait until tunnels are up, and say nothing.
+    ///
+    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
+    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
+    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
+    /// then.
+    Wait {
+        /// The tunnels, instead of every one that is not stopped.
+        #[arg(value_name = "NAME", add = completions::names())]
+        names: Vec<String>,
+        /// How long at most (`30s`, `5m`), instead of for ever.
+        #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
+        timeout: Option<Duration>,
+    },
+    /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
+    Logs(logs::Request),
     /// Show what a tunnel has been through: its last changes, its outages, and its availability.
     ///
     /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
@@ -155,22 +171,6 @@ enum Command {
         #[arg(short, long, value_name = "N")]
         number: Option<usize>,
     },
-    /// Wait until tunnels are up, and say nothing.
-    ///
-    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
-    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
-    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
-    /// then.
-    Wait {
-        /// The tunnels, instead of every one that is not stopped.
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// How long at most (`30s`, `5m`), instead of for ever.
-        #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
-        timeout: Option<Duration>,
-    },
-    /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
-    Logs(logs::Request),
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -193,10 +193,14 @@ enum Command {
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
     /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    /// Shows what changes for each tunnel, and how many connections that touches.
     Reload {
         /// Only show what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// Print JSON, for programs: also what is wrong with the file.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the keys of a tunnel's host, and add one that you agree to to known_hosts.
     ///
@@ -241,7 +245,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
@@ -290,7 +294,7 @@ pub(crate) fn main() -> Exit {
             json,
             log_level,
         } => test::run(places, &name, json, log_level),
-        Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Reload { dry_run, json } => reload::run(places, dry_run, json),
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
