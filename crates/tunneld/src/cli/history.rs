@@ -147,8 +147,11 @@ fn available(window: &Window) -> String {
     if unwatched >= 1000 {
         // The window may be a little longer than its name: people are told of the name.
         let all = window.window.nominal_ms().unwrap_or(window.length_ms);
-        let watched = length(all.saturating_sub(unwatched).max(1000));
-        more.push(format!("watched {watched} of {}", length(all)));
+        let watched = match tally.watched_ms < all {
+            true => tally.watched_ms,
+            false => all.saturating_sub(unwatched),
+        };
+        more.push(format!("watched {} of {}", length(watched), length(all)));
     }
     let percent = percent(tally.up_ms, tally.watched_ms);
     format!("{percent:>8}  {}", more.join("; "))
@@ -217,6 +220,16 @@ last week                   99.19 %  down 29s in 1 outage; watched 59m59s of 7d
 since 2025-11-21 19:00:00   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
 ";
         assert_eq!(page.render(), expected);
+    }
+
+    #[test]
+    fn a_tunnel_that_is_seconds_old_was_watched_for_seconds() {
+        // The window begins with a whole minute, and is longer than its name.
+        let mut ledger = Ledger::new(at(59));
+        ledger.enter(at(59), Phase::Up, None);
+        let report = ledger.record(at(63)).report("db".parse().unwrap());
+        let hour = available(&report.availability[0]);
+        assert_eq!(hour, "   100 %  watched 4s of 1h");
     }
 
     #[test]
