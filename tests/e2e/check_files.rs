@@ -167,6 +167,36 @@ fn a_broken_line_of_known_hosts_is_named() {
 }
 
 #[test]
+fn a_program_that_cannot_be_started_is_found_where_it_is_named() {
+    // It is not there, it may not be executed, or PATH does not have it.
+    let folder = Folder::new();
+    folder.write("text", "no program");
+    for (program, said, help) in [
+        (
+            "./nothing",
+            "nothing: no such file or directory",
+            "correct `on_up`",
+        ),
+        ("./text", "text: permission denied", "make it executable"),
+        ("/etc", "cannot run /etc: is a directory", "correct `on_up`"),
+        (
+            "no-such-program",
+            "cannot run no-such-program: not found in PATH",
+            "its whole path",
+        ),
+    ] {
+        let file = FILE.replace("KEY", "id").replace("KNOWN", "kh");
+        let file = folder.write("t.toml", &format!("{file}on_up = [{program:?}, \"up\"]\n"));
+        let output = tunneld(&["check", &file]);
+        assert_exit(&output, 78);
+        assert_has(&stderr(&output), &[&format!("{file}:7:9"), said, help]);
+    }
+    let file = FILE.replace("KEY", "id").replace("KNOWN", "kh");
+    let file = folder.write("t.toml", &format!("{file}on_up = [\"true\"]\n"));
+    assert_exit(&tunneld(&["check", &file]), 0);
+}
+
+#[test]
 fn files_of_defaults_are_one_problem_however_many_tunnels_use_them() {
     // One mistake, one error.
     let folder = Folder::new();

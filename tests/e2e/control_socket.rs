@@ -146,11 +146,11 @@ fn nonsense_is_answered_or_closed_and_the_daemon_goes_on() {
         "x".repeat(9000)
     );
     assert_has(&say(socket, path.as_bytes()), &["404", "no-such-tunnel"]);
-    // A body that nobody asked for is not waited for.
+    // A body without end is not waited for.
     let body =
         format!("GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n{close}");
     let answer = say(socket, body.as_bytes());
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert_eq!(daemon.tunnel("db").phase, Phase::Up);
     echoes(bed.listen).unwrap();
 }
@@ -254,4 +254,22 @@ fn a_daemon_that_hangs_is_told_from_one_that_is_gone() {
     let output = tunneld(&["run", "--config", &file, "--socket", &socket]);
     assert_exit(&output, 1);
     assert_has(&stderr(&output), &["another tunneld answers on"]);
+}
+
+#[test]
+fn commands_do_not_wait_for_ever_for_a_daemon_that_hangs() {
+    // 4, with what to do, after ten seconds; `wait` after its own time.
+    let folder = Folder::new();
+    let path = folder.at("hung.sock");
+    let _held = UnixListener::bind(&path).unwrap();
+    let socket = path.display().to_string();
+    std::thread::scope(|scope| {
+        let status = scope.spawn(|| tunneld(&["status", "--socket", &socket]));
+        let wait = scope.spawn(|| tunneld(&["wait", "--timeout", "1s", "--socket", &socket]));
+        for output in [status.join().unwrap(), wait.join().unwrap()] {
+            assert_exit(&output, 4);
+            let said = format!("error: the daemon on {socket} does not answer\nhint: it hangs: ");
+            assert_has(&stderr(&output), &[&said, "systemctl restart tunneld"]);
+        }
+    });
 }

@@ -22,6 +22,11 @@ impl Example {
         }
     }
 
+    /// A file that is shown elsewhere.
+    pub(crate) fn of(text: String) -> Self {
+        Example { text }
+    }
+
     /// With something else in place of `from`, which has to be there.
     pub(crate) fn with(self, from: &str, to: &str) -> Self {
         assert!(self.text.contains(from), "no {from} in\n{}", self.text);

@@ -5,8 +5,10 @@
 //! changed. Where its comments show lines for the server's files, or commands, it is these lines
 //! that are used.
 //!
-//! Needs root (network namespaces), iproute2, util-linux, openssh-server, curl, python3, git and
-//! postgresql. What is missing fails the test that needs it.
+//! The guides of docs/ are run the same way: what they show as a file, and the commands below it.
+//!
+//! Needs root (network namespaces), iproute2, util-linux, openssh-server, curl, python3, git,
+//! postgresql and ansible-core. What is missing fails the test that needs it.
 
 // Helpers are not tests to clippy, and their failure is the test's failure.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -16,7 +18,9 @@ mod behind_a_bastion;
 mod browse_through;
 mod database;
 mod example;
+mod fleet;
 mod git_over_ssh;
+mod guides;
 mod home_network;
 mod postgres;
 mod publish_on_a_gateway;

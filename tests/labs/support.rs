@@ -73,8 +73,13 @@ impl Machine {
         Machine { builder }
     }
 
+    /// What stands for /etc/tunneld.
+    pub(crate) fn dir(&self) -> &Path {
+        self.builder.dir()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        self.builder.dir().join(name)
+        self.dir().join(name)
     }
 
     /// The key of this name, made when it is first asked for.

@@ -27,6 +27,18 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order in which they come.
+    pub const ALL: [Stage; 8] = [
+        Stage::Resolve,
+        Stage::Connect,
+        Stage::KeyExchange,
+        Stage::HostKey,
+        Stage::Authenticate,
+        Stage::Forward,
+        Stage::Session,
+        Stage::Probe,
+    ];
+
     /// The name used in the journal, in `--json` output and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +61,7 @@ impl fmt::Display for Stage {
 }
 
 /// Whether waiting can fix a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Waiting can fix it: retried with exponential backoff.

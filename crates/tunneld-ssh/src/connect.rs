@@ -75,8 +75,8 @@ pub(crate) async fn establish(
     let known = read_known_hosts(target).await?;
     let config = config(target, &known);
     offers_a_host_key(&config.preferred)?;
-    let (further_keys, learner) = further_keys::learner(target).unzip();
     let trust = progress.trust().clone();
+    let (further_keys, learner) = further_keys::learner(target, &trust).unzip();
     let handler = Handler::new(
         target.clone(),
         trust,

@@ -21,7 +21,7 @@ use tunneld_core::config::Target;
 use tunneld_core::events;
 
 use crate::algorithms;
-use crate::host_key::named;
+use crate::host_key::{TrustCommand, named};
 use crate::known_hosts::{self, KnownAs, KnownHosts, LearnError, Marker};
 use crate::once;
 use crate::opener::Opener;
@@ -47,16 +47,28 @@ pub(crate) struct Announcement {
 
 /// Waits for the announcement of one session's server.
 pub(crate) struct Learner {
-    target: Target,
+    server: Server,
     announced: oneshot::Receiver<Announcement>,
+}
+
+/// The server, and what log lines about it begin with.
+struct Server {
+    target: Target,
+    trust: TrustCommand,
 }
 
 /// A learner for the server of `target`, and whom to tell of the announcement; nobody where
 /// `update_host_keys` is off.
-pub(crate) fn learner(target: &Target) -> Option<(oneshot::Sender<Announcement>, Learner)> {
+pub(crate) fn learner(
+    target: &Target,
+    trust: &TrustCommand,
+) -> Option<(oneshot::Sender<Announcement>, Learner)> {
     let (sender, announced) = oneshot::channel();
-    let target = target.update_host_keys.then(|| target.clone())?;
-    Some((sender, Learner { target, announced }))
+    let server = target.update_host_keys.then(|| Server {
+        target: target.clone(),
+        trust: trust.clone(),
+    })?;
+    Some((sender, Learner { server, announced }))
 }
 
 impl Learner {
@@ -66,19 +78,19 @@ impl Learner {
         let Ok(Announcement { keys, file }) = self.announced.await else {
             return;
         };
-        let target = self.target;
-        let Some(news) = read(&target, keys).await else {
+        let server = self.server;
+        let Some(news) = read(&server.target, keys).await else {
             return;
         };
         for gone in &news.gone {
-            tell_gone(&target, gone);
+            server.tell_gone(gone);
         }
         if news.new.is_empty() {
             return;
         }
-        match prove(&session, &target, &news.new).await {
-            Ok(()) => write(&target, file, news.new).await,
-            Err(Some(cause)) => tell_not_learnt(&target, cause, None),
+        match prove(&session, &server.target, &news.new).await {
+            Ok(()) => server.write(file, news.new).await,
+            Err(Some(cause)) => server.tell_not_learnt(cause, None),
             Err(None) => {}
         }
     }
@@ -175,23 +187,54 @@ async fn prove(
     proved
 }
 
-async fn write(target: &Target, file: PathBuf, keys: Vec<PublicKey>) {
-    let (path, host) = (file.clone(), KnownAs::of(target));
-    let learning = move || known_hosts::learn_further(&path, &host, &keys);
-    match tokio::task::spawn_blocking(learning).await {
-        Ok(Ok(learnt)) => {
-            for key in learnt {
-                tracing::info!(
-                    message_id = events::FURTHER_HOST_KEY_LEARNT,
-                    host = %target.host,
-                    key = named(key.key_data()),
-                    file = %file.display(),
-                    "learnt a further host key"
-                );
+impl Server {
+    async fn write(&self, file: PathBuf, keys: Vec<PublicKey>) {
+        let (path, host) = (file.clone(), KnownAs::of(&self.target));
+        let learning = move || known_hosts::learn_further(&path, &host, &keys);
+        match tokio::task::spawn_blocking(learning).await {
+            Ok(Ok(learnt)) => {
+                for key in learnt {
+                    tracing::info!(
+                        message_id = events::FURTHER_HOST_KEY_LEARNT,
+                        tunnel = self.trust.tunnel(),
+                        host = %self.target.host,
+                        key = named(key.key_data()),
+                        file = %file.display(),
+                        "learnt a further host key"
+                    );
+                }
             }
+            Ok(Err(e)) => self.tell_not_learnt(&e.to_string(), Some(&hint(&e))),
+            Err(_) => {}
         }
-        Ok(Err(e)) => tell_not_learnt(target, &e.to_string(), Some(&hint(&e))),
-        Err(_) => {}
+    }
+
+    /// The next session, and the next, would say it again.
+    fn tell_not_learnt(&self, cause: &str, hint: Option<&str>) {
+        if once::is_news(&format!("{}: {cause}", self.target)) {
+            tracing::warn!(
+                message_id = events::FURTHER_HOST_KEYS_NOT_LEARNT,
+                tunnel = self.trust.tunnel(),
+                host = %self.target.host,
+                cause,
+                hint,
+                "further host keys not learnt"
+            );
+        }
+    }
+
+    fn tell_gone(&self, gone: &Gone) {
+        let Gone { key, place } = gone;
+        if once::is_news(&format!("{}: {place} has {key}", self.target)) {
+            tracing::info!(
+                message_id = events::HOST_KEY_GONE,
+                tunnel = self.trust.tunnel(),
+                host = %self.target.host,
+                key,
+                place,
+                "host key no longer announced by the host"
+            );
+        }
     }
 }
 
@@ -200,31 +243,5 @@ fn hint(error: &LearnError) -> String {
     match error.remedy() {
         Some(remedy) => format!("{remedy}; or {OFF}"),
         None => OFF.to_owned(),
-    }
-}
-
-/// The next session, and the next, would say it again.
-fn tell_not_learnt(target: &Target, cause: &str, hint: Option<&str>) {
-    if once::is_news(&format!("{target}: {cause}")) {
-        tracing::warn!(
-            message_id = events::FURTHER_HOST_KEYS_NOT_LEARNT,
-            host = %target.host,
-            cause,
-            hint,
-            "further host keys not learnt"
-        );
-    }
-}
-
-fn tell_gone(target: &Target, gone: &Gone) {
-    let Gone { key, place } = gone;
-    if once::is_news(&format!("{target}: {place} has {key}")) {
-        tracing::info!(
-            message_id = events::HOST_KEY_GONE,
-            host = %target.host,
-            key,
-            place,
-            "host key no longer announced by the host"
-        );
     }
 }

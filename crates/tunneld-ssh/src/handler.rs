@@ -88,6 +88,7 @@ impl Handler {
         }
         tracing::warn!(
             message_id = events::UNASKED_CHANNEL,
+            tunnel = self.trust.tunnel(),
             host = %self.target.host,
             "refused a {what} channel that the server opened without being asked"
         );
@@ -130,6 +131,7 @@ impl Handler {
         if self.overrun.say(what, self.since.elapsed()) != Say::Nothing {
             tracing::warn!(
                 message_id = events::CONNECTION_REFUSED,
+                tunnel = self.trust.tunnel(),
                 host = %self.target.host,
                 "connection refused: too many {what} channels at once"
             );
@@ -220,7 +222,12 @@ impl client::Handler for Handler {
     ) -> Result<(), SessionError> {
         self.shared.note_banner();
         let banner = clip(&printable(banner), 500);
-        tracing::debug!(host = %self.target.host, banner, "server banner");
+        tracing::debug!(
+            tunnel = self.trust.tunnel(),
+            host = %self.target.host,
+            banner,
+            "server banner"
+        );
         Ok(())
     }
 

@@ -15,6 +15,7 @@
 //!   place
 //! - [`identity`], [`agent`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`public_key`]: what can be told of a key to others
+//! - [`program`]: a child process of which nothing is left behind
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 pub mod agent;
@@ -36,6 +37,7 @@ mod link;
 mod once;
 mod opener;
 mod openings;
+pub mod program;
 pub mod public_key;
 mod pump;
 mod rekey;

@@ -40,7 +40,7 @@ pub(crate) async fn check(
             }
             None => {
                 let file = learn(target, &key, host_key::learn).await?;
-                tell_learnt(target, &key, &file);
+                tell_learnt(target, trust, &key, &file);
                 (format!("{} (learnt just now)", file.display()), Some(file))
             }
         },
@@ -51,13 +51,14 @@ pub(crate) async fn check(
     {
         tracing::info!(
             message_id = events::HOST_CERTIFICATE_NOT_ACCEPTED,
+            tunnel = trust.tunnel(),
             host = %target.host,
             cause = problem,
             by,
             "host certificate not accepted; the key in it is known"
         );
     }
-    tracing::debug!(host = %target.host, by, "host key trusted");
+    tracing::debug!(tunnel = trust.tunnel(), host = %target.host, by, "host key trusted");
     shared.trace.note(|| Step::HostKey {
         key: shown(offered, &key),
         by,
@@ -96,9 +97,10 @@ async fn learn(target: &Target, key: &PublicKey, learn: Learn) -> Result<PathBuf
     }
 }
 
-fn tell_learnt(target: &Target, key: &PublicKey, file: &Path) {
+fn tell_learnt(target: &Target, trust: &TrustCommand, key: &PublicKey, file: &Path) {
     tracing::info!(
         message_id = events::HOST_LEARNT,
+        tunnel = trust.tunnel(),
         host = %target.host,
         key = %fingerprint(key.key_data()),
         file = %file.display(),

@@ -1,4 +1,5 @@
-//! The users of this machine, as /etc/passwd has them (passwd(5)).
+//! The users and groups of this machine, as /etc/passwd and /etc/group have them (passwd(5),
+//! group(5)).
 
 use std::path::PathBuf;
 
@@ -44,9 +45,51 @@ fn parse(line: &str) -> Option<Account> {
     Some(Account { name, uid, home })
 }
 
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Its name.
+    pub(crate) name: String,
+    /// The users that are in it beside those whose own group it is.
+    pub(crate) members: Vec<String>,
+}
+
+impl Group {
+    /// The group with this number.
+    pub(crate) fn of(gid: u32) -> Option<Self> {
+        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+        let mut groups = groups.lines().filter_map(parse_group);
+        groups.find(|(of, _)| *of == gid).map(|(_, group)| group)
+    }
+}
+
+/// `name:password:gid:user,user`.
+fn parse_group(line: &str) -> Option<(u32, Group)> {
+    let mut fields = line.split(':');
+    let name = fields.next()?.to_owned();
+    let gid = fields.nth(1)?.parse().ok()?;
+    let members = fields.next()?.split(',').filter(|name| !name.is_empty());
+    let members = members.map(str::to_owned).collect();
+    Some((gid, Group { name, members }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_has_a_name_a_number_and_members() {
+        let group = |members: &[&str]| Group {
+            name: "g".to_owned(),
+            members: members.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(parse_group("g:x:7:a,b"), Some((7, group(&["a", "b"]))));
+        assert_eq!(parse_group("g:x:7:"), Some((7, group(&[]))));
+        for line in ["", "g:x", "g:x:y:a", "+:::"] {
+            assert_eq!(parse_group(line), None, "{line}");
+        }
+        assert!(Group::of(0).is_some());
+    }
 
     #[test]
     fn a_user_has_a_name_a_number_and_a_home() {

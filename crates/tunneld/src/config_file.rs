@@ -1,6 +1,8 @@
 //! Reading the configuration file, and checking the files that it names.
 
 pub(crate) mod files;
+mod pattern;
+mod source;
 pub(crate) mod ssh;
 
 use std::fs::File;
@@ -14,14 +16,17 @@ use tunneld_core::config::{
 use tunneld_ssh::error::os_reason;
 
 use crate::account::Account;
+pub(crate) use source::Source;
 
 /// A file that was read, and what it says.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     origin: Origin,
-    /// The text of the file, and of those of ssh that it takes values from.
+    /// The text of the file, and of those that it takes values from.
     texts: Texts,
+    /// As [`Source::fingerprint`].
+    pub(crate) fingerprint: u64,
 }
 
 /// Why there is no configuration.
@@ -61,9 +66,9 @@ pub(crate) fn count(errors: usize) -> String {
     }
 }
 
-/// Reads a file, with those of ssh that it names, and checks what it says.
+/// Reads a file, with those that it includes and those of ssh that it names, and checks what it says.
 pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, surroundings(), rustix::process::geteuid().as_raw())
+    source(path).check()
 }
 
 /// As [`load`] by a tunneld that runs as this user.
@@ -74,34 +79,55 @@ pub(crate) fn load_as(path: &Path, uid: u32) -> Result<Loaded, LoadError> {
         home: account.map(|account| account.home),
         ..surroundings()
     };
-    load_with(path, theirs, uid)
+    Source::read(path, theirs.home.as_deref()).check_with(theirs, uid)
 }
 
-fn load_with(path: &Path, surroundings: Surroundings, uid: u32) -> Result<Loaded, LoadError> {
-    let bytes = read(path).map_err(|e| LoadError::Unreadable {
-        path: path.to_owned(),
-        reason: os_reason(&e),
-    })?;
-    let origin = Origin::of_file(path);
-    let mut surroundings = surroundings;
-    let named = config::ssh_config_paths(&bytes, &origin, &surroundings);
-    surroundings.ssh_configs = ssh::read(named, &surroundings, uid);
-    let config = config::load_bytes(&bytes, &origin, &surroundings)
-        .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(Loaded {
-        config,
-        texts: Texts::with_ssh(&origin, text, &surroundings),
-        origin,
-    })
+/// Reads a file with those that it includes. Blocks.
+pub(crate) fn source(path: &Path) -> Source {
+    Source::read(path, home().as_deref())
 }
 
-/// One byte more than is allowed, so that the parser can tell that it is too much.
+impl Source {
+    /// Reads the files of ssh that it names, and checks what it says. Blocks.
+    pub(crate) fn check(self) -> Result<Loaded, LoadError> {
+        self.check_with(surroundings(), rustix::process::geteuid().as_raw())
+    }
+
+    fn check_with(self, mut surroundings: Surroundings, uid: u32) -> Result<Loaded, LoadError> {
+        let fingerprint = self.fingerprint();
+        let Source {
+            path,
+            main,
+            includes,
+            ..
+        } = self;
+        let origin = Origin::of_file(&path);
+        let bytes = main.map_err(|reason| LoadError::Unreadable { path, reason })?;
+        surroundings.includes = includes;
+        let named = config::ssh_config_paths(&bytes, &origin, &surroundings);
+        surroundings.ssh_configs = ssh::read(named, &surroundings, uid);
+        let config = config::load_bytes(&bytes, &origin, &surroundings)
+            .map_err(|diagnostics| LoadError::Bad(Box::new(diagnostics)))?;
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Loaded {
+            config,
+            texts: Texts::with_all(&origin, text, &surroundings),
+            origin,
+            fingerprint,
+        })
+    }
+}
+
+/// The file itself; one byte more than is allowed, so that the parser can tell that it is too much.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = open(path)?;
     file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn reason(path: &Path, e: &io::Error) -> String {
+    format!("{}: {}", path.display(), os_reason(e))
 }
 
 /// Opens a regular file.
@@ -133,13 +159,18 @@ pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
 
 /// What ssh would take for `user` and `~`: the running user's own.
 pub(crate) fn surroundings() -> Surroundings {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     Surroundings {
         user: login_name(),
-        home: home.map(PathBuf::from),
+        home: home(),
         aes_hardware: tunneld_ssh::has_aes_hardware(),
         ssh_configs: SshConfigs::new(),
+        includes: Vec::new(),
     }
+}
+
+fn home() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    home.map(PathBuf::from)
 }
 
 fn login_name() -> Option<String> {

@@ -15,11 +15,13 @@ use crate::control::server::Server;
 use crate::exit::Exit;
 use crate::inject::Inject;
 use crate::observe::logging::LastWords;
-use crate::observe::notify;
+use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
+use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
+use crate::watch;
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
@@ -85,15 +87,19 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
     let bastions = Bastions::default();
+    let hooks = Turns::new(path, shutdown.clone(), abort.clone());
     let surroundings = Surroundings {
         pacing: Pacing::default(),
         bastions: bastions.clone(),
         passed,
+        hooks: hooks.clone(),
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),
         said: Said::default(),
     };
+    let metrics_listen = loaded.config.daemon.metrics_listen;
+    let state = history::place(&loaded.config.daemon);
     let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
@@ -103,20 +109,43 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         handles.reloads,
         served.clone(),
     ));
+    let keeper = history::run(state, control.snapshots.clone(), served.clone());
+    let keeper = tokio::spawn(keeper);
+    let watcher = tokio::spawn(watch::run(
+        path.to_owned(),
+        control.clone(),
+        handles.seen,
+        shutdown.clone(),
+    ));
+    let web = metrics_listen
+        .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
-    let server = tokio::spawn(server.serve(control.clone(), served.clone()));
+    let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
-        stop(&mut requests, &control, supervisor, &shutdown, &abort).await;
+        let patience = hooks.patience();
+        stop(
+            &mut requests,
+            &control,
+            supervisor,
+            patience,
+            &shutdown,
+            &abort,
+        )
+        .await;
     }
     if !abort.is_cancelled() {
+        hooks.ended().await;
         // A jump host that does not take its goodbye has had its time.
         let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
     served.cancel();
-    // Both end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server);
+    // They end by themselves; one that failed has nothing more to say.
+    let _ = tokio::join!(notifier, server, keeper, watcher);
+    if let Some(web) = web {
+        let _ = web.await;
+    }
     tracing::info!(message_id = events::STOPPED, "tunneld stopped");
     if told { Exit::Done } else { Exit::Failed }
 }
@@ -160,11 +189,13 @@ async fn until_stopped(
     }
 }
 
-/// Every tunnel at the same time: stop accepting, drain, say goodbye. A second signal ends it.
+/// Every tunnel at the same time: stop accepting, drain, say goodbye; then its hooks, which may take
+/// as long as `hooks`. A second signal ends it.
 async fn stop(
     requests: &mut Requests,
     control: &Control,
     mut supervisor: JoinHandle<()>,
+    hooks: Duration,
     shutdown: &CancellationToken,
     abort: &CancellationToken,
 ) {
@@ -176,7 +207,8 @@ async fn stop(
         .map(|daemon| daemon.drain_timeout)
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
-    notify::stopping(drain_timeout);
+    notify::stopping(drain_timeout.saturating_add(hooks));
+    control.snapshots.set_stopping();
     shutdown.cancel();
     loop {
         tokio::select! {

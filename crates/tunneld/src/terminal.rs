@@ -1,6 +1,39 @@
 //! What a stream takes, and which characters there are.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use rustix::termios::tcgetwinsize;
+
+/// What a terminal that does not say has.
+const USUAL: (usize, usize) = (80, 24);
+
+/// Writes a line to stderr, if that takes it.
+pub(crate) fn say(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// How many columns a terminal has; `None` for what is none.
+pub(crate) fn columns_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    stream.is_terminal().then(|| size(stream).0)
+}
+
+/// Columns and rows of a terminal: as it says, else as `COLUMNS` and `LINES` do (environ(7)).
+pub(crate) fn size(stream: &impl AsFd) -> (usize, usize) {
+    let told = tcgetwinsize(stream).map(|told| (told.ws_col, told.ws_row));
+    let (columns, rows) = told.unwrap_or_default();
+    let by_name = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let first = |told: u16, name: &str, usual: usize| {
+        let told = Some(usize::from(told)).filter(|n| *n > 0);
+        let told = told.or_else(|| by_name(name));
+        told.filter(|n| *n > 0).unwrap_or(usual)
+    };
+    (
+        first(columns, "COLUMNS", USUAL.0),
+        first(rows, "LINES", USUAL.1),
+    )
+}
 
 /// Whether a stream takes colour: a terminal does, unless `NO_COLOR` is set to something.
 pub(crate) fn colour(stream: &impl IsTerminal) -> bool {

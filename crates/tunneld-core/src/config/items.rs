@@ -155,7 +155,7 @@ pub(super) fn paths(
 /// A path: absolute, below the home directory (`~/`), or relative to the file's directory.
 pub(super) fn path(item: Item<'_, '_>, base: Base<'_>, problems: &mut Problems) -> Option<PathBuf> {
     let wanted = match item.key {
-        "control_socket" | "ssh_config" => "a path",
+        "control_socket" | "ssh_config" | "state_directory" => "a path",
         _ => "a path or an array of paths",
     };
     parsed(

@@ -7,6 +7,8 @@ use super::render::quoted;
 pub(super) enum Place {
     /// The file itself.
     Root,
+    /// A file that it includes.
+    Included,
     /// `[daemon]`.
     Daemon,
     /// `[defaults]`.
@@ -25,11 +27,14 @@ pub(super) enum Place {
     DynamicForward,
     /// `probe = { … }`.
     Probe,
+    /// `on_up = { … }`, `on_down = { … }`.
+    Hook,
 }
 
 impl Place {
-    const ALL: [Place; 10] = [
+    const ALL: [Place; 12] = [
         Place::Root,
+        Place::Included,
         Place::Daemon,
         Place::Tunnel,
         Place::Defaults,
@@ -39,17 +44,22 @@ impl Place {
         Place::RemoteForward,
         Place::DynamicForward,
         Place::Probe,
+        Place::Hook,
     ];
 
     /// The keys of this table.
     pub(super) fn keys(self) -> &'static [&'static str] {
         match self {
-            Place::Root => &["daemon", "defaults", "tunnels"],
+            Place::Root => &["include", "daemon", "defaults", "tunnels"],
+            Place::Included => &["defaults", "tunnels"],
             Place::Daemon => &[
                 "control_socket",
+                "metrics_listen",
+                "state_directory",
                 "ready_when",
                 "start_timeout",
                 "drain_timeout",
+                "watch",
             ],
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,
@@ -89,21 +99,7 @@ impl Place {
                 "socket_owner",
             ],
             Place::Probe => &["interval", "timeout", "expect", "path"],
-        }
-    }
-
-    /// Keys that the design has and this version does not.
-    fn unsupported(self) -> &'static [&'static str] {
-        match self {
-            Place::Root => &["include"],
-            Place::Daemon => &["metrics_listen"],
-            Place::Defaults | Place::Tunnel => &["on_down", "on_up"],
-            Place::Hop
-            | Place::Reconnect
-            | Place::LocalForward
-            | Place::RemoteForward
-            | Place::DynamicForward
-            | Place::Probe => &[],
+            Place::Hook => &["command", "timeout"],
         }
     }
 
@@ -111,6 +107,7 @@ impl Place {
     fn shown(self) -> &'static str {
         match self {
             Place::Root => "the file itself",
+            Place::Included => "an included file",
             Place::Daemon => "[daemon]",
             Place::Defaults => "[defaults]",
             Place::Tunnel => "[tunnels.NAME]",
@@ -120,8 +117,17 @@ impl Place {
             Place::RemoteForward => "a table of remote_forward",
             Place::DynamicForward => "a table of dynamic_forward",
             Place::Probe => "probe = { … }",
+            Place::Hook => "on_up = { … } or on_down = { … }",
         }
     }
+}
+
+/// The tables of the file, as they are written in messages, and the keys that each may have: for
+/// documents that are to be in step with them.
+pub fn tables() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    // What an included file may have, the file itself has too.
+    let places = Place::ALL.into_iter().filter(|p| *p != Place::Included);
+    places.map(|place| (place.shown(), place.keys()))
 }
 
 /// `[tunnels.NAME]`: what is only there, and then the settings.
@@ -164,6 +170,8 @@ const TUNNEL: &[&str] = &[
     "max_sessions",
     "stall_timeout",
     "reconnect",
+    "on_up",
+    "on_down",
     "enabled",
 ];
 
@@ -238,10 +246,12 @@ pub(super) struct Unknown {
 
 /// What there is to say about `key`, which is not a key of `place`.
 pub(super) fn unknown(place: Place, key: &str) -> Unknown {
-    if place.unsupported().contains(&key) {
+    if place == Place::Included && Place::Root.keys().contains(&key) {
         return Unknown {
-            message: format!("{} is not supported by this version", quoted(key)),
-            label: None,
+            message: format!("an included file cannot have {}", quoted(key)),
+            label: Some(format!(
+                "`{key}` belongs in the file that includes this one"
+            )),
             help: None,
             meant: None,
         };
@@ -326,8 +336,8 @@ fn belongs(place: Place, key: &str) -> Option<String> {
     Some(format!("`{key}` belongs in {first}{last}"))
 }
 
-/// The key that is most like this one, unless none is like it.
-pub(crate) fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
+/// Which of these is most like what was written, for whoever mistyped it; `None` if none is like it.
+pub fn nearest<'a>(keys: &[&'a str], key: &str) -> Option<&'a str> {
     const LIKE: f64 = 0.6;
     if key.len() > MAX_COMPARED {
         return None;
@@ -434,17 +444,6 @@ mod tests {
             ),
         ] {
             assert_eq!(label(place, key).as_deref(), Some(said));
-        }
-    }
-
-    #[test]
-    fn a_key_of_a_later_version_is_not_called_unknown() {
-        for place in Place::ALL {
-            for key in place.unsupported() {
-                assert!(!place.keys().contains(key));
-                let said = unknown(place, key).message;
-                assert_eq!(said, format!("`{key}` is not supported by this version"));
-            }
         }
     }
 

@@ -7,9 +7,12 @@ mod access;
 pub mod algorithms;
 mod conflicts;
 mod diagnostic;
+mod document;
 mod forward_keys;
 mod forward_names;
 mod forwards;
+mod hooks;
+mod include;
 mod items;
 mod keys;
 mod login;
@@ -40,6 +43,7 @@ mod way;
 mod way_forms;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,7 +51,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use algorithms::resolve_of_ssh;
-pub(crate) use keys::nearest;
 pub(crate) use print::{array, duration, string};
 pub(crate) use render::quoted;
 pub(crate) use values::{check_duration, check_host, is_ipv6};
@@ -58,6 +61,9 @@ pub use forwards::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Listen, ListenHost, LocalForward, Probe,
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
+pub use hooks::Hook;
+pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
+pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
@@ -68,10 +74,11 @@ pub use target::{
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
 pub use texts::Texts;
+pub use values::parse_duration;
 
 use crate::name::TunnelName;
 
-/// The largest file that is read, in bytes.
+/// The largest file that is read, in bytes; also, the most that a file has with all that it includes.
 pub const MAX_FILE_LEN: usize = 4 << 20;
 
 /// A checked configuration.
@@ -85,25 +92,24 @@ pub struct Config {
     pub provenance: Provenance,
 }
 
-impl Config {
-    /// The name that is most like this one, for whoever mistyped it.
-    pub fn nearest_name(&self, name: &str) -> Option<&str> {
-        let names: Vec<&str> = self.tunnels.keys().map(TunnelName::as_str).collect();
-        keys::nearest(&names, name)
-    }
-}
-
 /// `[daemon]`: what concerns the process and not one tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonConfig {
     /// Where the control socket is.
     pub control_socket: PathBuf,
+    /// Where metrics, health and the status page are served over TCP; off unless set.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where the history of the tunnels is kept over a restart. `None`: in the folder that the
+    /// service manager names (`STATE_DIRECTORY`, systemd.exec(5)), if it does.
+    pub state_directory: Option<PathBuf>,
     /// When the service counts as started.
     pub ready_when: ReadyWhen,
     /// How long the start may take before the service is reported as started all the same.
     pub start_timeout: Duration,
     /// How long connections in flight may go on when a forward or the daemon stops.
     pub drain_timeout: Duration,
+    /// Whether a change of the file is noticed, and applied as a reload is.
+    pub watch: bool,
 }
 
 /// When `READY=1` is sent.
@@ -116,6 +122,17 @@ pub enum ReadyWhen {
     All,
     /// At least one enabled tunnel is up.
     Any,
+}
+
+impl ReadyWhen {
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadyWhen::Settled => "settled",
+            ReadyWhen::All => "all",
+            ReadyWhen::Any => "any",
+        }
+    }
 }
 
 /// One tunnel: where to go over SSH, and what to forward.
@@ -139,6 +156,10 @@ pub struct TunnelSpec {
     pub stall_timeout: Duration,
     /// How many sessions carry its connections.
     pub sessions: SessionCount,
+    /// What is started when it comes up.
+    pub on_up: Option<Sourced<Hook>>,
+    /// What is started when it is up no more.
+    pub on_down: Option<Sourced<Hook>>,
     /// What is forwarded, in the order of the file.
     pub forwards: Vec<ForwardSpec>,
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::provenance::Section;
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Listen, LocalForward, Probe, ReadyWhen,
-    RemoteListen, Texts, TunnelSpec, WhileDown,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Hook, Listen, LocalForward, Probe,
+    RemoteListen, Sourced, Texts, TunnelSpec, WhileDown,
 };
 use printer::Printer;
 use target::{write_server, write_way};
@@ -27,16 +27,25 @@ pub fn effective_with_places(config: &Config, texts: &Texts) -> String {
 
 fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     let daemon = &config.daemon;
-    let ready_when = match daemon.ready_when {
-        ReadyWhen::Settled => "settled",
-        ReadyWhen::All => "all",
-        ReadyWhen::Any => "any",
-    };
     out.table(&Section::Daemon, "[daemon]");
     out.key("control_socket", path(&daemon.control_socket));
-    out.key("ready_when", string(ready_when));
+    let metrics_listen = daemon.metrics_listen.map(|at| at.to_string());
+    out.key(
+        "metrics_listen",
+        string(metrics_listen.as_deref().unwrap_or("none")),
+    );
+    match &daemon.state_directory {
+        Some(folder) => out.key("state_directory", path(folder)),
+        None => out.default(
+            "state_directory",
+            string("$STATE_DIRECTORY"),
+            ": as the service manager says",
+        ),
+    }
+    out.key("ready_when", string(daemon.ready_when.as_str()));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
+    out.key("watch", daemon.watch);
     for tunnel in config.tunnels.values() {
         write_tunnel(&mut out, tunnel);
     }
@@ -71,6 +80,8 @@ fn write_tunnel(out: &mut Printer<'_>, tunnel: &TunnelSpec) {
         duration(reconnect.reset_after),
     );
     out.key("reconnect", reconnect);
+    out.key("on_up", shown_hook(tunnel.on_up.as_ref()));
+    out.key("on_down", shown_hook(tunnel.on_down.as_ref()));
     for (index, hop) in tunnel.target.hops().into_iter().enumerate() {
         let section = Section::Hop(tunnel.name.clone(), index);
         out.table(&section, &format!("[[tunnels.{name}.proxy_jump]]"));
@@ -138,6 +149,15 @@ fn shown_probe(probe: &Probe) -> String {
     };
     let (interval, timeout) = (duration(probe.interval), duration(probe.timeout));
     format!("{{ interval = {interval}, timeout = {timeout}{expect} }}")
+}
+
+fn shown_hook(hook: Option<&Sourced<Hook>>) -> String {
+    let Some(Sourced { value: hook, .. }) = hook else {
+        return string("none");
+    };
+    let command = array(hook.command.iter().map(|word| string(word)));
+    let timeout = duration(hook.timeout);
+    format!("{{ command = {command}, timeout = {timeout} }}")
 }
 
 /// A text as TOML has it.

@@ -13,6 +13,7 @@ use super::diagnostic::{Diagnostic, MAX_KEPT};
 use super::keys::{self, Place};
 use super::provenance::Spans;
 use super::render::quoted;
+use super::syntax::Syntax;
 use super::values::ValueError;
 use crate::name::TunnelName;
 
@@ -27,6 +28,8 @@ pub(super) struct Problems {
     pub(super) tunnel: Option<TunnelName>,
     /// Whether the text is not TOML: then what is absent may only be unreadable.
     pub(super) broken: bool,
+    /// What is not TOML, of each text.
+    syntax: Vec<Syntax>,
 }
 
 impl Problems {
@@ -54,6 +57,25 @@ impl Problems {
         if !self.broken {
             self.report(item);
         }
+    }
+
+    /// Adds what is not TOML in a text: what was found there may be something else than what was
+    /// written, and is not told.
+    pub(super) fn unreadable(&mut self, syntax: Syntax) {
+        if !syntax.is_clean() {
+            self.syntax.push(syntax);
+        }
+    }
+
+    /// All that is to be told, and how much more there is.
+    pub(super) fn told(self) -> (Vec<Diagnostic>, usize) {
+        let (mut items, mut dropped) = (self.items, self.dropped);
+        items.retain(|item| !self.syntax.iter().any(|s| s.hides(item.span.as_ref())));
+        for syntax in self.syntax {
+            items.extend(syntax.problems);
+            dropped += syntax.dropped;
+        }
+        (items, dropped)
     }
 
     fn is_full(&self) -> bool {
@@ -279,7 +301,8 @@ impl<'t, 'i> Cursor<'t, 'i> {
             }
             let mut said = keys::unknown(self.place, name);
             meant.extend(said.meant);
-            if self.place == Place::Root && said.label.is_none() && looks_like_a_tunnel(value) {
+            let is_file = matches!(self.place, Place::Root | Place::Included);
+            if is_file && said.label.is_none() && looks_like_a_tunnel(value) {
                 let name = name.escape_default();
                 said.label = Some(format!("did you mean [tunnels.{name}]?"));
             }

@@ -1,6 +1,6 @@
 //! From the text of the file to a [`Config`], or to everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,18 +9,20 @@ use toml::de::DeTable;
 
 use super::conflicts;
 use super::diagnostic::{Diagnostic, Diagnostics, Origin};
+use super::document::Document;
 use super::forward_keys::{self, forwards};
+use super::include::{self, Includes, Part, not_utf8};
 use super::items::{Base, choice, duration, parsed, path, positive};
 use super::keys::Place;
 use super::provenance::{Provenance, Section, Spans};
 use super::raw::{Cursor, Item, Problems, kind};
 use super::reach::Reach;
 use super::render::quoted;
-use super::settings::Settings;
+use super::settings::{Settings, truth};
 use super::ssh_files::{SshConfigs, SshFiles, laid_out};
 use super::ssh_layer::Layer;
-use super::syntax::Syntax;
-use super::values::parse_host;
+use super::values::{parse_host, parse_metrics_listen};
+use super::way_forms::is_none;
 use super::{
     Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced, TunnelSpec,
 };
@@ -43,6 +45,8 @@ pub struct Surroundings {
     pub aes_hardware: bool,
     /// The files of ssh that the file names, as far as they were read.
     pub ssh_configs: SshConfigs,
+    /// The files that it includes, as far as they were read.
+    pub includes: Includes,
 }
 
 #[cfg(test)]
@@ -54,6 +58,7 @@ impl Surroundings {
             home: Some("/home/svc".into()),
             aes_hardware: true,
             ssh_configs: SshConfigs::new(),
+            includes: Includes::new(),
         }
     }
 }
@@ -80,27 +85,29 @@ pub fn load(
         );
         return Err(Diagnostics::new(origin.clone(), "", vec![item]));
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let syntax = Syntax::new(text, table.get_ref(), errors);
-    let mut problems = Problems {
-        broken: !syntax.is_clean(),
-        ..Problems::default()
-    };
-    let (texts, starts) = laid_out(origin, text, surroundings);
+    let laid = laid_out(origin, text, surroundings);
     let base = Base {
         origin,
         surroundings,
-        starts: &starts,
+        starts: &laid.ssh,
     };
-    let config = file(table.get_ref(), base, &mut problems);
-    let mut items = problems.items;
-    items.retain(|item| !syntax.hides(item.span.as_ref()));
-    items.extend(syntax.problems);
-    if items.is_empty() && problems.dropped == 0 {
+    let mut problems = Problems::default();
+    let files = surroundings
+        .includes
+        .iter()
+        .flat_map(|i| i.found.iter().flatten());
+    let parts = files.zip(&laid.included);
+    let parts = parts.map(|(file, start)| Part {
+        file,
+        start: *start,
+    });
+    let config = file(text, parts, base, &mut problems);
+    let (items, dropped) = problems.told();
+    if items.is_empty() && dropped == 0 {
         return Ok(config);
     }
-    let all = Diagnostics::within(texts, origin.clone(), items);
-    Err(all.with_dropped(problems.dropped + syntax.dropped))
+    let all = Diagnostics::within(laid.texts, origin.clone(), items);
+    Err(all.with_dropped(dropped))
 }
 
 /// Checks the bytes of a file.
@@ -119,12 +126,7 @@ pub fn load_bytes(
     match std::str::from_utf8(bytes) {
         Ok(text) => load(text, origin, surroundings),
         Err(error) => {
-            let at = error.valid_up_to();
-            let byte = bytes.get(at).copied().unwrap_or_default();
-            // The text before the byte is as long in the lossy form, so the place is the same.
-            let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-            let item = Diagnostic::at(span, "the file is not UTF-8")
-                .with_label(format!("byte 0x{byte:02x}"));
+            let item = not_utf8(bytes, error, 0);
             let text = String::from_utf8_lossy(bytes);
             Err(Diagnostics::new(origin.clone(), text, vec![item]))
         }
@@ -168,24 +170,40 @@ struct Read {
     provenance: Vec<(Section, Spans)>,
 }
 
-fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
-    let mut keys = Cursor::new(root, Place::Root);
+/// The tunnels that were read, of all files.
+#[derive(Default)]
+pub(super) struct Tunnels {
+    read: Vec<Read>,
+    /// Where each of them is.
+    places: HashMap<TunnelName, Range<usize>>,
+}
+
+fn file<'a>(
+    text: &str,
+    parts: impl Iterator<Item = Part<'a>>,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> Config {
+    let Document { table, syntax } = Document::parse(text, 0);
+    problems.broken = !syntax.is_clean();
+    let mut keys = Cursor::new(&table, Place::Root);
+    if let Some(item) = keys.item("include") {
+        include::check_patterns(item, base, problems);
+    }
     let daemon = keys.item("daemon").and_then(|item| item.table(problems));
     let empty = DeTable::new();
     let (daemon, daemon_spans) = daemon_config(daemon.unwrap_or(&empty), base, problems);
-    let defaults = keys.item("defaults").and_then(|i| i.table(problems));
-    let defaults = defaults.map(|table| {
-        let mut keys = Cursor::new(table, Place::Defaults);
-        let settings = Settings::take(&mut keys, base, problems);
-        keys.finish(problems);
-        settings
-    });
-    let tunnels = keys.item("tunnels").map(|item| {
-        let defaults = defaults.unwrap_or_default();
-        tunnels(item, &defaults, base, problems)
-    });
+    let defaults = defaults(&mut keys, base, problems);
+    let mut found = Tunnels::default();
+    if let Some(item) = keys.item("tunnels") {
+        tunnels(item, &defaults, base, &mut found, problems);
+    }
     keys.finish(problems);
-    let tunnels = tunnels.unwrap_or_default();
+    problems.unreadable(syntax);
+    for part in parts {
+        include::part(&part, &defaults, base, &mut found, problems);
+    }
+    let tunnels = found.read;
     let listening = tunnels.iter().filter(|t| t.enabled);
     let listening = listening.map(|t| conflicts::Listening {
         tunnel: &t.name,
@@ -209,6 +227,22 @@ fn file(root: &DeTable<'_>, base: Base<'_>, problems: &mut Problems) -> Config {
     }
 }
 
+/// `[defaults]` of a file.
+pub(super) fn defaults(
+    keys: &mut Cursor<'_, '_>,
+    base: Base<'_>,
+    problems: &mut Problems,
+) -> Settings {
+    let table = keys.item("defaults").and_then(|i| i.table(problems));
+    let Some(table) = table else {
+        return Settings::default();
+    };
+    let mut keys = Cursor::new(table, Place::Defaults);
+    let settings = Settings::take(&mut keys, base, problems);
+    keys.finish(problems);
+    settings
+}
+
 fn daemon_config(
     table: &DeTable<'_>,
     base: Base<'_>,
@@ -216,6 +250,17 @@ fn daemon_config(
 ) -> (DaemonConfig, Spans) {
     let mut keys = Cursor::new(table, Place::Daemon);
     let control_socket = keys.take("control_socket", problems, |item, problems| {
+        path(item, base, problems)
+    });
+    let metrics_listen = keys.take("metrics_listen", problems, |item, problems| {
+        let wanted = "an address and a port";
+        let parse = |text: &str| match is_none(text) {
+            true => Ok(None),
+            false => parse_metrics_listen(text).map(Some),
+        };
+        parsed(item, wanted, parse, problems)
+    });
+    let state_directory = keys.take("state_directory", problems, |item, problems| {
         path(item, base, problems)
     });
     let ready_when = keys.take("ready_when", problems, |item, problems| {
@@ -228,13 +273,17 @@ fn daemon_config(
     });
     let start_timeout = keys.take("start_timeout", problems, positive);
     let drain_timeout = keys.take("drain_timeout", problems, duration);
+    let watch = keys.take("watch", problems, truth);
     let spans = keys.spans();
     keys.finish(problems);
     let config = DaemonConfig {
         control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
+        metrics_listen: metrics_listen.and_then(|v| v.value),
+        state_directory: state_directory.map(|v| v.value),
         ready_when: value_or(ready_when, || ReadyWhen::Settled),
         start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
         drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
+        watch: value_or(watch, || false),
     };
     (config, spans)
 }
@@ -243,24 +292,22 @@ fn value_or<T>(found: Option<Sourced<T>>, default: impl FnOnce() -> T) -> T {
     found.map_or_else(default, |v| v.value)
 }
 
-fn tunnels(
+/// `[tunnels]` of a file.
+pub(super) fn tunnels(
     item: Item<'_, '_>,
     defaults: &Settings,
     base: Base<'_>,
+    found: &mut Tunnels,
     problems: &mut Problems,
-) -> Vec<Read> {
+) {
     let Some(table) = item.table(problems) else {
-        return Vec::new();
+        return;
     };
-    if table.len() > MAX_TUNNELS {
-        let said = format!(
-            "has {} tunnels, at most {MAX_TUNNELS} are kept",
-            table.len()
-        );
-        problems.report(item.wrong(&said));
-        return Vec::new();
+    let count = found.places.len() + table.len();
+    if count > MAX_TUNNELS {
+        let said = format!("has {count} tunnels, at most {MAX_TUNNELS} are kept");
+        return problems.report(item.wrong(&said));
     }
-    let mut found = Vec::with_capacity(table.len());
     for (key, value) in table.iter() {
         let written = key.get_ref().as_ref();
         let name: TunnelName = match written.parse() {
@@ -276,17 +323,27 @@ fn tunnels(
             }
         };
         let Some(inner) = value.get_ref().as_table() else {
-            let found = kind(value.get_ref());
-            let said = format!("`tunnels.{name}` wants a table, not {found}");
+            let what = kind(value.get_ref());
+            let said = format!("`tunnels.{name}` wants a table, not {what}");
             problems.report(Diagnostic::at(value.span(), said).with_tunnel(name));
             continue;
         };
         problems.tunnel = Some(name.clone());
         let at = key.span();
-        found.push(tunnel(name, at, inner, defaults, base, problems));
+        let read = tunnel(name.clone(), at.clone(), inner, defaults, base, problems);
+        match found.places.get(&name) {
+            None => {
+                found.places.insert(name, at);
+                found.read.push(read);
+            }
+            Some(first) => {
+                let said = format!("there are two tunnels `{name}`");
+                let item = Diagnostic::at(at, said);
+                problems.report(item.with_related(first.clone(), "the first is"));
+            }
+        }
         problems.tunnel = None;
     }
-    found
 }
 
 /// The valid name that is most like an invalid one.
@@ -364,6 +421,8 @@ fn tunnel(
         certificate_expiry_warning: value_or(settings.certificate_expiry_warning, || A_WEEK),
         stall_timeout: value_or(settings.stall_timeout, || Duration::from_secs(30)),
         sessions,
+        on_up: settings.hooks.up(),
+        on_down: settings.hooks.down(),
         forwards: forwards.clone(),
     });
     Read {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostic::Diagnostic;
+use super::hooks::Hooks;
 use super::items::{Base, duration, parsed, positive};
 use super::keys::Place;
 use super::login::Login;
@@ -37,6 +38,7 @@ pub(super) struct Settings {
     pub(super) stall_timeout: Option<Sourced<Duration>>,
     min_sessions: Option<Sourced<u32>>,
     max_sessions: Option<Sourced<u32>>,
+    pub(super) hooks: Hooks,
     pub(super) enabled: Option<Sourced<bool>>,
     pub(super) way: Way,
     /// The file of ssh that says more.
@@ -76,6 +78,7 @@ impl Settings {
             stall_timeout: keys.take("stall_timeout", problems, positive),
             min_sessions: keys.take("min_sessions", problems, sessions),
             max_sessions: keys.take("max_sessions", problems, sessions),
+            hooks: Hooks::take(keys, base, problems),
             enabled: keys.take("enabled", problems, truth),
             way: Way::take(keys, base, problems),
             ssh_config: keys.take("ssh_config", problems, |item, problems| {
@@ -114,6 +117,7 @@ impl Settings {
             stall_timeout: or(self.stall_timeout, &defaults.stall_timeout),
             min_sessions: or(self.min_sessions, &defaults.min_sessions),
             max_sessions: or(self.max_sessions, &defaults.max_sessions),
+            hooks: self.hooks.or(&defaults.hooks),
             enabled: or(self.enabled, &defaults.enabled),
             way: self.way.or(&defaults.way),
             ssh_config: or(self.ssh_config, &defaults.ssh_config),

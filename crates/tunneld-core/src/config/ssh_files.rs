@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Diagnostic, Origin};
+use super::include;
 use super::items::{Base, completed};
 use super::raw::{Item, Problems};
 use super::resolve::Surroundings;
@@ -18,13 +19,29 @@ use crate::ssh_config::{Found, Problem, Sources};
 /// What was read of the files of ssh: by the path in `ssh_config`, or why it cannot be read.
 pub type SshConfigs = BTreeMap<PathBuf, Result<Sources, String>>;
 
-/// The paths that a text has for `ssh_config`, whatever else is wrong with it: these files have to be
-/// read before it is checked.
+/// The paths that a text and those that it includes have for `ssh_config`, whatever else is wrong with
+/// them: these files have to be read before the configuration is checked.
 pub fn ssh_config_paths(
     bytes: &[u8],
     origin: &Origin,
     surroundings: &Surroundings,
 ) -> BTreeSet<PathBuf> {
+    let mut paths = BTreeSet::new();
+    add_paths(bytes, origin, surroundings, &mut paths);
+    let included = surroundings.includes.iter();
+    for file in included.flat_map(|i| i.found.iter().flatten()) {
+        let origin = Origin::of_file(&file.path);
+        add_paths(&file.bytes, &origin, surroundings, &mut paths);
+    }
+    paths
+}
+
+fn add_paths(
+    bytes: &[u8],
+    origin: &Origin,
+    surroundings: &Surroundings,
+    paths: &mut BTreeSet<PathBuf>,
+) {
     let text = String::from_utf8_lossy(bytes.get(..MAX_FILE_LEN).unwrap_or(bytes));
     let (table, _) = DeTable::parse_recoverable(&text);
     let table = table.get_ref();
@@ -35,36 +52,48 @@ pub fn ssh_config_paths(
     let tunnels = tunnels.filter_map(|(_, tunnel)| tunnel.get_ref().as_table());
     let written = inner("defaults").into_iter().chain(tunnels);
     let written = written.filter_map(|table| table.get("ssh_config")?.get_ref().as_str());
-    written
-        .filter(|text| !is_none(text))
-        .filter_map(|text| completed(text, origin, surroundings).ok())
-        .collect()
+    let written = written.filter(|text| !is_none(text));
+    paths.extend(written.filter_map(|text| completed(text, origin, surroundings).ok()));
 }
 
 /// Where each file of ssh begins among all the texts, by the path in `ssh_config`.
 pub(super) type Starts = BTreeMap<PathBuf, Vec<usize>>;
 
 impl Texts {
-    /// The text of a configuration, and those of the files of ssh that were read for it.
-    pub fn with_ssh(origin: &Origin, text: impl Into<String>, surroundings: &Surroundings) -> Self {
-        laid_out(origin, text, surroundings).0
+    /// The text of a configuration, and those of the files that were read for it.
+    pub fn with_all(origin: &Origin, text: impl Into<String>, surroundings: &Surroundings) -> Self {
+        laid_out(origin, text, surroundings).texts
     }
 }
 
-/// All the texts, and where each of the files of ssh begins among them.
+/// All the texts, and where they begin.
+pub(super) struct LaidOut {
+    pub(super) texts: Texts,
+    /// Where the included files begin, in their order.
+    pub(super) included: Vec<usize>,
+    /// Where the files of ssh begin.
+    pub(super) ssh: Starts,
+}
+
+/// Lays out the texts one after the other.
 pub(super) fn laid_out(
     origin: &Origin,
     text: impl Into<String>,
     surroundings: &Surroundings,
-) -> (Texts, Starts) {
+) -> LaidOut {
     let mut texts = Texts::new(origin, text);
-    let mut starts = Starts::new();
+    let included = include::laid_out(&mut texts, &surroundings.includes);
+    let mut ssh = Starts::new();
     for (path, read) in &surroundings.ssh_configs {
         let files = read.iter().flat_map(|sources| sources.files());
         let begin = files.map(|(file, text)| texts.add(file.display().to_string(), text));
-        starts.insert(path.clone(), begin.collect());
+        ssh.insert(path.clone(), begin.collect());
     }
-    (texts, starts)
+    LaidOut {
+        texts,
+        included,
+        ssh,
+    }
 }
 
 /// A file of ssh with those that it includes, as one tunnel sees them.

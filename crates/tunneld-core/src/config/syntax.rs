@@ -7,12 +7,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::diagnostic::Diagnostic;
+use super::document::shifted;
 use super::render::{Lines, quoted};
 
 /// How many syntax errors are kept; looking for what belongs to one takes a pass over the text.
 const MAX_SYNTAX: usize = 100;
 
 /// The syntax errors of a text.
+#[derive(Debug)]
 pub(super) struct Syntax {
     pub(super) problems: Vec<Diagnostic>,
     /// The bytes that cannot be trusted to mean what was parsed.
@@ -76,6 +78,19 @@ impl Syntax {
             }
         }
         found
+    }
+
+    /// The same, of a text that begins so much further on among all of them.
+    pub(super) fn shift(&mut self, by: usize) {
+        for problem in &mut self.problems {
+            let places = problem.related.iter_mut().map(|related| &mut related.span);
+            for span in problem.span.iter_mut().chain(places) {
+                *span = shifted(span, by);
+            }
+        }
+        for span in &mut self.unreadable {
+            *span = shifted(span, by);
+        }
     }
 
     /// Whether the text is TOML.

@@ -177,9 +177,8 @@ pub(super) fn parse_command(text: &str) -> Result<Option<String>, ValueError> {
     parse_word(text).map(Some)
 }
 
-/// A word of a command: its tokens are known, and it fits an argument (execve(2)).
-pub(super) fn parse_word(text: &str) -> Result<String, ValueError> {
-    const HELP: &str = "there are %h and %n (the host), %p (the port), %r (the user) and %%";
+/// A word that fits an argument (execve(2)).
+pub(super) fn parse_argument(text: &str) -> Result<String, ValueError> {
     if text.len() > MAX_COMMAND_LEN {
         return Err(ValueError::new(format!(
             "has more than {MAX_COMMAND_LEN} bytes"
@@ -188,6 +187,13 @@ pub(super) fn parse_word(text: &str) -> Result<String, ValueError> {
     if text.contains('\0') {
         return Err(ValueError::new("has a control character: '\\0'"));
     }
+    Ok(text.to_owned())
+}
+
+/// A word of a command, with tokens that are known.
+pub(super) fn parse_word(text: &str) -> Result<String, ValueError> {
+    const HELP: &str = "there are %h and %n (the host), %p (the port), %r (the user) and %%";
+    let word = parse_argument(text)?;
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c != '%' {
@@ -207,7 +213,7 @@ pub(super) fn parse_word(text: &str) -> Result<String, ValueError> {
             }
         }
     }
-    Ok(text.to_owned())
+    Ok(word)
 }
 
 #[cfg(test)]

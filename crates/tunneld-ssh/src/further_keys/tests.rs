@@ -125,8 +125,9 @@ fn the_lines_of_the_alias_count_where_there_is_one() {
 
 #[test]
 fn who_does_not_want_it_has_no_learner() {
+    let trust = TrustCommand::written("tunneld trust db".to_owned());
     let mut target = target();
-    assert!(learner(&target).is_none());
+    assert!(learner(&target, &trust).is_none());
     target.update_host_keys = true;
-    assert!(learner(&target).is_some());
+    assert!(learner(&target, &trust).is_some());
 }

@@ -16,6 +16,8 @@ use crate::known_hosts::Entry;
 pub struct TrustCommand {
     /// What finds the tunnel.
     tunnel: String,
+    /// The tunnel, where it is one of the daemon's.
+    of: Option<TunnelName>,
     /// The jump host of the tunnel that it is about.
     hop: Option<String>,
 }
@@ -23,12 +25,19 @@ pub struct TrustCommand {
 impl TrustCommand {
     /// For the host at the end of a tunnel.
     pub fn of(tunnel: &TunnelName) -> Self {
-        TrustCommand::written(format!("tunneld trust {tunnel}"))
+        TrustCommand {
+            of: Some(tunnel.clone()),
+            ..TrustCommand::written(format!("tunneld trust {tunnel}"))
+        }
     }
 
     /// The same, as it has to be written to find the tunnel.
     pub fn written(tunnel: String) -> Self {
-        TrustCommand { tunnel, hop: None }
+        TrustCommand {
+            tunnel,
+            of: None,
+            hop: None,
+        }
     }
 
     /// The one for a jump host of the tunnel.
@@ -36,8 +45,15 @@ impl TrustCommand {
     pub fn at_hop(&self, hop: &Target) -> Self {
         TrustCommand {
             tunnel: self.tunnel.clone(),
+            of: self.of.clone(),
             hop: Some(host_port(&hop.host, hop.port)),
         }
+    }
+
+    /// The tunnel that a log line about the key belongs to, where it is one of the daemon's. Of a
+    /// jump host that tunnels share: the first that went over it.
+    pub(crate) fn tunnel(&self) -> Option<&str> {
+        self.of.as_ref().map(TunnelName::as_str)
     }
 }
 

@@ -1,32 +1,33 @@
 //! A program whose standard input and output are the way to the server (ProxyCommand of
 //! ssh_config(5)).
 
-mod complaints;
-mod program;
-
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::net::UnixStream;
-use tokio::process::ChildStderr;
+use tokio::process::{ChildStderr, Command};
 use tokio_util::task::TaskTracker;
 use tunneld_core::config::{ProxyCommand, Target};
 use tunneld_core::failure::{Failure, Stage};
 
 use super::{Footing, Under, Upkeep, failure_of, system_failure};
+use crate::forward::Passed;
+use crate::program::{self, Lines, Program, Signal};
 use crate::shared::Shared;
 use crate::wire::Wire;
-use complaints::Complaints;
-use program::Program;
 
 /// What the program has said in its last moments, and what the server has said through it, may
 /// come in behind the news of its end.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long a program may take to end when it is told to.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
+const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// The statuses by which a shell says that it cannot run a program (POSIX, Shell Command Language
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
@@ -44,7 +45,7 @@ pub(super) fn start(
     let (under, upkeep) = Under::kept_up(shared, Footing::Program);
     let log = Log {
         host: target.host.clone(),
-        complaints: Complaints::new(stderr),
+        complaints: Lines::new(stderr),
         last: None,
     };
     let by_shell = matches!(command, ProxyCommand::Shell(_));
@@ -59,7 +60,19 @@ fn spawn(argv: &[String]) -> io::Result<(Program, Option<ChildStderr>, UnixStrea
     ours.set_nonblocking(true)?;
     let ours = UnixStream::from_std(ours)?;
     let held = theirs.try_clone()?;
-    let (program, stderr) = Program::spawn(argv, theirs)?;
+    let (name, args) = argv.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(name);
+    // What the service manager tells us is not for others.
+    for name in Passed::VARIABLES.into_iter().chain(MANAGER_VARIABLES) {
+        command.env_remove(name);
+    }
+    command
+        .args(args)
+        .stdin(Stdio::from(OwnedFd::from(theirs.try_clone()?)))
+        .stdout(Stdio::from(OwnedFd::from(theirs)))
+        .stderr(Stdio::piped());
+    let mut program = Program::spawn(command)?;
+    let stderr = program.stderr();
     Ok((program, stderr, ours, held))
 }
 
@@ -119,7 +132,7 @@ fn not_started(argv: &[String], e: &io::Error) -> Failure {
 /// What a program complains of.
 struct Log {
     host: String,
-    complaints: Complaints<ChildStderr>,
+    complaints: Lines<ChildStderr>,
     last: Option<String>,
 }
 
@@ -151,7 +164,8 @@ async fn attend(
         tokio::select! {
             line = log.complaints.next() => log.note(line),
             () = program.exited() => break program.reap().await,
-            () = upkeep.dropped.cancelled() => return program.hang_up().await,
+            // As ssh does.
+            () = upkeep.dropped.cancelled() => return program.end(Signal::HUP, PATIENCE).await,
         }
     };
     // Not until its error output ends: somebody else may have it open.
@@ -178,14 +192,7 @@ fn is_cannot(status: &io::Result<ExitStatus>) -> bool {
 
 /// How the program ended, and its last complaint.
 fn exited(status: io::Result<ExitStatus>, last: Option<String>) -> String {
-    let how = match status {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("proxy command exited with status {code}"),
-            (None, Some(signal)) => format!("proxy command was killed by signal {signal}"),
-            (None, None) => "proxy command ended".to_owned(),
-        },
-        Err(_) => "proxy command ended".to_owned(),
-    };
+    let how = format!("proxy command {}", program::ending(&status));
     match last {
         Some(line) => format!("{how}: {line}"),
         None => how,

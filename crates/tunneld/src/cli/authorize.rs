@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use tunneld_core::authorize::{self, Account, ExpiryTime, FromList, Limits, Rights};
 use tunneld_core::config::{Config, Target, TunnelSpec};
 
-use super::{Places, hops};
+use super::{Places, completions, hops};
 use crate::exit::Exit;
 use keys::Keys;
 
@@ -22,7 +22,7 @@ Examples:
   tunneld authorize wiki --hop bastion.example.com --from 192.0.2.0/24 --expiry-time 20301231Z")]
 pub(super) struct Authorize {
     /// The tunnels. sshd reads one line for a key: what it needs for several tunnels goes together.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::names())]
     names: Vec<String>,
     /// Only for this host on the way: a jump host, or the last one.
     #[arg(long, value_name = "HOST")]

@@ -2,18 +2,23 @@
 
 mod authorize;
 mod check;
+mod completions;
 mod explain;
+mod history;
 mod hops;
 mod import;
+mod logs;
 mod reload;
 mod run;
 mod status;
 mod test;
 mod trust;
 mod tunnels;
+mod wait;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tunneld_core::config::{Config, TunnelSpec};
@@ -49,9 +54,10 @@ Examples:
   tunneld status                     what is up, what is not, and why
   tunneld import autossh-db.service  what the unit does, as a tunnel for the file
   tunneld explain db                 where do its bytes go, and who can reach it?
+  tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
-  journalctl -u tunneld TUNNEL=db    what happened to the tunnel `db`
+  tunneld logs db                    what happened to the tunnel `db`
 
 Exit codes: 0 done; 1 failed; 2 usage; 3 some tunnel is not up, or does not work; 4 daemon not
 reachable; 78 bad configuration."
@@ -82,16 +88,12 @@ struct Places {
 
 impl Places {
     /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
-    /// must not keep anybody from asking the daemon that still runs.
+    /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
     fn socket(&self) -> PathBuf {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        match config_file::load(&self.config) {
-            Ok(loaded) => loaded.config.daemon.control_socket,
-            Err(_) => config_file::control_socket(&self.config)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
-        }
+        config_file::control_socket(&self.config).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
     }
 }
 
@@ -109,11 +111,11 @@ enum Command {
         #[arg(long, value_enum, default_value = "info", env = "TUNNELD_LOG")]
         log_level: Verbosity,
     },
-    /// Check the file, and the keys, certificates, secrets and known_hosts that it names.
+    /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
     /// Reports every problem at once, each with its place. Changes nothing, asks no server and no
-    /// agent, and needs no daemon. Names of hosts, and the programs, users and groups of `proxy_command` and
-    /// `socket_owner`, are looked up when they are used.
+    /// agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
         #[arg(value_name = "FILE")]
@@ -128,11 +130,48 @@ enum Command {
     /// when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
+        /// Print JSON, for programs: docs/status.schema.json says what is in it.
+        #[arg(long)]
+        json: bool,
+        /// Go on, and show each change as it happens; Ctrl-C ends it.
+        ///
+        /// Also through a restart of the daemon. With --json, one line a change.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Wait until tunnels are up, and say nothing.
+    ///
+    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
+    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
+    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
+    /// then.
+    Wait {
+        /// The tunnels, instead of every one that is not stopped.
+        #[arg(value_name = "NAME", add = completions::names())]
+        names: Vec<String>,
+        /// How long at most (`30s`, `5m`), instead of for ever.
+        #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
+        timeout: Option<Duration>,
+    },
+    /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
+    Logs(logs::Request),
+    /// Show what a tunnel has been through: its last changes, its outages, and its availability.
+    ///
+    /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
+    /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
+    /// over a restart where the daemon has a state directory.
+    History {
+        /// The tunnel.
+        #[arg(value_name = "NAME")]
+        name: String,
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
+        /// Only the last N changes.
+        #[arg(short, long, value_name = "N")]
+        number: Option<usize>,
     },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
@@ -143,7 +182,7 @@ enum Command {
     #[command(after_long_help = test::HELP)]
     Test {
         /// The tunnel, as the file names it.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
@@ -156,10 +195,14 @@ enum Command {
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
     /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    /// Shows what changes for each tunnel, and how many connections that touches.
     Reload {
         /// Only show what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// Print JSON, for programs: also what is wrong with the file.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the keys of a tunnel's host, and add one that you agree to to known_hosts.
     ///
@@ -187,6 +230,16 @@ enum Command {
     /// the places that the forwards need, no other place, and no shell. What begins with `#` is a
     /// comment there, too. Asks no server, and needs no daemon.
     Authorize(authorize::Authorize),
+    /// Print the script that completes commands, options and the names of tunnels in a shell.
+    ///
+    /// The names are those of the running daemon or, where it does not answer, of the file. To try it:
+    /// `source <(tunneld completions bash)`, `source <(tunneld completions zsh)`, or
+    /// `tunneld completions fish | source`.
+    Completions {
+        /// The shell, and where its script is kept.
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: completions::Shell,
+    },
     /// Draw where the bytes of a tunnel go, and print the ssh command that does the same.
     ///
     /// For each forward: who listens, who can reach it, which way is encrypted and where it ends in
@@ -194,7 +247,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
@@ -209,12 +262,15 @@ enum Command {
 #[derive(Debug, Args)]
 struct Names {
     /// The tunnels.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::names())]
     names: Vec<String>,
 }
 
 /// Runs the command that was asked for.
 pub(crate) fn main() -> Exit {
+    if let Some(exit) = completions::answered() {
+        return exit;
+    }
     let cli = Cli::parse();
     let places = &cli.places;
     match cli.command {
@@ -225,17 +281,27 @@ pub(crate) fn main() -> Exit {
         Command::Check { file, print } => {
             check::run(file.as_deref().unwrap_or(&places.config), print)
         }
-        Command::Status { name, json } => status::run(places, name.as_deref(), json),
+        Command::Status { name, json, watch } => {
+            let asked = status::Asked { name, json };
+            match watch {
+                true => status::watch(places, &asked),
+                false => status::run(places, &asked),
+            }
+        }
+        Command::Wait { names, timeout } => wait::run(places, &names, timeout),
+        Command::Logs(request) => logs::run(places, &request),
+        Command::History { name, json, number } => history::run(places, &name, json, number),
         Command::Test {
             name,
             json,
             log_level,
         } => test::run(places, &name, json, log_level),
-        Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Reload { dry_run, json } => reload::run(places, dry_run, json),
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),
         Command::Authorize(asked) => authorize::run(places, &asked),
+        Command::Completions { shell } => completions::run(shell),
         Command::Explain { name } => explain::run(places, name.as_deref()),
         Command::Import(request) => import::run(&request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
@@ -258,11 +324,7 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
     let found = config.tunnels.values().find(|t| t.name.as_str() == name);
     found.ok_or_else(|| {
         let names: Vec<String> = config.tunnels.keys().map(ToString::to_string).collect();
-        let said = no_tunnel(name, &names);
-        match config.nearest_name(name) {
-            Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
-            _ => said,
-        }
+        no_tunnel(name, &names)
     })
 }
 

@@ -18,7 +18,7 @@ use tunneld_ssh::known_hosts::{KnownHosts, LearnError};
 use tunneld_ssh::scan::{self, HostKey};
 use tunneld_ssh::{Bastions, error::os_reason};
 
-use super::{Cli, Places, hops};
+use super::{Cli, Places, completions, hops};
 use crate::control::client::call;
 use crate::exit::Exit;
 use crate::sshfp;
@@ -29,7 +29,7 @@ use reader::Reader;
 #[derive(Debug, Args)]
 pub(super) struct Request {
     /// The tunnel.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completions::names())]
     name: String,
     /// A jump host of the tunnel, instead of the host behind it.
     #[arg(long, value_name = "HOST[:PORT]")]

@@ -1,11 +1,15 @@
-//! Checking the files that a configuration names: keys, certificates, secrets and known_hosts.
+//! Checking the files that a configuration names: keys, certificates, secrets, known_hosts, and the
+//! programs of hooks.
+
+mod programs;
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
-use tunneld_core::config::{Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
+use tunneld_core::config::{Config, Diagnostic, Diagnostics, Sourced, Target, TunnelSpec};
 use tunneld_core::events;
+use tunneld_core::name::TunnelName;
 use tunneld_ssh::known_hosts::KnownHosts;
 use tunneld_ssh::{KeyChecks, credential};
 
@@ -29,7 +33,38 @@ impl Loaded {
         keys: &mut KeyChecks,
         wanted: impl Fn(&TunnelSpec) -> bool,
     ) -> Found {
+        self.check_some(keys, &wanted, &wanted)
+    }
+
+    /// Checks the files of the tunnels that `touched` picks, and programs of hooks that `old` did not
+    /// have: to take those over needs no new session. Blocks.
+    pub(crate) fn check_changes(
+        &self,
+        keys: &mut KeyChecks,
+        old: &Config,
+        touched: impl Fn(&TunnelName) -> bool,
+    ) -> Found {
+        let same = |old: &TunnelSpec, new: &TunnelSpec| {
+            (&old.on_up, &old.on_down) == (&new.on_up, &new.on_down)
+        };
+        let has_other_hooks = |spec: &TunnelSpec| {
+            let before = old.tunnels.get(&spec.name);
+            spec.enabled && before.is_some_and(|before| !same(before, spec))
+        };
+        let touched = |spec: &TunnelSpec| touched(&spec.name);
+        self.check_some(keys, touched, |spec| touched(spec) || has_other_hooks(spec))
+    }
+
+    fn check_some(
+        &self,
+        keys: &mut KeyChecks,
+        wanted: impl Fn(&TunnelSpec) -> bool,
+        hooks: impl Fn(&TunnelSpec) -> bool,
+    ) -> Found {
         let mut items = Vec::new();
+        for spec in self.config.tunnels.values().filter(|t| hooks(t)) {
+            programs::check(spec, &mut items);
+        }
         for spec in self.config.tunnels.values().filter(|t| wanted(t)) {
             for target in spec.target.hops().into_iter().chain([&spec.target]) {
                 let mut check = Check {

@@ -5,23 +5,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use glob::MatchOptions;
 use tunneld_core::config::{SshConfigs, Surroundings};
 use tunneld_core::ssh_config::{Environment, MAX_FILE_LEN, Sources};
 use tunneld_core::text::shell_word;
 use tunneld_ssh::error::os_reason;
 
-use super::open;
+use super::pattern::matching;
+use super::{open, reason};
 
 /// How many files one `Include` may bring; `Sources` says that there are too many.
 const MAX_FOUND: usize = 1_001;
-
-/// As glob(7): neither a `/` nor a dot at the beginning of a name is found by a wildcard.
-const OPTIONS: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
 
 /// Reads each of these files for a tunneld that runs as the user `uid`, or says why it cannot be read.
 pub(super) fn read(paths: BTreeSet<PathBuf>, surroundings: &Surroundings, uid: u32) -> SshConfigs {
@@ -63,14 +56,8 @@ pub(crate) fn complete(sources: &mut Sources, uid: u32) {
 
 /// The files that match a pattern, in the order of their names.
 fn included(pattern: &Path, uid: u32) -> Result<Vec<(PathBuf, String)>, String> {
-    // Two stars are one, as with ssh, and not every folder below this one.
-    let mut wanted = pattern.to_string_lossy().into_owned();
-    while wanted.contains("**") {
-        wanted = wanted.replace("**", "*");
-    }
-    let matching = glob::glob_with(&wanted, OPTIONS).map_err(|e| e.msg.to_owned())?;
     let mut found = Vec::new();
-    for path in matching.take(MAX_FOUND) {
+    for path in matching(&pattern.to_string_lossy())?.take(MAX_FOUND) {
         let path = path.map_err(|e| reason(e.path(), e.error()))?;
         match text(&path, uid) {
             Ok(text) => found.push((path, text)),
@@ -87,10 +74,6 @@ fn is_no_file(e: &io::Error) -> bool {
         e.kind(),
         io::ErrorKind::IsADirectory | io::ErrorKind::NotFound
     )
-}
-
-fn reason(path: &Path, e: &io::Error) -> String {
-    format!("{}: {}", path.display(), os_reason(e))
 }
 
 /// The text of a file that nobody else can change: it names keys, and commands that are run. One

@@ -3,16 +3,25 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
-//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
+//! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
+//! | `GET /v1/tunnels/NAME/history` | [`HistoryReport`](tunneld_core::history::HistoryReport) |
+//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`]: `tunneld reload --json` prints either |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
+//! | `GET /metrics`, `/healthz`, `/readyz` | see `docs/metrics.md` |
 //!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
+mod advice;
 pub(crate) mod client;
+mod clients;
+mod events;
+pub(crate) mod follow;
+pub(crate) mod serve;
 pub(crate) mod server;
+mod stalled;
 
 use serde::{Deserialize, Serialize};
-use tunneld_core::config::DiagnosticView;
+use tunneld_core::config::{DiagnosticView, nearest};
 use tunneld_core::plan::Plan;
 
 /// What a reload did, or would do.
@@ -90,10 +99,25 @@ pub(crate) enum ErrorKind {
     NoSuchTunnel,
     /// There is nothing at that path.
     NotFound,
+    /// There is, and it is not asked for with this method.
+    MethodNotAllowed,
+    /// A part of the request makes no sense.
+    BadRequest,
+    /// The request has a body that is too large.
+    TooLarge,
+    /// The request is for another host: a web page that has its name lead here would read this.
+    WrongHost,
     /// The tunnel has too much to do to hear; asking again helps.
     Busy,
     /// The daemon is stopping.
     Stopping,
+}
+
+impl ErrorKind {
+    /// Whether the same request may be answered a little later.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self, ErrorKind::Busy | ErrorKind::Stopping)
+    }
 }
 
 impl ApiError {
@@ -107,7 +131,8 @@ impl ApiError {
     }
 }
 
-/// The words for a tunnel that does not exist, with the names of those that do.
+/// The words for a tunnel that does not exist, with the names of those that do, and the one that
+/// was meant.
 pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
     let known = match names.len() {
         0 => "there are none".to_owned(),
@@ -115,5 +140,10 @@ pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
         _ => format!("there are: {}", names.join(", ")),
     };
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-    format!("no tunnel `{shown}`; {known}")
+    let said = format!("no tunnel `{shown}`; {known}");
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    match nearest(&names, name) {
+        Some(near) if names.len() > 1 => format!("{said}; did you mean `{near}`?"),
+        _ => said,
+    }
 }

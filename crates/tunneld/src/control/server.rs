@@ -4,34 +4,30 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::{Path as UrlPath, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRef, Path as UrlPath, Query, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::{Extension, Json, Router};
 use serde::Deserialize;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
+use tunneld_core::text::clip;
 
+use super::events::{Followers, events};
+use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
 
-/// How many clients are served at once; more of them wait. Those that say nothing are sent away
-/// after [`REQUEST_TIMEOUT`], and should not keep others from asking until then.
-const MAX_CLIENTS: usize = 512;
-/// How long a client may take to say what it wants.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may stay, whatever it does.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long accepting rests after an error such as too many open files.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The largest body that a request may announce, in bytes; none of them needs one.
+const MAX_BODY: u64 = 64 << 10;
+/// How much of what was asked for an error repeats, in characters.
+const MOST_SHOWN: usize = 120;
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -98,37 +94,15 @@ impl Server {
     }
 
     /// Serves until told to stop. Requests that are being answered then are answered.
-    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        let router = router(control);
-        let places = Arc::new(Semaphore::new(MAX_CLIENTS));
-        let mut clients = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                Some(_) = clients.join_next(), if !clients.is_empty() => continue,
-                accepted = accept(&self.listener, &places) => accepted,
-            };
-            match accepted {
-                Ok((stream, place)) => {
-                    let service = TowerToHyperService::new(router.clone());
-                    clients.spawn(async move {
-                        serve_client(stream, service).await;
-                        drop(place);
-                    });
-                }
-                Err(e) => {
-                    tracing::warn!(
-                        "control socket paused 1s: {}",
-                        tunneld_ssh::error::os_reason(&e)
-                    );
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
-        }
-        let _ = tokio::time::timeout(PAUSE, async {
-            while clients.join_next().await.is_some() {}
-        })
-        .await;
+    /// `more` is what there is to read beside what this module has.
+    pub(crate) async fn serve(
+        self,
+        control: Control,
+        more: Router<Control>,
+        stop: CancellationToken,
+    ) {
+        let router = router(control, more);
+        serve(&self.listener, "control socket", &router, &stop).await;
     }
 }
 
@@ -139,39 +113,54 @@ impl Drop for Server {
     }
 }
 
-async fn accept(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
-}
-
-async fn serve_client(stream: UnixStream, service: TowerToHyperService<Router>) {
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
-        .max_buf_size(64 << 10)
-        .serve_connection(TokioIo::new(stream), service);
-    // What goes wrong with a client's connection is the client's to notice.
-    let _ = tokio::time::timeout(CLIENT_TIMEOUT, connection).await;
-}
-
-fn router(control: Control) -> Router {
-    Router::new()
-        .route("/v1/status", get(status))
+fn router(control: Control, more: Router<Control>) -> Router {
+    reading()
+        .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(no_large_body))
         .with_state(control)
 }
 
-async fn status(State(control): State<Control>) -> Response {
-    Json(control.snapshots.daemon()).into_response()
+/// What may be read, over TCP as well.
+pub(crate) fn reading<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Snapshots: FromRef<S>,
+{
+    Router::new()
+        .merge(page::routes())
+        .route("/v1/status", get(status))
+        .route("/v1/tunnels/{name}/history", get(history))
+        .route(
+            "/v1/events",
+            get(events).layer(Extension(Followers::default())),
+        )
+}
+
+impl FromRef<Control> for Snapshots {
+    fn from_ref(control: &Control) -> Self {
+        control.snapshots.clone()
+    }
+}
+
+async fn status(State(snapshots): State<Snapshots>) -> Response {
+    Json(snapshots.daemon()).into_response()
+}
+
+async fn history(
+    State(snapshots): State<Snapshots>,
+    path: Result<UrlPath<String>, PathRejection>,
+) -> Response {
+    let name = match path {
+        Ok(UrlPath(name)) => name,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
+    let known = name.parse().ok();
+    let report = known.and_then(|name| snapshots.history(&name));
+    answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))
 }
 
 #[derive(Deserialize)]
@@ -180,14 +169,24 @@ struct ReloadQuery {
     dry_run: bool,
 }
 
-async fn reload(State(control): State<Control>, Query(query): Query<ReloadQuery>) -> Response {
-    answer(control.reload(query.dry_run).await)
+async fn reload(
+    State(control): State<Control>,
+    query: Result<Query<ReloadQuery>, QueryRejection>,
+) -> Response {
+    match query {
+        Ok(Query(query)) => answer(control.reload(query.dry_run).await),
+        Err(rejection) => bad_request(&rejection.body_text()),
+    }
 }
 
 async fn command(
     State(control): State<Control>,
-    UrlPath((name, word)): UrlPath<(String, String)>,
+    path: Result<UrlPath<(String, String)>, PathRejection>,
 ) -> Response {
+    let (name, word) = match path {
+        Ok(UrlPath(words)) => words,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
     let Some(command) = TunnelCommand::from_word(&word) else {
         return not_found().await;
     };
@@ -206,20 +205,47 @@ pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
     ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
 }
 
-async fn not_found() -> Response {
+pub(crate) async fn not_found() -> Response {
     answer::<()>(Err(ApiError::new(
         ErrorKind::NotFound,
         "nothing here; try GET /v1/status",
     )))
 }
 
-fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
+/// There is something at that path, and it is asked for in another way.
+pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let path = clip(uri.path(), MOST_SHOWN);
+    let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
+    answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
+}
+
+pub(crate) fn bad_request(why: &str) -> Response {
+    let message = clip(&why.to_lowercase().replace(['\n', '\r'], " "), MOST_SHOWN);
+    answer::<()>(Err(ApiError::new(ErrorKind::BadRequest, message)))
+}
+
+/// Nothing here takes a body: one that is announced as large is not waited for.
+pub(crate) async fn no_large_body(request: Request, next: Next) -> Response {
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > MAX_BODY) {
+        let message = format!("the body has more than {MAX_BODY} bytes; no request here needs one");
+        return answer::<()>(Err(ApiError::new(ErrorKind::TooLarge, message)));
+    }
+    next.run(request).await
+}
+
+pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
     match result {
         Ok(value) => Json(value).into_response(),
         Err(error) => {
             let status = match error.kind {
                 ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
                 ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
+                ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
+                ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+                ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,8 +14,8 @@ use tunneld_core::events;
 use tunneld_core::status::{ReloadStatus, summary};
 
 use super::readiness;
+use crate::clock::unix_ms;
 use crate::supervisor::{Heartbeat, Snapshots};
-use crate::tunnel::unix_ms;
 use crate::wait;
 
 /// `STATUS=` is sent at most this often.
@@ -53,9 +51,9 @@ pub(crate) async fn run(
     }
 }
 
-/// The stop has begun, and may take as long as connections may drain.
-pub(crate) fn stopping(drain_timeout: Duration) {
-    let needed = drain_timeout.saturating_add(STOP_MARGIN).as_micros();
+/// The stop has begun, and may take so long.
+pub(crate) fn stopping(patience: Duration) {
+    let needed = patience.saturating_add(STOP_MARGIN).as_micros();
     send(&[
         NotifyState::Stopping,
         NotifyState::Status("stopping; connections have their drain_timeout"),
@@ -107,24 +105,14 @@ struct Notify {
 impl Notify {
     /// Says `READY=1` when that is so, and a line of `STATUS=` whenever it has changed.
     async fn follow(&mut self) {
-        let mut directory = self.snapshots.directory();
+        let mut changes = self.snapshots.changes();
         loop {
-            let now = directory.borrow_and_update().clone();
-            let mut views = now.views();
-            for view in &mut views {
-                view.mark_unchanged();
-            }
+            let now = self.snapshots.directory().borrow().clone();
             let deadline = self.look(&now);
-            let mut changes: FuturesUnordered<_> =
-                views.iter_mut().map(|view| view.changed()).collect();
             tokio::select! {
-                changed = directory.changed() => if changed.is_err() {
-                    return std::future::pending().await;
-                },
-                Some(_) = changes.next() => {}
+                () = changes.next() => {}
                 () = wait::until(deadline) => {}
             }
-            // A tunnel whose task was restarted has another view: the directory tells in time.
             let gap = if self.ready {
                 STATUS_GAP
             } else {

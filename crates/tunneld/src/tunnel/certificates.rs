@@ -14,7 +14,7 @@ use tunneld_core::config::Target;
 use tunneld_core::status::CertificateStatus;
 use tunneld_ssh::identity::certificate::UserCertificate;
 
-use crate::tunnel::unix_ms;
+use crate::clock::unix_ms;
 use crate::wait;
 
 /// How long what was seen is relied on while nothing else asks for another look. A look that finds

@@ -6,6 +6,7 @@
 mod certificates;
 mod draining;
 mod forwards;
+pub(crate) mod hooks;
 mod log;
 mod pool;
 mod sessions;
@@ -22,11 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::ledger::Ledger;
 use tunneld_core::lifecycle::{Action, Event, Lifecycle};
+use tunneld_core::metrics::Histogram;
 use tunneld_core::status::Phase;
 use tunneld_ssh::forward::{Context, Limits, Passed};
 use tunneld_ssh::{Bastions, Session};
 
+use crate::clock;
 use crate::inject::Inject;
 use crate::pacing::Pacing;
 use crate::wait;
@@ -34,10 +38,11 @@ use certificates::Certificates;
 pub(crate) use certificates::Said;
 use draining::Draining;
 use forwards::{Fate, Forwards};
+use hooks::{Hooks, Turns};
 use log::Log;
 use pool::{Attempt, Pool};
 pub(crate) use told::{Command, Wanted};
-pub(crate) use view::{View, unix_ms};
+pub(crate) use view::View;
 
 /// What a tunnel is given.
 #[derive(Clone)]
@@ -48,6 +53,8 @@ pub(crate) struct Surroundings {
     pub(crate) bastions: Bastions,
     /// The sockets that the service manager passed.
     pub(crate) passed: Passed,
+    /// The programs that are told what becomes of tunnels.
+    pub(crate) hooks: Turns,
     /// Stop in good order, and end.
     pub(crate) shutdown: CancellationToken,
     /// End at once.
@@ -72,6 +79,7 @@ pub(crate) async fn run(
     tunnel.live().await;
     tunnel.on(Event::Stop).await;
     tunnel.publish();
+    tunnel.hooks.end().await;
 }
 
 struct Tunnel {
@@ -82,12 +90,15 @@ struct Tunnel {
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<View>,
     life: Lifecycle,
+    ledger: Ledger,
     log: Log,
     /// The phase that was last logged.
     logged: Phase,
     pool: Pool,
     /// How many sessions there have been.
     sessions: u64,
+    /// The round trips of the keepalive of all of them.
+    round_trips: Arc<Histogram>,
     limits: watch::Sender<Limits>,
     news: Arc<Notify>,
     forwards: Forwards,
@@ -99,6 +110,7 @@ struct Tunnel {
     /// Replaced sessions that still carry connections.
     draining: Draining,
     certificates: Certificates,
+    hooks: Hooks,
 }
 
 /// What woke the task up.
@@ -131,12 +143,15 @@ impl Tunnel {
             stall_timeout: spec.stall_timeout,
             drain_timeout,
         };
+        let ledger = view.borrow().ledger().clone();
         Tunnel {
             life: Lifecycle::new(&spec.reconnect),
+            ledger,
             log: Log::new(&spec),
             logged: Phase::Idle,
             pool: Pool::new(spec.sessions, &spec.reconnect),
             sessions: 0,
+            round_trips: Arc::default(),
             limits: watch::Sender::new(limits),
             news: Arc::new(Notify::new()),
             forwards: Forwards::default(),
@@ -145,6 +160,7 @@ impl Tunnel {
             worn: false,
             draining: Draining::default(),
             certificates: Certificates::default(),
+            hooks: Hooks::new(&spec, surroundings.hooks.clone()),
             wanted,
             reading,
             spec,
@@ -201,6 +217,9 @@ impl Tunnel {
     /// Tells the lifecycle what happened, and does what it decides.
     async fn on(&mut self, event: Event) {
         let starts = matches!(event, Event::Start);
+        if let Event::Failed(failure) | Event::Ended { failure, .. } = &event {
+            self.ledger.fail(failure);
+        }
         match self.life.on(event) {
             Action::Nothing => {}
             Action::Connect => {
@@ -225,7 +244,13 @@ impl Tunnel {
         let (before, after) = (self.logged, self.phase());
         if before != after {
             self.logged = after;
+            self.ledger.enter(clock::now(), after, self.life.failure());
             self.log.phase(&self.life, before, after);
+            // A forward that a reload adds to a live session is neither up nor down yet.
+            if after == self.life.phase() {
+                let peer = self.pool.first().map(|session| session.peer().to_string());
+                self.hooks.phase(after, self.life.failure(), peer);
+            }
         }
     }
 

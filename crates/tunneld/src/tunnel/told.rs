@@ -86,6 +86,7 @@ impl Tunnel {
         self.limits
             .send_if_modified(|l| std::mem::replace(l, limits) != limits);
         self.log.spec(&self.spec);
+        self.hooks.spec(&self.spec);
         if self.spec.reconnect != old.reconnect {
             self.life.set_reconnect(&self.spec.reconnect);
             let latest = Instant::now() + self.spec.reconnect.max;

@@ -6,19 +6,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
+use tunneld_core::ledger::Ledger;
+use tunneld_core::metrics::{self, Histogram};
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
 
 use super::Tunnel;
 use super::certificates;
+use crate::clock::{self, unix_ms};
 
 /// What a tunnel publishes: its status, and where the numbers come from that move all the time.
 #[derive(Clone)]
 pub(crate) struct View {
     status: TunnelStatus,
+    ledger: Ledger,
     counters: Vec<Arc<Counters>>,
-    opener: Option<Opener>,
+    /// The sessions, the one that the status tells of first.
+    openers: Vec<Opener>,
+    round_trips: Arc<Histogram>,
     reading: u64,
     /// `certificate_expiry_warning`.
     expiry_warning: Duration,
@@ -26,7 +32,7 @@ pub(crate) struct View {
 
 impl View {
     /// A tunnel whose task has not begun.
-    pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec) -> Self {
+    pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec, ledger: Ledger) -> Self {
         View {
             status: TunnelStatus {
                 name: spec.name.clone(),
@@ -44,8 +50,10 @@ impl View {
                 warnings: Vec::new(),
                 certificates: Vec::new(),
             },
+            ledger,
             counters: Vec::new(),
-            opener: None,
+            openers: Vec::new(),
+            round_trips: Arc::default(),
             reading: 0,
             expiry_warning: spec.certificate_expiry_warning,
         }
@@ -54,6 +62,9 @@ impl View {
     /// A tunnel whose task has died and will be started again at `retry_at`.
     pub(crate) fn dead(&self, failure: Failure, retry_at: Instant) -> Self {
         let mut view = self.without_task(Phase::Waiting);
+        view.ledger.fail(&failure);
+        view.ledger
+            .enter(clock::now(), Phase::Waiting, Some(&failure));
         view.status.failure = Some(failure);
         view.status.retry_at_unix_ms = Some(wall_clock(retry_at));
         view
@@ -62,13 +73,14 @@ impl View {
     /// A tunnel whose task has died and is not wanted any more.
     pub(crate) fn stopped(&self) -> Self {
         let mut view = self.without_task(Phase::Stopped);
+        view.ledger.enter(clock::now(), Phase::Stopped, None);
         view.status.attempts = 0;
         view
     }
 
     fn without_task(&self, phase: Phase) -> Self {
         let mut view = self.clone();
-        view.opener = None;
+        view.openers.clear();
         view.status = TunnelStatus {
             phase,
             since_unix_ms: unix_ms(SystemTime::now()),
@@ -93,7 +105,6 @@ impl View {
         };
         let session = tunnel.pool.first();
         let missing = session.map_or(0, |_| tunnel.pool.missing());
-        let opener = session.map(tunneld_ssh::Session::opener);
         View {
             status: TunnelStatus {
                 name: spec.name.clone(),
@@ -108,18 +119,25 @@ impl View {
                 sessions_open: count(tunnel.pool.len()),
                 relief_sessions: count(tunnel.pool.reliefs()),
                 forwards: tunnel.forwards.iter().map(forward_status).collect(),
-                warnings: warnings(spec, missing),
+                warnings: warnings(spec, missing, session),
                 certificates: tunnel.certificates.seen().to_vec(),
             },
+            ledger: tunnel.ledger.clone(),
             counters: tunnel
                 .forwards
                 .iter()
                 .map(|f| Arc::clone(f.counters()))
                 .collect(),
-            opener,
+            openers: tunnel.pool.openers(),
+            round_trips: Arc::clone(&tunnel.round_trips),
             reading: tunnel.reading,
             expiry_warning: spec.certificate_expiry_warning,
         }
+    }
+
+    /// What it has been through.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Which reading of the file new connections find.
@@ -129,7 +147,21 @@ impl View {
 
     /// Whether anything but the moving numbers differs.
     pub(super) fn differs(&self, other: &View) -> bool {
-        self.status != other.status || self.reading != other.reading
+        self.status != other.status
+            || self.reading != other.reading
+            || self.ledger.writes() != other.ledger.writes()
+    }
+
+    /// What there is to tell beside the status.
+    pub(crate) fn more(&self) -> metrics::More {
+        let backlog: usize = self.openers.iter().map(Opener::backlog).sum();
+        let clogged = self.openers.iter().filter(|opener| opener.is_clogged());
+        metrics::More {
+            ledger: self.ledger.clone(),
+            round_trips: self.round_trips.counts(),
+            backlog: backlog as u64,
+            clogged: clogged.count() as u64,
+        }
     }
 
     /// The status with the numbers of this moment.
@@ -141,12 +173,14 @@ impl View {
                 open: counts.open,
                 total: counts.total,
                 refused: counts.refused,
+                refused_by: counts.refused_by,
+                stalled: counts.stalled,
             };
             forward.bytes_sent = counts.sent;
             forward.bytes_received = counts.received;
             forward.last_refusal = counts.last_refusal;
         }
-        if let (Some(session), Some(opener)) = (&mut status.session, &self.opener) {
+        if let (Some(session), Some(opener)) = (&mut status.session, self.openers.first()) {
             let micros = opener.round_trip().map(|took| took.as_micros());
             session.round_trip_us = micros.and_then(|micros| u64::try_from(micros).ok());
         }
@@ -166,7 +200,11 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<String> {
+fn warnings(
+    spec: &tunneld_core::config::TunnelSpec,
+    missing: usize,
+    session: Option<&tunneld_ssh::Session>,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if missing > 0 {
         let min = spec.sessions.min;
@@ -179,6 +217,11 @@ fn warnings(spec: &tunneld_core::config::TunnelSpec, missing: usize) -> Vec<Stri
             "keepalive is off (server_alive_interval = 0): a dead server may go unnoticed"
                 .to_owned(),
         );
+    }
+    let facts = session.and_then(tunneld_ssh::Session::facts);
+    if spec.target.algorithms.compression && facts.is_some_and(|f| f.compression == "none") {
+        warnings
+            .push("nothing is compressed: the server refuses it (compression = true)".to_owned());
     }
     warnings
 }
@@ -210,17 +253,12 @@ fn forward_status(forward: &Forward) -> ForwardStatus {
         connect: spec.goal().to_string(),
         name: spec.name,
         failure: state.failure().cloned(),
+        probe_answered: state.probe.as_ref().map(Result::is_ok),
         connections: ConnectionCounts::default(),
         bytes_sent: 0,
         bytes_received: 0,
         last_refusal: None,
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A moment of the monotonic clock on the clock on the wall, to the hundredth of a second: so that

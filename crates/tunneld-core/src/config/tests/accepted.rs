@@ -287,9 +287,12 @@ fn the_effective_configuration_has_every_key() {
         format!(
             r#"[daemon]
 control_socket = "/run/tunneld/control.sock"
+metrics_listen = "none"
+# state_directory = "$STATE_DIRECTORY"  # the default: as the service manager says
 ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"
+watch = false
 
 [tunnels."db"]
 enabled = true
@@ -311,6 +314,8 @@ min_sessions = 1
 max_sessions = 1
 stall_timeout = "30s"
 reconnect = {{ initial = "1s", max = "1m", multiplier = 2.0, jitter = 0.5, reset_after = "30s" }}
+on_up = "none"
+on_down = "none"
 
 [[tunnels."db".local_forward]]
 name = "local-5432"

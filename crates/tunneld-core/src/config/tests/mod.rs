@@ -4,6 +4,8 @@ mod accepted;
 mod bounds;
 mod forward_problems;
 mod forwards;
+mod hooks;
+mod includes;
 mod option_problems;
 mod options;
 mod problems;

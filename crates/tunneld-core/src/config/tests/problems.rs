@@ -93,38 +93,6 @@ host = "db"
 }
 
 #[test]
-fn a_key_of_a_later_version_is_not_supported() {
-    assert_problems(
-        r#"include = ["x"]
-[daemon]
-metrics_listen = "127.0.0.1:9478"
-[tunnels.db]
-host = "db"
-local_forward = "8080:localhost:80"
-on_up = ["x"]
-"#,
-        r#"error: `include` is not supported by this version
- --> /etc/tunneld/tunneld.toml:1:1
-  |
-1 | include = ["x"]
-  | ^^^^^^^
-
-error: `metrics_listen` is not supported by this version
- --> /etc/tunneld/tunneld.toml:3:1
-  |
-3 | metrics_listen = "127.0.0.1:9478"
-  | ^^^^^^^^^^^^^^
-
-error: `on_up` is not supported by this version
- --> /etc/tunneld/tunneld.toml:7:1
-  |
-7 | on_up = ["x"]
-  | ^^^^^
-"#,
-    );
-}
-
-#[test]
 fn a_wrong_type_says_what_was_wanted_and_what_was_found() {
     assert_problems(
         r#"[tunnels.db]
@@ -379,6 +347,21 @@ ready_when = "setled"
   |
 2 | ready_when = "setled"
   |              ^^^^^^^^ did you mean `settled`?
+"#,
+    );
+}
+
+#[test]
+fn metrics_are_served_at_an_address_and_not_at_a_name() {
+    assert_problems(
+        r#"[daemon]
+metrics_listen = "db1:9478"
+"#,
+        r#"error: `metrics_listen` wants an address of this machine, and not a name
+ --> /etc/tunneld/tunneld.toml:2:18
+  |
+2 | metrics_listen = "db1:9478"
+  |                  ^^^^^^^^^^ write "127.0.0.1:9478", or "[::]:9478" for every address
 "#,
     );
 }

@@ -36,6 +36,9 @@ fn piece() -> impl Strategy<Value = String> {
         "reconnect",
         "reconnect.initial",
         "reconnect.max",
+        "on_up",
+        "on_down.command",
+        "on_down.timeout",
         "enabled",
         "local_forward",
         "name",
@@ -538,7 +541,7 @@ proptest! {
             Err(problems) => return Err(TestCaseError::fail(format!("{problems}"))),
         };
         prop_assert_eq!(&loaded(&effective(&config)), &config);
-        let texts = Texts::with_ssh(&origin(), text, &there);
+        let texts = Texts::with_all(&origin(), text, &there);
         let printed = effective_with_places(&config, &texts);
         prop_assert_eq!(&loaded(&printed), &config, "{}", printed);
     }

@@ -351,7 +351,7 @@ local_forward = [
         sources.add("/home/svc/.ssh/more".into(), Ok(vec![more.clone()]));
     }
     let config = super::super::load(text, &origin(), &there).unwrap();
-    let texts = Texts::with_ssh(&origin(), text, &there);
+    let texts = Texts::with_all(&origin(), text, &there);
     let printed = effective_with_places(&config, &texts);
     let lines: Vec<&str> = printed
         .lines()

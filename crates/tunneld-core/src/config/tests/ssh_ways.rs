@@ -109,7 +109,7 @@ fn the_connection_that_leaves_this_machine_is_written_where_its_first_host_is() 
         "[defaults]\nssh_config = \"/c\"\n[tunnels.db]\nhost = \"db\"\nlocal_forward = \"1:a:1\"\n";
     let there = with_ssh(&[("/c", ssh)]);
     let config = super::super::load(text, &origin(), &there).unwrap();
-    let printed = effective_with_places(&config, &Texts::with_ssh(&origin(), text, &there));
+    let printed = effective_with_places(&config, &Texts::with_all(&origin(), text, &there));
     for wanted in [
         "bind_address = \"127.0.0.2\"  # c:6\n",
         "address_family = \"any\"  # default\n",

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Method;
-use tokio::net::UnixStream;
 use tokio::sync::OnceCell;
 use tunneld_core::config::{ForwardSpec, TunnelSpec, host_port};
 use tunneld_core::failure::Stage;
@@ -14,7 +13,7 @@ use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase};
 use tunneld_ssh::error::os_reason;
 
 use crate::account::Account;
-use crate::control::client::{ClientError, ask};
+use crate::control::client::{ClientError, ask, listener_uid};
 
 /// How long the daemon may take to say how its tunnels are.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,9 +50,9 @@ pub(super) enum Holds {
 
 impl Daemon {
     /// The daemon whose control socket this is, and whose file.
-    pub(super) async fn find(socket: PathBuf, config: &Path) -> Self {
+    pub(super) fn find(socket: PathBuf, config: &Path) -> Self {
         Daemon {
-            uid: owner(&socket, config).await,
+            uid: owner(&socket, config),
             socket,
             said: OnceCell::new(),
         }
@@ -144,13 +143,12 @@ fn in_place(forward: &ForwardStatus) -> bool {
     failure.is_none_or(|failure| failure.stage == Stage::Probe)
 }
 
-/// Who the daemon runs as: whoever listens on its socket (SO_PEERCRED of unix(7)), or has left it
+/// Who the daemon runs as: whoever listens on its socket, or has left it
 /// behind. Where there is no socket, the owner of the file, but root writes files for the service
 /// of the package, where that is installed.
-async fn owner(socket: &Path, config: &Path) -> u32 {
-    let peer = UnixStream::connect(socket).await;
-    if let Ok(peer) = peer.and_then(|stream| stream.peer_cred()) {
-        return peer.uid();
+fn owner(socket: &Path, config: &Path) -> u32 {
+    if let Some(uid) = listener_uid(socket) {
+        return uid;
     }
     let left = match std::fs::symlink_metadata(socket) {
         // The folder is closed to us, and made for the daemon.
@@ -198,7 +196,7 @@ mod tests {
                 }
             }
         });
-        let (daemon, spec) = (Daemon::find(socket, dir.path()).await, spec());
+        let (daemon, spec) = (Daemon::find(socket, dir.path()), spec());
         for _ in 0..2 {
             let holds = daemon.holds_now(&spec, &spec.forwards[0]).await;
             let Holds::Unknown(said) = holds else {

@@ -236,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn the_command_for_another_user_asks_for_the_same_test() {
         let nowhere = Path::new("/nonexistent/x");
-        let daemon = Daemon::find(nowhere.into(), nowhere).await;
+        let daemon = Daemon::find(nowhere.into(), nowhere);
         let command = |config: &str, socket: Option<&str>| {
             let places = Places {
                 config: config.into(),

@@ -95,7 +95,7 @@ async fn test(places: &Places, name: &str, json: bool) -> Exit {
         (None, Ok(loaded)) => loaded.config.daemon.control_socket.clone(),
         _ => places.socket(),
     };
-    let daemon = Daemon::find(socket, &places.config).await;
+    let daemon = Daemon::find(socket, &places.config);
     let asked = Asked {
         places,
         tunnel: name,

@@ -1,15 +1,14 @@
 //! Who reads what is written: the daemon, which may run as another user than whoever types the
 //! command, and then has another home.
 
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 
 use super::Refusal;
 use crate::account::Account;
 use crate::cli::{DEFAULT_CONFIG, Places};
+use crate::control::client::listener_uid;
 
 /// The user that the daemon runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,7 @@ impl Reader {
     pub(super) fn find(places: &Places) -> Self {
         let is_service = places.config == Path::new(DEFAULT_CONFIG);
         let service = || Account::of_service().filter(|_| is_service);
-        let uid = peer(&places.socket()).or_else(|| service().map(|account| account.uid));
+        let uid = listener_uid(&places.socket()).or_else(|| service().map(|account| account.uid));
         match uid {
             Some(uid) if uid == geteuid().as_raw() => Reader::Us,
             Some(uid) => Reader::Other(uid),
@@ -65,12 +64,6 @@ impl Reader {
         let refusal = Refusal::new(cause).hint(format!("as that user: `sudo -u {user} {command}`"));
         Err(refusal.hint(format!("or {BETTER}")))
     }
-}
-
-/// Who listens on a socket (SO_PEERCRED of unix(7)).
-fn peer(socket: &Path) -> Option<u32> {
-    let stream = UnixStream::connect(socket).ok()?;
-    Some(socket_peercred(stream).ok()?.uid.as_raw())
 }
 
 /// Our own homes: the one that `~` stands for, and the one of the user that we are.

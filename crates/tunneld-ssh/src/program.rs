@@ -1,26 +1,26 @@
 //! A child process in a group of its own, of which nothing is left behind.
 
+mod lines;
+
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
-use std::process::{ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
-use crate::forward::Passed;
+pub use lines::Lines;
+pub use rustix::process::Signal;
 
-/// How long a program may take to end when it is told to.
+/// How long a program that was killed may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
-const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// A running program. Dropped, it is killed, with all that it has started and that has stayed in
 /// its group.
-pub(super) struct Program {
+#[derive(Debug)]
+pub struct Program {
     child: Child,
     /// `None` once it is reaped: the number may be somebody else's then.
     group: Option<Pid>,
@@ -28,41 +28,31 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts a program with `socket` as its standard input and output. Returns its error output
-    /// too.
-    pub(super) fn spawn(
-        argv: &[String],
-        socket: StdStream,
-    ) -> io::Result<(Self, Option<ChildStderr>)> {
-        let (program, args) = argv.split_first().ok_or(io::ErrorKind::NotFound)?;
+    /// Starts a program in a process group of its own.
+    ///
+    /// # Errors
+    ///
+    /// As spawn(): it does not exist, it may not be executed, the system is out of something.
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
         // Before the program: its end must not be missed.
         let children = signal(SignalKind::child())?;
-        let mut command = Command::new(program);
-        // What the service manager tells us is not for others.
-        for name in Passed::VARIABLES.into_iter().chain(MANAGER_VARIABLES) {
-            command.env_remove(name);
-        }
-        let mut child = command
-            .args(args)
-            .stdin(Stdio::from(OwnedFd::from(socket.try_clone()?)))
-            .stdout(Stdio::from(OwnedFd::from(socket)))
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        let stderr = child.stderr.take();
+        let child = command.process_group(0).kill_on_drop(true).spawn()?;
         let pid = child.id().and_then(|id| i32::try_from(id).ok());
-        let program = Program {
+        Ok(Program {
             child,
             group: pid.and_then(Pid::from_raw),
             children,
-        };
-        Ok((program, stderr))
+        })
+    }
+
+    /// Its error output, once, if that is a pipe.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Returns once the program has ended. It is not reaped yet, so that its group's number stays
     /// its own.
-    pub(super) async fn exited(&mut self) {
+    pub async fn exited(&mut self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         while let Some(pid) = self.group {
             // An error says that there is no such child.
@@ -76,17 +66,21 @@ impl Program {
     }
 
     /// Ends what a program that has ended has left behind, and returns its status.
-    pub(super) async fn reap(&mut self) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    ///
+    /// As wait(): the status is not known.
+    pub async fn reap(&mut self) -> io::Result<ExitStatus> {
         self.signal(Signal::KILL);
         self.group = None;
         self.child.wait().await
     }
 
-    /// Ends the program: with SIGHUP, as ssh does, and with SIGKILL if that is not enough.
-    pub(super) async fn hang_up(mut self) {
-        self.signal(Signal::HUP);
+    /// Ends the program: with `signal`, and with SIGKILL if that is not enough within `patience`.
+    pub async fn end(mut self, signal: Signal, patience: Duration) {
+        self.signal(signal);
         // One that does not listen is killed.
-        let _ = tokio::time::timeout(PATIENCE, self.exited()).await;
+        let _ = tokio::time::timeout(patience, self.exited()).await;
         // One that cannot even be killed hangs in the kernel: tokio reaps it when that is over.
         let _ = tokio::time::timeout(PATIENCE, self.reap()).await;
     }
@@ -102,5 +96,17 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+    }
+}
+
+/// How a program ended: `exited with status 1`.
+pub fn ending(status: &io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exited with status {code}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        },
+        Err(_) => "ended".to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a program writes to its error output, line by line.
+//! What a program writes, line by line.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tunneld_core::text::clip;
@@ -8,29 +8,31 @@ use crate::error::printable;
 /// What is kept of a line.
 const MAX_LINE: usize = 1024;
 
-/// An error output.
-pub(super) struct Complaints<R> {
+/// An output of a program.
+#[derive(Debug)]
+pub struct Lines<R> {
     /// `None` once it is closed.
     output: Option<BufReader<R>>,
     line: Vec<u8>,
 }
 
-impl<R: AsyncRead + Unpin> Complaints<R> {
-    pub(super) fn new(output: Option<R>) -> Self {
-        Complaints {
+impl<R: AsyncRead + Unpin> Lines<R> {
+    /// Those of `output`; `None` has no lines.
+    pub fn new(output: Option<R>) -> Self {
+        Lines {
             output: output.map(BufReader::new),
             line: Vec::new(),
         }
     }
 
     /// Whether nothing more will come.
-    pub(super) fn are_over(&self) -> bool {
+    pub fn are_over(&self) -> bool {
         self.output.is_none()
     }
 
     /// The next line, made fit to be shown. Never returns once they are over. Nothing is lost when
     /// the future is dropped.
-    pub(super) async fn next(&mut self) -> String {
+    pub async fn next(&mut self) -> String {
         loop {
             let Some(output) = &mut self.output else {
                 return std::future::pending().await;
@@ -62,21 +64,18 @@ mod tests {
     #[tokio::test]
     async fn a_line_without_an_end_is_kept_up_to_its_bound() {
         let endless = vec![b'x'; 3_000_000];
-        let mut complaints = Complaints::new(Some(endless.as_slice()));
-        assert_eq!(
-            complaints.next().await,
-            format!("{}…", "x".repeat(MAX_LINE))
-        );
-        assert!(complaints.are_over());
+        let mut lines = Lines::new(Some(endless.as_slice()));
+        assert_eq!(lines.next().await, format!("{}…", "x".repeat(MAX_LINE)));
+        assert!(lines.are_over());
     }
 
     #[tokio::test]
     async fn lines_are_made_fit_to_be_shown() {
         let output = b"\x1b[31mred\r\n\xff\nlast".as_slice();
-        let mut complaints = Complaints::new(Some(output));
-        assert_eq!(complaints.next().await, "[31mred");
-        assert_eq!(complaints.next().await, "\u{fffd}");
-        assert_eq!(complaints.next().await, "last");
-        assert!(complaints.are_over());
+        let mut lines = Lines::new(Some(output));
+        assert_eq!(lines.next().await, "[31mred");
+        assert_eq!(lines.next().await, "\u{fffd}");
+        assert_eq!(lines.next().await, "last");
+        assert!(lines.are_over());
     }
 }

@@ -1,0 +1,107 @@
+//! `tunneld status [NAME]`
+
+mod detail;
+mod layout;
+mod page;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod words;
+
+use std::time::SystemTime;
+
+use hyper::Method;
+use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
+
+pub(super) use watch::watch;
+pub(super) use words::{painted, short, why_not_up};
+
+use super::{Places, client_failed};
+use crate::clock::unix_ms;
+use crate::control::client::call;
+use crate::control::no_tunnel;
+use crate::exit::Exit;
+use page::{Page, Pen};
+
+/// What is asked for.
+pub(super) struct Asked {
+    /// One tunnel only.
+    pub(super) name: Option<String>,
+    /// For programs.
+    pub(super) json: bool,
+}
+
+pub(super) fn run(places: &Places, asked: &Asked) -> Exit {
+    let status: DaemonStatus = match call(&places.socket(), Method::GET, "/v1/status") {
+        Ok(status) => status,
+        Err(e) => return client_failed(&e),
+    };
+    let status = match asked.select(status) {
+        Ok(status) => status,
+        Err(unknown) => {
+            eprintln!("error: {unknown}");
+            return Exit::Failed;
+        }
+    };
+    let text = match asked.json {
+        true => serde_json::to_string_pretty(&status).map(|text| text + "\n"),
+        false => Ok(asked.page(&status, Pen::of_stdout())),
+    };
+    let printed = match text {
+        Ok(text) => super::print(&text),
+        Err(e) => {
+            eprintln!("error: {e}");
+            Exit::Failed
+        }
+    };
+    match printed {
+        Exit::Done => asked.exit(&status),
+        exit => exit,
+    }
+}
+
+impl Asked {
+    /// The status of what is asked for, or the words for a tunnel that does not exist.
+    fn select(&self, mut status: DaemonStatus) -> Result<DaemonStatus, String> {
+        let Some(name) = &self.name else {
+            return Ok(status);
+        };
+        if !status.tunnels.iter().any(|t| t.name.as_str() == name) {
+            return Err(no_tunnel(name, &names(&status)));
+        }
+        status.tunnels.retain(|t| t.name.as_str() == name);
+        Ok(status)
+    }
+
+    /// The page for people.
+    fn page(&self, status: &DaemonStatus, pen: Pen) -> String {
+        let page = Page {
+            status,
+            now: unix_ms(SystemTime::now()),
+            pen,
+        };
+        match (&self.name, status.tunnels.first()) {
+            (Some(_), Some(tunnel)) => page.one(tunnel),
+            _ => page.all(),
+        }
+    }
+
+    /// Asked for one tunnel, `stopped` is not up either.
+    fn exit(&self, status: &DaemonStatus) -> Exit {
+        let as_wanted = |t: &TunnelStatus| match t.phase {
+            Phase::Up => true,
+            Phase::Stopped => self.name.is_none(),
+            _ => false,
+        };
+        match status.tunnels.iter().all(as_wanted) {
+            true => Exit::Done,
+            false => Exit::NotUp,
+        }
+    }
+}
+
+/// The names of the tunnels.
+pub(super) fn names(status: &DaemonStatus) -> Vec<String> {
+    let names = status.tunnels.iter().map(|t| t.name.to_string());
+    names.collect()
+}

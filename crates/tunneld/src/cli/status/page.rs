@@ -1,0 +1,292 @@
+//! The status as people read it: one line a tunnel, its forwards under it, and what is wrong.
+
+use std::io;
+use std::time::Duration;
+
+use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
+
+use super::layout::{columns, line, plain};
+use super::words::{brief, bytes, cause, colour_of, short, trip};
+use crate::terminal::{colour, columns_of, utf8};
+
+/// Names longer than this do not move the column behind them for all.
+const WIDEST_NAME: usize = 24;
+/// A terminal that is narrower than this has no columns.
+const COLUMNED: usize = 60;
+
+/// What there is to write with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pen {
+    pub(super) colour: bool,
+    pub(super) utf8: bool,
+    /// `None`: as wide as it gets.
+    pub(super) width: Option<usize>,
+}
+
+impl Pen {
+    /// Of a terminal, what it can show; everybody else gets the same on every machine.
+    pub(super) fn of_stdout() -> Self {
+        let stdout = io::stdout();
+        let width = columns_of(&stdout);
+        Pen {
+            colour: colour(&stdout),
+            utf8: width.is_none() || utf8(),
+            width,
+        }
+    }
+
+    fn arrow(self) -> &'static str {
+        match self.utf8 {
+            true => " ─▶ ",
+            false => " -> ",
+        }
+    }
+
+    fn cross(self) -> String {
+        match self.utf8 {
+            true => self.paint("✗", "31"),
+            false => self.paint("x", "31"),
+        }
+    }
+
+    /// The text in a colour (SGR of ECMA-48).
+    pub(super) fn paint(self, text: &str, colour: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[{colour}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn phase(self, phase: Phase) -> String {
+        self.paint(phase.as_str(), colour_of(phase))
+    }
+
+    fn has_columns(self) -> bool {
+        self.width.is_none_or(|width| width >= COLUMNED)
+    }
+
+    /// Whether a text fits into a line.
+    fn fits(self, indent: usize, text: &str) -> bool {
+        self.width
+            .is_none_or(|width| indent + columns(text) <= width)
+    }
+}
+
+/// A status, and the moment that its times are told from.
+pub(super) struct Page<'a> {
+    pub(super) status: &'a DaemonStatus,
+    pub(super) now: u64,
+    pub(super) pen: Pen,
+}
+
+impl Page<'_> {
+    /// Every tunnel, and what is to be said of all of them.
+    pub(super) fn all(&self) -> String {
+        let tunnels = &self.status.tunnels;
+        if tunnels.is_empty() {
+            return "no tunnels\n".to_owned();
+        }
+        let lengths = tunnels.iter().map(|t| t.name.as_str().len());
+        let name = lengths.max().unwrap_or(0).min(WIDEST_NAME);
+        let mut out = String::new();
+        for tunnel in tunnels {
+            self.head(&mut out, tunnel, name);
+            self.trouble(&mut out, tunnel, self.indent(name));
+            self.forwards(&mut out, tunnel, self.indent(name));
+        }
+        let mut ending = String::new();
+        if tunnels.len() > 1 {
+            line(&mut ending, 0, &counts(tunnels), self.pen.width);
+        }
+        if let Some(refused) = self.refused_reload() {
+            line(&mut ending, 0, &refused, self.pen.width);
+        }
+        if !ending.is_empty() {
+            out.push('\n');
+            out.push_str(&ending);
+        }
+        out
+    }
+
+    /// Where the lines under a tunnel begin.
+    pub(super) fn indent(&self, name: usize) -> usize {
+        match self.pen.has_columns() {
+            true => name + 2,
+            false => 2,
+        }
+    }
+
+    /// The line of a tunnel: its state, since when, and the cause where it fits.
+    pub(super) fn head(&self, out: &mut String, t: &TunnelStatus, name: usize) {
+        let pen = self.pen;
+        let phase = pen.phase(t.phase);
+        let since = self.ago(t.since_unix_ms);
+        let destination = plain(&t.destination);
+        let mut head = match pen.has_columns() {
+            true => {
+                let pad = 10usize.saturating_sub(t.phase.as_str().len());
+                format!(
+                    "{:name$}  {phase}{:pad$}  {since:>6}  {destination}",
+                    t.name, ""
+                )
+            }
+            false => format!("{} {phase} {since} {destination}", t.name),
+        };
+        if let Some(session) = &t.session {
+            for more in extras(session) {
+                let longer = format!("{head}  {more}");
+                if !pen.fits(0, &longer) {
+                    break;
+                }
+                head = longer;
+            }
+        }
+        let Some(cause) = cause(t, self.now) else {
+            return line(out, 0, &head, pen.width);
+        };
+        let longer = format!("{head}  {cause}");
+        if pen.fits(0, &longer) {
+            return line(out, 0, &longer, pen.width);
+        }
+        line(out, 0, &head, pen.width);
+        line(out, self.indent(name), &cause, pen.width);
+    }
+
+    /// What to do about it, and what is worth knowing although it works.
+    pub(super) fn trouble(&self, out: &mut String, t: &TunnelStatus, indent: usize) {
+        if let Some(hint) = t.failure.as_ref().and_then(|f| f.hint.as_ref()) {
+            line(
+                out,
+                indent,
+                &format!("hint: {}", plain(hint)),
+                self.pen.width,
+            );
+        }
+        let warning = self.pen.paint("warning:", "33");
+        for text in &t.warnings {
+            line(
+                out,
+                indent,
+                &format!("{warning} {}", plain(text)),
+                self.pen.width,
+            );
+        }
+    }
+
+    /// The forwards of a tunnel.
+    pub(super) fn forwards(&self, out: &mut String, t: &TunnelStatus, indent: usize) {
+        let roads: Vec<String> = t.forwards.iter().map(|f| self.road(t, f)).collect();
+        let widest = roads.iter().map(|road| columns(road)).max().unwrap_or(0);
+        for (forward, road) in t.forwards.iter().zip(roads) {
+            let numbers = numbers(forward);
+            let pad = widest - columns(&road);
+            let aligned = format!("{road}{:pad$}  {numbers}", "");
+            match self.pen.fits(indent, &aligned) {
+                true => line(out, indent, &aligned, self.pen.width),
+                false => {
+                    line(out, indent, &road, self.pen.width);
+                    line(out, indent + 2, &numbers, self.pen.width);
+                }
+            }
+            self.forward_trouble(out, forward, indent);
+        }
+    }
+
+    fn forward_trouble(&self, out: &mut String, f: &ForwardStatus, indent: usize) {
+        let width = self.pen.width;
+        if let Some(failure) = &f.failure {
+            let cause = format!("{} {}", self.pen.cross(), plain(&failure.cause));
+            line(out, indent, &cause, width);
+            if let Some(hint) = &failure.hint {
+                line(out, indent + 2, &format!("hint: {}", plain(hint)), width);
+            }
+        }
+        if f.connections.refused > 0 {
+            let mut refused = format!("{} refused", f.connections.refused);
+            if let Some(last) = &f.last_refusal {
+                refused.push_str(&format!("; last: {}", plain(last)));
+            }
+            line(out, indent + 2, &refused, width);
+        }
+    }
+
+    /// Who listens, over which host, and where it ends.
+    fn road(&self, t: &TunnelStatus, f: &ForwardStatus) -> String {
+        let server = host(&t.destination);
+        let port = f.allocated_port.map(|port| format!(" (port {port})"));
+        let listen = format!("{}{}", f.listen, port.unwrap_or_default());
+        let road = match f.kind.as_str() {
+            "remote" => [
+                format!("{listen} at {server}"),
+                "here".to_owned(),
+                f.connect.clone(),
+            ],
+            _ => [listen, server.to_owned(), f.connect.clone()],
+        };
+        plain(&road.join(self.pen.arrow()))
+    }
+
+    /// A file that was refused is not what runs.
+    fn refused_reload(&self) -> Option<String> {
+        let reload = self.status.last_reload.as_ref().filter(|r| !r.ok)?;
+        let why = reload.error.as_deref().unwrap_or("no reason");
+        let warning = self.pen.paint("warning:", "33");
+        let ago = self.ago(reload.at_unix_ms);
+        Some(format!(
+            "{warning} the last reload was refused {ago} ago: {}",
+            plain(why)
+        ))
+    }
+
+    pub(super) fn ago(&self, at: u64) -> String {
+        short(Duration::from_millis(self.now.saturating_sub(at)))
+    }
+}
+
+/// What the line of a tunnel has room for on a wide terminal, the most useful first.
+fn extras(s: &SessionStatus) -> impl Iterator<Item = String> {
+    let trip = s.round_trip_us.map(trip);
+    let names = [&s.cipher, &s.kex]
+        .into_iter()
+        .filter(|name| !name.is_empty());
+    let names = names.map(|name| brief(&plain(name)).to_owned());
+    trip.into_iter().chain(names)
+}
+
+/// The connections of a forward, and what they have moved.
+fn numbers(f: &ForwardStatus) -> String {
+    let n = &f.connections;
+    if n.total == 0 {
+        return "no connections yet".to_owned();
+    }
+    format!(
+        "{} open, {} in all, {} sent, {} received",
+        n.open,
+        n.total,
+        bytes(f.bytes_sent),
+        bytes(f.bytes_received),
+    )
+}
+
+/// The host of `user@host:port`.
+fn host(destination: &str) -> &str {
+    let place = destination
+        .rsplit_once('@')
+        .map_or(destination, |(_, place)| place);
+    let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// `3 of 4 up, 1 waiting`: those that are stopped are counted apart.
+fn counts(tunnels: &[TunnelStatus]) -> String {
+    let count = |phase| tunnels.iter().filter(|t| t.phase == phase).count();
+    let wanted = tunnels.len() - count(Phase::Stopped);
+    let mut out = format!("{} of {wanted} up", count(Phase::Up));
+    for phase in Phase::ALL.into_iter().filter(|phase| *phase != Phase::Up) {
+        match count(phase) {
+            0 => {}
+            n => out.push_str(&format!(", {n} {phase}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,302 @@
+//! The promise: a page has everything, at every width, and no line is wider than the terminal.
+
+use std::time::Duration;
+
+use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::status::{
+    CertificateStatus, ConnectionCounts, DaemonStatus, ForwardStatus, Phase, ReloadStatus,
+    SessionStatus, TunnelStatus,
+};
+
+use super::layout::{columns, line};
+use super::page::{Page, Pen};
+use super::words::{bytes, short};
+
+const NOW: u64 = 1_795_168_800_000;
+
+fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
+    TunnelStatus {
+        name: name.parse().unwrap(),
+        phase,
+        since_unix_ms: NOW - 7_800_000,
+        destination: "svc@bastion.example.com:22".into(),
+        attempts: 0,
+        sessions: 0,
+        sessions_open: 0,
+        relief_sessions: 0,
+        failure: None,
+        retry_at_unix_ms: None,
+        session: None,
+        forwards: vec![],
+        warnings: vec![],
+        certificates: vec![],
+    }
+}
+
+fn forward(kind: &str, listen: &str, connect: &str, total: u64) -> ForwardStatus {
+    ForwardStatus {
+        name: "f".parse().unwrap(),
+        kind: kind.into(),
+        listen: listen.into(),
+        allocated_port: None,
+        connect: connect.into(),
+        failure: None,
+        probe_answered: None,
+        connections: ConnectionCounts {
+            open: total.min(2),
+            total,
+            ..ConnectionCounts::default()
+        },
+        bytes_sent: total * 30_000,
+        bytes_received: total * 810_000,
+        last_refusal: None,
+    }
+}
+
+fn up() -> TunnelStatus {
+    TunnelStatus {
+        sessions: 3,
+        sessions_open: 1,
+        session: Some(SessionStatus {
+            peer: "192.0.2.7:22".into(),
+            since_unix_ms: NOW - 7_800_000,
+            server: "SSH-2.0-OpenSSH_9.9".into(),
+            kex: "mlkem768x25519-sha256".into(),
+            cipher: "chacha20-poly1305@openssh.com".into(),
+            mac: "implicit".into(),
+            compression: "none".into(),
+            host_key: "ssh-ed25519".into(),
+            round_trip_us: Some(12_345),
+        }),
+        forwards: vec![
+            forward("local", "127.0.0.1:5432", "db.internal:5432", 41),
+            ForwardStatus {
+                allocated_port: Some(40_001),
+                ..forward("remote", "localhost:0", "localhost:80", 0)
+            },
+        ],
+        warnings: vec!["keepalive is off".into()],
+        certificates: vec![CertificateStatus {
+            file: "/etc/tunneld/id-cert.pub".into(),
+            key_id: "the id".into(),
+            fingerprint: "SHA256:x".into(),
+            valid_after_unix_s: None,
+            valid_before_unix_s: Some(NOW / 1000),
+        }],
+        ..tunnel("db", Phase::Up)
+    }
+}
+
+fn waiting() -> TunnelStatus {
+    let cause = "host key changed: bastion.example.com:22 offers ED25519 SHA256:abcdefghijklmnop";
+    TunnelStatus {
+        attempts: 4,
+        failure: Some(Failure::blocked(Stage::HostKey, cause).with_hint("compare it, and act")),
+        retry_at_unix_ms: Some(NOW + 8_000),
+        forwards: vec![ForwardStatus {
+            failure: Some(
+                Failure::transient(Stage::Forward, "address in use").with_hint("free it"),
+            ),
+            connections: ConnectionCounts {
+                open: 0,
+                total: 2,
+                refused: 2,
+                ..ConnectionCounts::default()
+            },
+            last_refusal: Some("the tunnel is down".into()),
+            ..forward("dynamic", "127.0.0.1:1080", "SOCKS", 2)
+        }],
+        ..tunnel("gone", Phase::Blocked)
+    }
+}
+
+fn status(tunnels: Vec<TunnelStatus>) -> DaemonStatus {
+    DaemonStatus {
+        version: "1".into(),
+        pid: 1,
+        started_unix_ms: 0,
+        config: "/t.toml".into(),
+        ready: true,
+        last_reload: Some(ReloadStatus {
+            at_unix_ms: NOW - 60_000,
+            ok: false,
+            error: Some("2 errors".into()),
+            accepted: 0,
+            refused: 1,
+        }),
+        tunnels,
+    }
+}
+
+fn pen(width: Option<usize>) -> Pen {
+    Pen {
+        colour: false,
+        utf8: true,
+        width,
+    }
+}
+
+fn all(width: Option<usize>) -> String {
+    let status = status(vec![up(), waiting(), tunnel("old", Phase::Stopped)]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(width),
+    };
+    page.all()
+}
+
+#[test]
+fn eighty_columns_have_room_for_what_matters() {
+    let expected = "\
+db    up           2h10m  svc@bastion.example.com:22  12.3 ms  chacha20-poly1305
+      warning: keepalive is off
+      127.0.0.1:5432 ─▶ bastion.example.com ─▶ db.internal:5432
+        2 open, 41 in all, 1.2 MiB sent, 31.7 MiB received
+      localhost:0 (port 40001) at bastion.example.com ─▶ here ─▶ localhost:80
+        no connections yet
+gone  blocked      2h10m  svc@bastion.example.com:22
+      host key changed: bastion.example.com:22 offers ED25519
+        SHA256:abcdefghijklmnop; next try in 8s
+      hint: compare it, and act
+      127.0.0.1:1080 ─▶ bastion.example.com ─▶ SOCKS
+        0 open, 2 in all, 58.6 KiB sent, 1.5 MiB received
+      ✗ address in use
+        hint: free it
+        2 refused; last: the tunnel is down
+old   stopped      2h10m  svc@bastion.example.com:22
+
+1 of 2 up, 1 blocked, 1 stopped
+warning: the last reload was refused 1m ago: 2 errors
+";
+
+    let page = all(Some(80));
+    assert_eq!(page, expected, "\n{page}");
+}
+
+#[test]
+fn two_hundred_columns_and_a_pipe_have_a_line_for_each() {
+    for width in [Some(200), None] {
+        let page = all(width);
+        for part in [
+            "svc@bastion.example.com:22  12.3 ms  chacha20-poly1305  mlkem768x25519-sha256\n",
+            "22  host key changed: bastion.example.com:22 offers ED25519 SHA256:abcdefghijklmnop; \
+             next try in 8s\n",
+            "      127.0.0.1:5432 ─▶ bastion.example.com ─▶ db.internal:5432                \
+             2 open, 41 in all, 1.2 MiB sent, 31.7 MiB received\n",
+        ] {
+            assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
+    let words = |text: &str| text.split_whitespace().collect::<String>();
+    let status = status(vec![up(), waiting()]);
+    for width in [1, 20, 37, 59, 60, 80, 133] {
+        for colour in [false, true] {
+            let with = |width| Page {
+                status: &status,
+                now: NOW,
+                pen: Pen {
+                    colour,
+                    ..pen(width)
+                },
+            };
+            let page = with(Some(width)).all() + &with(Some(width)).one(&status.tunnels[0]);
+            for line in page.lines() {
+                assert!(columns(line) <= width.max(2), "{width}: {line}");
+            }
+            let whole = with(None).one(&status.tunnels[1]);
+            let narrow = with(Some(width)).one(&status.tunnels[1]);
+            assert_eq!(words(&narrow), words(&whole), "{width}");
+        }
+    }
+}
+
+#[test]
+fn one_tunnel_is_told_with_everything() {
+    let status = status(vec![up()]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(None),
+    };
+    let page = page.one(&status.tunnels[0]);
+    for part in [
+        "up since: 2026-11-20 07:50:00 UTC\n",
+        "session: 192.0.2.7:22 since 2h10m, number 3\n",
+        "server: SSH-2.0-OpenSSH_9.9\n",
+        "cipher: chacha20-poly1305@openssh.com, key exchange: mlkem768x25519-sha256, host key: ssh-ed25519\n",
+        "round trip: 12.3 ms\n",
+        "certificate: /etc/tunneld/id-cert.pub (the id), for SHA256:x, valid until 2026-11-20 10:00:00 UTC\n",
+        "warning: keepalive is off\n",
+        "forward `f`: remote, localhost:0\n",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
+#[test]
+fn what_comes_from_elsewhere_moves_no_cursor() {
+    let mut bad = waiting();
+    let evil = "x\x1b[2J\r\n\x07y";
+    bad.failure = Some(Failure::transient(Stage::Session, evil).with_hint(evil));
+    bad.forwards[0].last_refusal = Some(evil.into());
+    bad.warnings = vec![evil.into()];
+    bad.destination = evil.into();
+    let status = status(vec![bad, up()]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(Some(80)),
+    };
+    let page = page.all() + &page.one(&status.tunnels[0]);
+    assert!(!page.contains(['\x1b', '\r', '\x07']), "{page:?}");
+}
+
+#[test]
+fn a_terminal_without_more_than_ascii_gets_ascii() {
+    let status = status(vec![up(), waiting()]);
+    let ascii = Pen {
+        utf8: false,
+        ..pen(Some(80))
+    };
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: ascii,
+    };
+    let page = page.all() + &page.one(&status.tunnels[1]);
+    assert!(page.is_ascii() && page.contains(" -> "), "{page}");
+}
+
+#[test]
+fn long_words_are_broken_and_short_ones_are_not() {
+    let mut out = String::new();
+    line(
+        &mut out,
+        8,
+        "one two three abcdefghijklmnopqrstuvwxyz end",
+        Some(16),
+    );
+    assert_eq!(
+        out,
+        "    one two\n    three\n    abcdefghijkl\n    mnopqrstuvwx\n    yz end\n"
+    );
+    let mut wide = String::new();
+    line(&mut wide, 0, "漢字漢字 x", Some(5));
+    assert_eq!(wide, "漢字\n 漢字\n x\n");
+}
+
+#[test]
+fn times_and_sizes_are_short() {
+    let seconds = [0, 59, 60, 130, 3600, 11_100, 90_000];
+    let shown = seconds.map(|s| short(Duration::from_secs(s)));
+    assert_eq!(shown, ["0s", "59s", "1m", "2m10s", "1h", "3h5m", "1d1h"]);
+    assert_eq!(
+        [0, 1023, 1024, 3_355_443].map(bytes),
+        ["0 B", "1023 B", "1.0 KiB", "3.2 MiB"]
+    );
+}

@@ -1,0 +1,217 @@
+//! The clients of one listener: so many at once, and the idlest goes when one more comes.
+//!
+//! Whoever says nothing, or does not read what it asked for, keeps nobody else waiting: only a
+//! client whose request is being answered keeps its place.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::stalled::Impatient;
+
+/// How many clients are served at once.
+const MAX_CLIENTS: usize = 512;
+/// How long a client may take to say what it wants, from its connection or its last answer on.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may let its answer lie.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is kept of a request that is not complete, and of an answer that is not taken, in bytes.
+const BUFFER: usize = 64 << 10;
+
+/// Those that are connected. Dropped, they are cut off.
+pub(super) struct Clients {
+    router: Router,
+    stopping: Stopping,
+    tasks: JoinSet<()>,
+    list: HashMap<Id, Client>,
+    /// Told when a request has been answered.
+    answered: Arc<Notify>,
+}
+
+struct Client {
+    activity: Arc<Activity>,
+    task: AbortHandle,
+}
+
+impl Clients {
+    pub(super) fn new(router: Router, stop: CancellationToken) -> Self {
+        Clients {
+            router,
+            stopping: Stopping(stop),
+            tasks: JoinSet::new(),
+            list: HashMap::new(),
+            answered: Arc::default(),
+        }
+    }
+
+    /// Waits until there is a place for one more, and sends the idlest away for it.
+    pub(super) async fn place(&mut self) {
+        loop {
+            while let Some(ended) = self.tasks.try_join_next_with_id() {
+                self.forget(ended);
+            }
+            if self.list.len() < MAX_CLIENTS {
+                return;
+            }
+            if let Some(id) = self.idlest() {
+                if let Some(client) = self.list.remove(&id) {
+                    client.task.abort();
+                }
+                continue;
+            }
+            // Every one of them is being answered.
+            tokio::select! {
+                Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
+                () = self.answered.notified() => {}
+            }
+        }
+    }
+
+    fn idlest(&self) -> Option<Id> {
+        let idle = |(id, client): (&Id, &Client)| Some((client.activity.idle_since()?, *id));
+        let idlest = self.list.iter().filter_map(idle);
+        idlest.min_by_key(|(since, _)| *since).map(|(_, id)| id)
+    }
+
+    fn forget(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(e) => e.id(),
+        };
+        self.list.remove(&id);
+    }
+
+    /// Serves one more.
+    pub(super) fn serve(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let activity = Arc::new(Activity {
+            state: Mutex::new(State {
+                answering: 0,
+                since: Instant::now(),
+            }),
+            answered: Arc::clone(&self.answered),
+        });
+        let service = Watched {
+            router: self.router.clone(),
+            stopping: self.stopping.clone(),
+            activity: Arc::clone(&activity),
+        };
+        let task = self.tasks.spawn(serve(stream, service));
+        self.list.insert(task.id(), Client { activity, task });
+    }
+
+    /// Waits for those that are being answered, for as long as that takes.
+    pub(super) async fn finish(mut self) {
+        for client in self.list.values() {
+            if client.activity.idle_since().is_some() {
+                client.task.abort();
+            }
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watched) {
+    let stream = TokioIo::new(Impatient::new(stream, READ_TIMEOUT));
+    // What goes wrong with a client's connection is the client's to notice.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(BUFFER)
+        .serve_connection(stream, service)
+        .await;
+}
+
+/// When the daemon stops, for an answer that goes on: each handler finds it among the extensions of
+/// its request.
+#[derive(Clone)]
+pub(crate) struct Stopping(pub(crate) CancellationToken);
+
+/// What a client is doing.
+struct Activity {
+    state: Mutex<State>,
+    answered: Arc<Notify>,
+}
+
+struct State {
+    /// Requests that are being answered.
+    answering: usize,
+    /// When that was last none.
+    since: Instant,
+}
+
+impl Activity {
+    /// Since when it has had nothing to wait for; `None` while it has.
+    fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.answering == 0).then_some(state.since)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One request that is being answered.
+struct Answering(Arc<Activity>);
+
+impl Answering {
+    fn begin(activity: &Arc<Activity>) -> Self {
+        activity.state().answering += 1;
+        Answering(Arc::clone(activity))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        {
+            let mut state = self.0.state();
+            state.answering -= 1;
+            state.since = Instant::now();
+        }
+        self.0.answered.notify_one();
+    }
+}
+
+/// The router, with a note of what is being answered: until the last piece of the answer has been
+/// made, so that a stream of events counts for as long as it goes on.
+struct Watched {
+    router: Router,
+    stopping: Stopping,
+    activity: Arc<Activity>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Watched {
+    type Response = Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answering = Answering::begin(&self.activity);
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.stopping.clone());
+        let answer = self.router.clone().oneshot(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            Ok(response.map(|body| {
+                Body::new(body.map_frame(move |frame| {
+                    let _ = &answering;
+                    frame
+                }))
+            }))
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! Serving HTTP to whoever connects: bounded in clients, in size and in time.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use super::clients::Clients;
+
+/// How long accepting rests after an error such as too many open files.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A place where clients come in.
+pub(crate) trait Listener {
+    /// A client's connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next client.
+    async fn next(&self) -> io::Result<Self::Stream>;
+}
+
+impl Listener for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Serves until told to stop. Requests that are being answered then are answered.
+pub(crate) async fn serve<L: Listener>(
+    listener: &L,
+    what: &str,
+    router: &Router,
+    stop: &CancellationToken,
+) {
+    let mut clients = Clients::new(router.clone(), stop.clone());
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(listener, &mut clients) => accepted,
+        };
+        match accepted {
+            Ok(stream) => clients.serve(stream),
+            Err(e) => {
+                let reason = tunneld_ssh::error::os_reason(&e);
+                tracing::warn!("{what} paused 1s: {reason}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    // Those that are not done by then are cut off.
+    let _ = tokio::time::timeout(PAUSE, clients.finish()).await;
+}
+
+async fn accept<L: Listener>(listener: &L, clients: &mut Clients) -> io::Result<L::Stream> {
+    // The client first: the idlest is sent away for one that is there.
+    let stream = listener.next().await?;
+    clients.place().await;
+    Ok(stream)
+}

@@ -1,0 +1,71 @@
+//! Waiting for whatever there is to see to change.
+
+use std::future::pending;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tunneld_core::status::ReloadStatus;
+
+use super::Directory;
+use crate::tunnel::View;
+
+/// Tells when a snapshot would differ from the one before, the moving numbers aside.
+pub(crate) struct Changes {
+    directory: watch::Receiver<Directory>,
+    reloads: watch::Receiver<Option<ReloadStatus>>,
+    ready: watch::Receiver<bool>,
+    views: Vec<watch::Receiver<View>>,
+}
+
+impl Changes {
+    /// What changes from now on.
+    pub(super) fn new(
+        mut directory: watch::Receiver<Directory>,
+        mut reloads: watch::Receiver<Option<ReloadStatus>>,
+        mut ready: watch::Receiver<bool>,
+    ) -> Self {
+        let views = directory.borrow_and_update().views();
+        reloads.mark_unchanged();
+        ready.mark_unchanged();
+        let mut changes = Changes {
+            directory,
+            reloads,
+            ready,
+            views,
+        };
+        changes.seen();
+        changes
+    }
+
+    /// Returns when something has changed since the last call; a snapshot that is taken then has it.
+    pub(crate) async fn next(&mut self) {
+        let mut views: FuturesUnordered<_> = self.views.iter_mut().map(changed).collect();
+        let others = tokio::select! {
+            () = changed(&mut self.directory) => true,
+            () = changed(&mut self.reloads) => false,
+            () = changed(&mut self.ready) => false,
+            Some(()) = views.next() => false,
+        };
+        drop(views);
+        if others {
+            self.views = self.directory.borrow_and_update().views();
+        }
+        self.seen();
+    }
+
+    fn seen(&mut self) {
+        for view in &mut self.views {
+            view.mark_unchanged();
+        }
+        self.reloads.mark_unchanged();
+        self.ready.mark_unchanged();
+    }
+}
+
+/// What nobody writes any more does not change.
+async fn changed<T>(value: &mut watch::Receiver<T>) {
+    if value.changed().await.is_err() {
+        pending().await
+    }
+}

@@ -1,0 +1,180 @@
+//! One run of a hook's program: its environment, its output, its end.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep, timeout};
+use tunneld_core::config::Hook;
+use tunneld_core::events;
+use tunneld_core::name::TunnelName;
+use tunneld_ssh::error::os_reason;
+use tunneld_ssh::program::{Lines, Program, Signal, ending};
+
+use super::GRACE;
+
+/// How many lines of a program's output are logged.
+const MAX_LINES: usize = 100;
+/// After so many lines that are not logged, the program has to wait a moment.
+const FLOOD: usize = 1000;
+/// What a program has said in its last moments may come in behind the news of its end.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+/// What programs need of our environment. The rest is ours: credentials, the service manager's
+/// sockets, an agent.
+const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
+
+/// A program that is run.
+pub(super) struct Run<'a> {
+    tunnel: &'a TunnelName,
+    key: &'static str,
+    hook: &'a Hook,
+    /// How many lines it has written.
+    lines: usize,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(tunnel: &'a TunnelName, key: &'static str, hook: &'a Hook) -> Self {
+        Run {
+            tunnel,
+            key,
+            hook,
+            lines: 0,
+        }
+    }
+
+    /// From the start of the program to its end. Dropped meanwhile, it kills the program.
+    pub(super) async fn whole(mut self, variables: &[(&'static str, String)]) {
+        let began = Instant::now();
+        let (mut program, output) = match start(self.hook, variables) {
+            Ok(started) => started,
+            Err(e) => return self.failed(&format!("cannot be started: {}", os_reason(&e))),
+        };
+        let mut output = Lines::new(Some(output));
+        let limit = self.hook.timeout;
+        let watched = self.watch(&mut program, &mut output);
+        match timeout(limit, watched).await {
+            Ok(()) => {
+                let status = program.reap().await;
+                self.rest(&mut output).await;
+                self.ended(&status, began);
+            }
+            Err(_) => {
+                program.end(Signal::TERM, GRACE).await;
+                self.rest(&mut output).await;
+                self.timed_out();
+            }
+        }
+    }
+
+    /// Logs what the program writes until it has ended.
+    async fn watch(&mut self, program: &mut Program, output: &mut Lines<Receiver>) {
+        loop {
+            tokio::select! {
+                line = output.next() => self.line(&line).await,
+                () = program.exited() => return,
+            }
+        }
+    }
+
+    /// Not until the output ends: somebody else may have it open.
+    async fn rest(&mut self, output: &mut Lines<Receiver>) {
+        let rest = async {
+            while !output.are_over() {
+                let line = output.next().await;
+                self.line(&line).await;
+            }
+        };
+        let _ = timeout(LAST_WORDS, rest).await;
+        let left_out = self.lines.saturating_sub(MAX_LINES);
+        if left_out > 0 {
+            self.say(&format!("{left_out} more lines are left out"));
+        }
+    }
+
+    async fn line(&mut self, line: &str) {
+        if line.is_empty() {
+            return;
+        }
+        self.lines = self.lines.saturating_add(1);
+        if self.lines <= MAX_LINES {
+            self.say(line);
+        } else if self.lines.is_multiple_of(FLOOD) {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn say(&self, line: &str) {
+        tracing::info!(tunnel = %self.tunnel, hook = self.key, "{}: {line}", self.key);
+    }
+
+    fn ended(&self, status: &io::Result<ExitStatus>, began: Instant) {
+        let how = ending(status);
+        match status {
+            Ok(status) if status.success() => tracing::debug!(
+                tunnel = %self.tunnel,
+                hook = self.key,
+                "{} {how} after {:.1}s",
+                self.key,
+                began.elapsed().as_secs_f64()
+            ),
+            _ => self.failed(&how),
+        }
+    }
+
+    fn failed(&self, cause: &str) {
+        tracing::warn!(
+            message_id = events::HOOK_FAILED,
+            tunnel = %self.tunnel,
+            hook = self.key,
+            program = self.hook.command.first(),
+            cause,
+            "{} {cause}",
+            self.key
+        );
+    }
+
+    fn timed_out(&self) {
+        let limit = humantime::format_duration(self.hook.timeout);
+        tracing::warn!(
+            message_id = events::HOOK_TIMED_OUT,
+            tunnel = %self.tunnel,
+            hook = self.key,
+            program = self.hook.command.first(),
+            "{} did not end within {limit} and was killed",
+            self.key
+        );
+    }
+}
+
+/// The daemon stops, and a program did not come to its end, or to its turn.
+pub(super) fn too_late(tunnel: &TunnelName) {
+    tracing::warn!(
+        message_id = events::HOOK_TIMED_OUT,
+        tunnel = %tunnel,
+        "tunneld stops and does not wait for on_up and on_down any longer"
+    );
+}
+
+/// A program without a shell, in a group of its own. Returns its output and its error output, which
+/// are one.
+fn start(hook: &Hook, variables: &[(&'static str, String)]) -> io::Result<(Program, Receiver)> {
+    let (name, args) = hook.command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let (reader, writer) = io::pipe()?;
+    let reader = Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let inherited = INHERITED.map(|name| (name, std::env::var_os(name)));
+    let inherited = inherited.into_iter();
+    let mut command = Command::new(name);
+    command
+        .args(args)
+        .env_clear()
+        .envs(inherited.filter_map(|(name, value)| Some((name, value?))))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    Ok((Program::spawn(command)?, reader))
+}
