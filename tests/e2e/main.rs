@@ -23,6 +23,7 @@ mod journal;
 mod log_format;
 mod logs;
 mod manual;
+mod manual_defaults;
 mod manual_log;
 mod manual_page;
 mod manual_reload;

@@ -162,7 +162,7 @@ enum Command {
     /// over a restart where the daemon has a state directory.
     History {
         /// The tunnel.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
