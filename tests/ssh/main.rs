@@ -55,6 +55,7 @@ mod limited;
 mod limits;
 mod load;
 mod many;
+mod metrics;
 mod neighbours;
 mod network;
 mod options;
