@@ -84,12 +84,20 @@ events! {
     UNASKED_CHANNEL = "3f98e2774cbd87ad5c90a9587403e430";
     /// A file that the configuration names cannot be used.
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
+    /// The history of the tunnels cannot be kept in the state directory.
+    HISTORY_NOT_KEPT = "7add3e7f45fc301a72c0a9f05f3b699c";
+    /// The file with a tunnel's history cannot be used, and was set aside.
+    HISTORY_SET_ASIDE = "d2bdb020d587ce651b9e7b984d99a9bc";
     /// A certificate that a tunnel uses ends soon, or has ended.
     CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
     /// A program of `on_up` or `on_down` could not be started, or failed.
     HOOK_FAILED = "d06af6b4dbc63326b0c6bf8c98bd9e2d";
     /// A program of `on_up` or `on_down` took too long.
     HOOK_TIMED_OUT = "2d328b068ff26b430172f0b5a2fca84e";
+    /// Metrics and health are served over HTTP.
+    METRICS_LISTENING = "c4bbbf0e84e3408fb8703f2625d180c6";
+    /// They cannot be: their port is not to be had.
+    METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Class, Failure, Stage};
+use crate::history::{Availability, Record, Standing, millis};
 use crate::status::Phase;
 
 /// How many entries a ledger keeps.
@@ -36,6 +37,10 @@ pub struct Entry {
     /// How many times it has failed in this way, one after the other.
     #[serde(default)]
     pub times: u64,
+    /// How long it lasted; of the last entry, how long it has so far. Counted with a clock that does
+    /// not jump.
+    #[serde(default)]
+    pub lasted_ms: u64,
 }
 
 /// The ledger of one tunnel. To clone it costs next to nothing.
@@ -52,6 +57,14 @@ struct Book {
     spent: BTreeMap<Phase, Duration>,
     phase: Phase,
     phase_since: Duration,
+    /// When it began.
+    start: Moment,
+    /// When the last entry began.
+    entry_since: Duration,
+    standing: Standing,
+    /// Whether the present phase begins an outage.
+    begins: bool,
+    availability: Availability,
 }
 
 impl Ledger {
@@ -65,6 +78,11 @@ impl Ledger {
             spent: BTreeMap::new(),
             phase: Phase::Idle,
             phase_since: now.since_start,
+            start: now,
+            entry_since: now.since_start,
+            standing: Standing::Unwatched,
+            begins: false,
+            availability: Availability::new(now.unix_ms),
         }))
     }
 
@@ -74,6 +92,10 @@ impl Ledger {
         book.writes += 1;
         let length = now.since_start.saturating_sub(book.phase_since);
         *book.spent.entry(book.phase).or_default() += length;
+        book.availability = book.availability_at(now);
+        let before = book.standing;
+        book.standing = before.next(phase);
+        book.begins = book.standing == Standing::Down && before != Standing::Down;
         *book.entered.entry(phase).or_default() += 1;
         (book.phase, book.phase_since) = (phase, now.since_start);
         book.note(now, phase, failure);
@@ -90,6 +112,34 @@ impl Ledger {
     /// The last changes, the oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.0.entries.iter()
+    }
+
+    /// The last change, by when it was and where it led to.
+    pub fn last(&self) -> Option<(u64, Phase)> {
+        let last = self.0.entries.back();
+        last.map(|entry| (entry.at_unix_ms, entry.phase))
+    }
+
+    /// When it began. Two ledgers of one tunnel differ in it.
+    pub fn start(&self) -> Moment {
+        self.0.start
+    }
+
+    /// What it comes to.
+    pub fn record(&self, now: Moment) -> Record {
+        let book = &self.0;
+        let mut entries = book.entries.clone();
+        if let Some(last) = entries.back_mut() {
+            last.lasted_ms = millis(now.since_start.saturating_sub(book.entry_since));
+        }
+        Record {
+            at_unix_ms: now.unix_ms,
+            position_ms: book.position(now.since_start),
+            began_ms: book.start.unix_ms,
+            standing: book.standing,
+            entries,
+            availability: book.availability_at(now),
+        }
     }
 
     /// How often the ledger was written to: it differs whenever anything else does.
@@ -117,6 +167,23 @@ impl Ledger {
 }
 
 impl Book {
+    /// Where a moment is on the clock of the availability.
+    fn position(&self, since_start: Duration) -> u64 {
+        let elapsed = since_start.saturating_sub(self.start.since_start);
+        self.start.unix_ms.saturating_add(millis(elapsed))
+    }
+
+    /// The availability with the time that the tunnel has stood where it stands.
+    fn availability_at(&self, now: Moment) -> Availability {
+        let mut availability = self.availability.clone();
+        let (from, to) = (
+            self.position(self.phase_since),
+            self.position(now.since_start),
+        );
+        availability.spend(from, to, self.standing, self.begins);
+        availability
+    }
+
     /// Writes down what people should find: an outage is one entry, not two an attempt.
     fn note(&mut self, now: Moment, phase: Phase, failure: Option<&Failure>) {
         let down = |phase| matches!(phase, Phase::Waiting | Phase::Blocked);
@@ -130,6 +197,10 @@ impl Book {
                 return;
             }
         }
+        if let Some(last) = self.entries.back_mut() {
+            last.lasted_ms = millis(now.since_start.saturating_sub(self.entry_since));
+        }
+        self.entry_since = now.since_start;
         if self.entries.len() == KEPT {
             self.entries.pop_front();
         }
@@ -138,6 +209,7 @@ impl Book {
             phase,
             failure: failure.filter(|_| phase != Phase::Up).cloned(),
             times: 1,
+            lasted_ms: 0,
         });
     }
 }

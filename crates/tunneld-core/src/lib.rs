@@ -23,6 +23,7 @@
 //! - [`backoff`]: the delay before the next attempt
 //! - [`certificate`]: when to say that a certificate ends
 //! - [`ledger`]: what a tunnel has been through
+//! - [`history`]: what is told and kept of that: outages, availability
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
@@ -37,11 +38,14 @@ pub mod config;
 pub mod events;
 pub mod explain;
 pub mod failure;
+pub mod history;
 pub mod import;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
 pub mod name;
 pub mod plan;
+pub mod refusal;
 pub mod repeats;
 pub mod socks;
 pub mod ssh_config;

@@ -3,12 +3,14 @@
 //! The JSON of these types is what `tunneld status --json` prints and the control socket serves.
 //! Times are Unix times in milliseconds; durations are milliseconds unless the name says otherwise.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::name::{ForwardName, TunnelName};
+use crate::refusal::Refusal;
 use crate::text::clip;
 
 /// Where a tunnel stands.
@@ -74,7 +76,7 @@ pub struct DaemonStatus {
     pub started_unix_ms: u64,
     /// The configuration file.
     pub config: String,
-    /// Whether `ready_when` has held since the start.
+    /// Whether `ready_when` has held since the start, and the daemon is not stopping.
     pub ready: bool,
     /// How the last reload ended; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,12 @@ pub struct ReloadStatus {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How many were taken since the start.
+    #[serde(default)]
+    pub accepted: u64,
+    /// How many were refused since the start.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// One tunnel.
@@ -133,6 +141,14 @@ pub struct TunnelStatus {
     /// The certificates that it uses, from files, its jump hosts' too.
     #[serde(default)]
     pub certificates: Vec<CertificateStatus>,
+}
+
+impl TunnelStatus {
+    /// What is wrong with it, or with the first of its forwards that is not in place.
+    pub fn any_failure(&self) -> Option<&Failure> {
+        let broken = || self.forwards.iter().find_map(|f| f.failure.as_ref());
+        self.failure.as_ref().or_else(broken)
+    }
 }
 
 /// A user certificate.
@@ -195,6 +211,10 @@ pub struct ForwardStatus {
     /// Why it is not in place; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Whether its last probe was answered; absent without a probe, and before the first answer over
+    /// the session that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_answered: Option<bool>,
     /// Its connections.
     pub connections: ConnectionCounts,
     /// Bytes from clients to the target.
@@ -207,7 +227,7 @@ pub struct ForwardStatus {
 }
 
 /// Connections of a forward.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionCounts {
     /// Carried now.
     pub open: u64,
@@ -215,6 +235,12 @@ pub struct ConnectionCounts {
     pub total: u64,
     /// Refused: by the server, by `while_down`, or over the limit.
     pub refused: u64,
+    /// The same by reason; those that there were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_by: BTreeMap<Refusal, u64>,
+    /// Reset because their client took nothing for `stall_timeout`.
+    #[serde(default)]
+    pub stalled: u64,
 }
 
 /// What one line says about a daemon: `3 of 4 up; db: retry in 8s (connection refused)`.
@@ -247,8 +273,7 @@ pub fn summary(tunnels: &[TunnelStatus], now_unix_ms: u64) -> String {
 const SUMMARY_TUNNELS: usize = 3;
 
 fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
-    let broken = tunnel.forwards.iter().find_map(|f| f.failure.as_ref());
-    let cause = tunnel.failure.as_ref().or(broken).map(|f| f.cause.as_str());
+    let cause = tunnel.any_failure().map(|f| f.cause.as_str());
     let cause = cause
         .map(|c| format!(" ({})", clip(c, SUMMARY_CAUSE)))
         .unwrap_or_default();
@@ -265,84 +290,4 @@ fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
 const SUMMARY_CAUSE: usize = 80;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::failure::Stage;
-
-    fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
-        TunnelStatus {
-            name: name.parse().unwrap(),
-            phase,
-            since_unix_ms: 0,
-            destination: "u@h:22".into(),
-            attempts: 0,
-            sessions: 0,
-            sessions_open: 0,
-            relief_sessions: 0,
-            failure: None,
-            retry_at_unix_ms: None,
-            session: None,
-            forwards: vec![],
-            warnings: vec![],
-            certificates: vec![],
-        }
-    }
-
-    #[test]
-    fn the_summary_names_what_is_down_and_when_it_tries_again() {
-        let db = TunnelStatus {
-            failure: Some(Failure::transient(Stage::Connect, "connection refused")),
-            retry_at_unix_ms: Some(108_000),
-            ..tunnel("db", Phase::Waiting)
-        };
-        let up = tunnel("web", Phase::Up);
-        let off = tunnel("old", Phase::Stopped);
-        assert_eq!(
-            summary(&[up.clone(), db, off.clone()], 100_500),
-            "1 of 2 up; db: retry in 8s (connection refused)"
-        );
-        assert_eq!(summary(std::slice::from_ref(&up), 0), "1 of 1 up");
-        assert_eq!(summary(&[off], 0), "1 stopped");
-        assert_eq!(summary(&[], 0), "no tunnels");
-    }
-
-    #[test]
-    fn the_summary_stays_one_short_line_with_many_tunnels_down() {
-        let many: Vec<_> = (0..50)
-            .map(|i| tunnel(&format!("t{i}"), Phase::Connecting))
-            .collect();
-        assert_eq!(
-            summary(&many, 0),
-            "0 of 50 up; t0: connecting; t1: connecting; t2: connecting; and 47 more"
-        );
-    }
-
-    #[test]
-    fn a_status_survives_its_json() {
-        let mut status = tunnel("db", Phase::Up);
-        status.failure = Some(Failure::blocked(Stage::HostKey, "x").with_hint("y"));
-        let json = serde_json::to_string(&status).unwrap();
-        assert_eq!(serde_json::from_str::<TunnelStatus>(&json).unwrap(), status);
-    }
-
-    #[test]
-    fn a_status_of_an_older_daemon_is_understood() {
-        let now = tunnel("db", Phase::Up);
-        let mut json = serde_json::to_value(&now).unwrap();
-        let fields = json.as_object_mut().unwrap();
-        fields.remove("sessions_open").unwrap();
-        fields.remove("relief_sessions").unwrap();
-        fields.remove("certificates").unwrap();
-        assert_eq!(serde_json::from_value::<TunnelStatus>(json).unwrap(), now);
-        let forward = r#"{"name": "pg", "kind": "local", "listen": "a", "connect": "b",
-            "connections": {"open": 0, "total": 0, "refused": 0},
-            "bytes_sent": 0, "bytes_received": 0}"#;
-        let forward: ForwardStatus = serde_json::from_str(forward).unwrap();
-        assert_eq!(forward.allocated_port, None);
-        assert!(
-            !serde_json::to_string(&forward)
-                .unwrap()
-                .contains("allocated")
-        );
-    }
-}
+mod tests;

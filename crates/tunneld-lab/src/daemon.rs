@@ -19,7 +19,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Variables of the test's own surroundings that must not reach the daemon.
-const HIDDEN: [&str; 10] = [
+const HIDDEN: [&str; 11] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -28,6 +28,7 @@ const HIDDEN: [&str; 10] = [
     "LISTEN_FDNAMES",
     "JOURNAL_STREAM",
     "SSH_AUTH_SOCK",
+    "STATE_DIRECTORY",
     "TUNNELD_CONFIG",
     "TUNNELD_LOG",
 ];

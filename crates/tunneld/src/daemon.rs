@@ -15,7 +15,7 @@ use crate::control::server::Server;
 use crate::exit::Exit;
 use crate::inject::Inject;
 use crate::observe::logging::LastWords;
-use crate::observe::{notify, web};
+use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
@@ -99,6 +99,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         said: Said::default(),
     };
     let metrics_listen = loaded.config.daemon.metrics_listen;
+    let state = history::place(&loaded.config.daemon);
     let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
@@ -108,6 +109,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         handles.reloads,
         served.clone(),
     ));
+    let keeper = history::run(state, control.snapshots.clone(), served.clone());
+    let keeper = tokio::spawn(keeper);
     let watcher = tokio::spawn(watch::run(
         path.to_owned(),
         control.clone(),
@@ -117,7 +120,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     let web = metrics_listen
         .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
-    let server = tokio::spawn(server.serve(control.clone(), served.clone()));
+    let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
@@ -139,7 +142,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     }
     served.cancel();
     // They end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server, watcher);
+    let _ = tokio::join!(notifier, server, keeper, watcher);
     if let Some(web) = web {
         let _ = web.await;
     }
@@ -205,6 +208,7 @@ async fn stop(
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
     notify::stopping(drain_timeout.saturating_add(hooks));
+    control.snapshots.set_stopping();
     shutdown.cancel();
     loop {
         tokio::select! {

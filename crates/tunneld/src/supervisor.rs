@@ -139,7 +139,12 @@ impl Supervisor {
             fingerprint: loaded.fingerprint,
         });
         let heartbeat = Arc::new(Heartbeat::new());
-        let snapshots = Snapshots::new(&path, directory_receiver, reloads.clone());
+        let snapshots = Snapshots::new(
+            &path,
+            directory_receiver,
+            reloads.clone(),
+            Arc::clone(&heartbeat),
+        );
         let supervisor = Supervisor {
             path,
             config: loaded.config,

@@ -4,6 +4,7 @@ mod authorize;
 mod check;
 mod completions;
 mod explain;
+mod history;
 mod hops;
 mod import;
 mod logs;
@@ -51,6 +52,7 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
   tunneld logs db                    what happened to the tunnel `db`
@@ -145,7 +147,7 @@ enum Command {
     /// then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         names: Vec<String>,
         /// How long at most (`30s`, `5m`), instead of for ever.
         #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
@@ -153,6 +155,22 @@ enum Command {
     },
     /// Show what the journal has of the daemon, or of one tunnel: runs journalctl(1).
     Logs(logs::Request),
+    /// Show what a tunnel has been through: its last changes, its outages, and its availability.
+    ///
+    /// The newest is at the end. Time counts as available while the tunnel was up; not while it was
+    /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
+    /// over a restart where the daemon has a state directory.
+    History {
+        /// The tunnel.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Print JSON, for programs.
+        #[arg(long)]
+        json: bool,
+        /// Only the last N changes.
+        #[arg(short, long, value_name = "N")]
+        number: Option<usize>,
+    },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
     ///
     /// Goes the way of the tunnel, host by host: name, connection, host key, key exchange,
@@ -227,7 +245,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
@@ -270,6 +288,7 @@ pub(crate) fn main() -> Exit {
         }
         Command::Wait { names, timeout } => wait::run(places, &names, timeout),
         Command::Logs(request) => logs::run(places, &request),
+        Command::History { name, json, number } => history::run(places, &name, json, number),
         Command::Test {
             name,
             json,

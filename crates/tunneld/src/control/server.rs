@@ -21,6 +21,7 @@ use tunneld_core::text::clip;
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
 
 /// The largest body that a request may announce, in bytes; none of them needs one.
@@ -93,8 +94,15 @@ impl Server {
     }
 
     /// Serves until told to stop. Requests that are being answered then are answered.
-    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        serve(&self.listener, "control socket", &router(control), &stop).await;
+    /// `more` is what there is to read beside what this module has.
+    pub(crate) async fn serve(
+        self,
+        control: Control,
+        more: Router<Control>,
+        stop: CancellationToken,
+    ) {
+        let router = router(control, more);
+        serve(&self.listener, "control socket", &router, &stop).await;
     }
 }
 
@@ -105,8 +113,9 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control) -> Router {
+fn router(control: Control, more: Router<Control>) -> Router {
     reading()
+        .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
@@ -121,10 +130,14 @@ where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
 {
-    Router::new().route("/v1/status", get(status)).route(
-        "/v1/events",
-        get(events).layer(Extension(Followers::default())),
-    )
+    Router::new()
+        .merge(page::routes())
+        .route("/v1/status", get(status))
+        .route("/v1/tunnels/{name}/history", get(history))
+        .route(
+            "/v1/events",
+            get(events).layer(Extension(Followers::default())),
+        )
 }
 
 impl FromRef<Control> for Snapshots {
@@ -135,6 +148,19 @@ impl FromRef<Control> for Snapshots {
 
 async fn status(State(snapshots): State<Snapshots>) -> Response {
     Json(snapshots.daemon()).into_response()
+}
+
+async fn history(
+    State(snapshots): State<Snapshots>,
+    path: Result<UrlPath<String>, PathRejection>,
+) -> Response {
+    let name = match path {
+        Ok(UrlPath(name)) => name,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
+    let known = name.parse().ok();
+    let report = known.and_then(|name| snapshots.history(&name));
+    answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))
 }
 
 #[derive(Deserialize)]
@@ -219,6 +245,7 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
                 ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
                 ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                 ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

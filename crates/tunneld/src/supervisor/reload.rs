@@ -133,6 +133,8 @@ impl Supervisor {
 
     fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {
         let error = answer.as_ref().err().map(|e| e.message.clone());
+        let before = self.last_reload.borrow().clone();
+        let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
         match answer {
             Ok(Reloaded { plan, .. }) => {
                 tracing::info!(
@@ -163,6 +165,8 @@ impl Supervisor {
         self.last_reload.send_replace(Some(ReloadStatus {
             at_unix_ms: clock::unix_ms(std::time::SystemTime::now()),
             ok: error.is_none(),
+            accepted: accepted + u64::from(error.is_none()),
+            refused: refused + u64::from(error.is_some()),
             error,
         }));
     }

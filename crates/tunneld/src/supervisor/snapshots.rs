@@ -7,12 +7,14 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tunneld_core::config::DaemonConfig;
+use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::Ledger;
+use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
-use super::Changes;
-use crate::clock::unix_ms;
+use super::{Changes, Heartbeat};
+use crate::clock::{self, unix_ms};
 use crate::tunnel::View;
 
 /// Every tunnel, and where its view is.
@@ -64,8 +66,11 @@ pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
     ready: watch::Sender<bool>,
+    /// What there was of each tunnel before this run of the daemon.
+    earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
     directory: watch::Receiver<Directory>,
     last_reload: watch::Receiver<Option<ReloadStatus>>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 impl Snapshots {
@@ -73,13 +78,16 @@ impl Snapshots {
         path: &Path,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<Option<ReloadStatus>>,
+        heartbeat: Arc<Heartbeat>,
     ) -> Self {
         Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
             ready: watch::Sender::new(false),
+            earlier: watch::Sender::default(),
             directory,
             last_reload,
+            heartbeat,
         }
     }
 
@@ -99,9 +107,40 @@ impl Snapshots {
         self.ready.send_replace(true);
     }
 
-    /// Whether it has.
+    /// From now on it does not hold: the daemon stops.
+    pub(crate) fn set_stopping(&self) {
+        self.ready.send_replace(false);
+    }
+
+    /// Whether it has, and the daemon is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
+    }
+
+    /// What there was of a tunnel before this run of the daemon.
+    pub(crate) fn remember(&self, name: &TunnelName, record: Option<Record>) {
+        self.earlier.send_modify(|earlier| {
+            match record {
+                Some(record) => earlier.insert(name.clone(), Arc::new(record)),
+                None => earlier.remove(name),
+            };
+        });
+    }
+
+    /// The same, as far as it is known.
+    pub(crate) fn earlier(&self, name: &TunnelName) -> Option<Arc<Record>> {
+        self.earlier.borrow().get(name).cloned()
+    }
+
+    /// What a tunnel has been through, in earlier runs too; `None` if there is none of that name.
+    pub(crate) fn history(&self, name: &TunnelName) -> Option<HistoryReport> {
+        let view = self.directory.borrow().views.get(name)?.clone();
+        let record = view.borrow().ledger().record(clock::now());
+        let record = match self.earlier(name) {
+            Some(earlier) => record.after(&earlier),
+            None => record,
+        };
+        Some(record.report(name.clone()))
     }
 
     /// The names of the tunnels.
@@ -110,8 +149,28 @@ impl Snapshots {
         directory.views.keys().map(ToString::to_string).collect()
     }
 
+    /// Whether the supervisor is there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.heartbeat.is_fresh()
+    }
+
+    /// What there is to tell of each tunnel beside its status, in the same order, with the status.
+    pub(crate) fn daemon_and_more(&self) -> (DaemonStatus, Vec<More>) {
+        let both = |view: &watch::Receiver<View>| {
+            let view = view.borrow();
+            (view.status(), view.more())
+        };
+        let directory = self.directory.borrow().clone();
+        let (tunnels, more) = directory.views.values().map(both).unzip();
+        (self.daemon_of(tunnels), more)
+    }
+
     /// The whole daemon.
     pub(crate) fn daemon(&self) -> DaemonStatus {
+        self.daemon_of(self.directory.borrow().tunnels())
+    }
+
+    fn daemon_of(&self, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -119,7 +178,7 @@ impl Snapshots {
             config: self.config.clone(),
             ready: self.is_ready(),
             last_reload: self.last_reload.borrow().clone(),
-            tunnels: self.directory.borrow().tunnels(),
+            tunnels,
         }
     }
 }

@@ -14,7 +14,7 @@ use hyper::Method;
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
 
 pub(super) use watch::watch;
-pub(super) use words::why_not_up;
+pub(super) use words::{painted, short, why_not_up};
 
 use super::{Places, client_failed};
 use crate::clock::unix_ms;

@@ -7,7 +7,7 @@ use tunneld_core::status::{Phase, SessionStatus, TunnelStatus};
 use super::layout::plain;
 
 /// A duration in at most two units: `8s`, `2m10s`, `3h5m`, `4d2h`.
-pub(super) fn short(duration: Duration) -> String {
+pub(crate) fn short(duration: Duration) -> String {
     let s = duration.as_secs();
     let (big, big_unit, small, small_unit) = match s {
         0..60 => return format!("{s}s"),
@@ -18,6 +18,24 @@ pub(super) fn short(duration: Duration) -> String {
     match small {
         0 => format!("{big}{big_unit}"),
         _ => format!("{big}{big_unit}{small}{small_unit}"),
+    }
+}
+
+/// The colour of a phase (SGR of ECMA-48).
+pub(super) fn colour_of(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Up => "32",
+        Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
+        Phase::Blocked => "31",
+        Phase::Stopped => "2",
+    }
+}
+
+/// The word for a phase, as wide as the widest, in its colour where there is colour.
+pub(crate) fn painted(phase: Phase, colour: bool) -> String {
+    match colour {
+        true => format!("\x1b[{}m{phase:10}\x1b[0m", colour_of(phase)),
+        false => format!("{phase:10}"),
     }
 }
 
@@ -84,7 +102,7 @@ pub(super) fn cause(t: &TunnelStatus, now: u64) -> Option<String> {
 }
 
 /// One line about a tunnel that is not up: for whoever has waited for it.
-pub(in crate::cli) fn why_not_up(t: &TunnelStatus, now: u64) -> String {
+pub(crate) fn why_not_up(t: &TunnelStatus, now: u64) -> String {
     let broken = t.forwards.iter().find_map(|f| f.failure.as_ref());
     let broken = broken.filter(|_| t.failure.is_none());
     let cause = match broken {

@@ -1,0 +1,229 @@
+//! `tunneld history NAME`
+
+use std::io;
+use std::time::Duration;
+
+use hyper::Method;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tunneld_core::history::{HistoryReport, Outage, Span, Window};
+use tunneld_core::ledger::Entry;
+use tunneld_core::status::Phase;
+
+use super::status::{painted, short};
+use super::tunnels::escaped;
+use super::{Places, client_failed};
+use crate::control::client::call;
+use crate::exit::Exit;
+use crate::terminal::{colour, utf8};
+
+pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>) -> Exit {
+    let path = format!("/v1/tunnels/{}/history", escaped(name));
+    let mut report: HistoryReport = match call(&places.socket(), Method::GET, &path) {
+        Ok(report) => report,
+        Err(e) => return client_failed(&e),
+    };
+    let surplus = number.map_or(0, |n| report.entries.len().saturating_sub(n));
+    report.entries.drain(..surplus);
+    if json {
+        return match serde_json::to_string_pretty(&report) {
+            Ok(text) => super::print(&(text + "\n")),
+            Err(e) => {
+                eprintln!("error: {e}");
+                Exit::Failed
+            }
+        };
+    }
+    let page = Page {
+        report: &report,
+        zone: TimeZone::system(),
+        colour: colour(&io::stdout()),
+        times: if utf8() { '×' } else { 'x' },
+    };
+    super::print(&page.render())
+}
+
+struct Page<'a> {
+    report: &'a HistoryReport,
+    zone: TimeZone,
+    colour: bool,
+    /// Before how often something happened.
+    times: char,
+}
+
+impl Page<'_> {
+    fn render(&self) -> String {
+        let mut out = String::new();
+        let entries = &self.report.entries;
+        for (n, entry) in entries.iter().enumerate() {
+            out.push_str(&self.entry(n, entry));
+        }
+        if entries.is_empty() {
+            out.push_str("nothing has happened yet\n");
+        }
+        out.push('\n');
+        let windows = &self.report.availability;
+        let labels: Vec<String> = windows.iter().map(|w| self.label(w.window)).collect();
+        let width = labels.iter().map(String::len).max().unwrap_or(0);
+        for (window, label) in windows.iter().zip(labels) {
+            out.push_str(&format!("{label:width$}  {}\n", available(window)));
+        }
+        out
+    }
+
+    fn entry(&self, n: usize, entry: &Entry) -> String {
+        let mut more = Vec::new();
+        if let Some(failure) = &entry.failure {
+            more.push(match entry.times {
+                0 | 1 => failure.cause.clone(),
+                n => format!("{} ({}{n})", failure.cause, self.times),
+            });
+        }
+        if entry.phase == Phase::Idle {
+            more.push("the daemon did not run".to_owned());
+        }
+        if let Some(outage) = self.ended_by(entry) {
+            more.push(format!("after an outage of {}", length(outage.lasted_ms)));
+        }
+        if n + 1 == self.report.entries.len() {
+            more.push("until now".to_owned());
+        }
+        let line = format!(
+            "{}  {}  {:>7}  {}",
+            self.time(entry.at_unix_ms),
+            painted(entry.phase, self.colour),
+            length(entry.lasted_ms),
+            more.join("; ")
+        );
+        line.trim_end().to_owned() + "\n"
+    }
+
+    /// The outage that the tunnel came back from.
+    fn ended_by(&self, entry: &Entry) -> Option<&Outage> {
+        let mut outages = self.report.outages.iter();
+        let ended = outages.find(|o| o.over_unix_ms == Some(entry.at_unix_ms));
+        ended.filter(|_| matches!(entry.phase, Phase::Up | Phase::Degraded))
+    }
+
+    fn label(&self, span: Span) -> String {
+        match span {
+            Span::Hour => "last hour".to_owned(),
+            Span::Day => "last day".to_owned(),
+            Span::Week => "last week".to_owned(),
+            Span::All => format!("since {}", self.time(self.report.since_unix_ms)),
+        }
+    }
+
+    /// As the clock of the wall here shows it.
+    fn time(&self, unix_ms: u64) -> String {
+        let at = i64::try_from(unix_ms).ok();
+        let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        match at {
+            Some(at) => {
+                let local = at.to_zoned(self.zone.clone());
+                local.strftime("%Y-%m-%d %H:%M:%S").to_string()
+            }
+            None => format!("{unix_ms} ms"),
+        }
+    }
+}
+
+/// `99.19 %  down 29s in 1 outage; watched 23m of 1h`
+fn available(window: &Window) -> String {
+    let tally = &window.tally;
+    if tally.watched_ms == 0 {
+        return "not watched".to_owned();
+    }
+    let mut more = Vec::new();
+    if tally.outages > 0 {
+        let many = if tally.outages == 1 { "" } else { "s" };
+        let (down, n) = (length(tally.down_ms), tally.outages);
+        more.push(format!("down {down} in {n} outage{many}"));
+    }
+    if tally.degraded_ms > 0 {
+        more.push(format!("degraded for {}", length(tally.degraded_ms)));
+    }
+    let unwatched = window.length_ms.saturating_sub(tally.watched_ms);
+    if unwatched >= 1000 {
+        // The window may be a little longer than its name: people are told of the name.
+        let all = window.window.nominal_ms().unwrap_or(window.length_ms);
+        let watched = length(all.saturating_sub(unwatched).max(1000));
+        more.push(format!("watched {watched} of {}", length(all)));
+    }
+    let line = format!(
+        "{:>8}  {}",
+        percent(tally.up_ms, tally.watched_ms),
+        more.join("; ")
+    );
+    line.trim_end().to_owned()
+}
+
+/// Rounded down, so that 100 % is all of it.
+fn percent(part: u64, whole: u64) -> String {
+    let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
+    match hundredths {
+        10_000.. => "100 %".to_owned(),
+        n => format!("{}.{:02} %", n / 100, n % 100),
+    }
+}
+
+fn length(ms: u64) -> String {
+    match ms {
+        1..1000 => format!("{ms}ms"),
+        _ => short(Duration::from_millis(ms)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tunneld_core::failure::{Failure, Stage};
+    use tunneld_core::ledger::{Ledger, Moment};
+
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            unix_ms: 1_763_748_000_000 + seconds * 1000,
+            since_start: Duration::from_secs(seconds),
+        }
+    }
+
+    #[test]
+    fn people_see_what_happened_and_how_much_of_the_time_it_was_up() {
+        let refused = Failure::transient(Stage::Connect, "connection refused");
+        let mut ledger = Ledger::new(at(0));
+        ledger.enter(at(0), Phase::Connecting, None);
+        ledger.enter(at(1), Phase::Up, None);
+        for attempt in 0..4 {
+            ledger.enter(at(3001 + attempt), Phase::Waiting, Some(&refused));
+            ledger.enter(at(3001 + attempt), Phase::Connecting, Some(&refused));
+        }
+        ledger.enter(at(3030), Phase::Up, None);
+        let report = ledger.record(at(3600)).report("db".parse().unwrap());
+        let page = Page {
+            report: &report,
+            zone: TimeZone::fixed(jiff::tz::offset(1)),
+            colour: false,
+            times: '×',
+        };
+        let expected = "\
+2025-11-21 19:00:00  connecting       1s
+2025-11-21 19:00:01  up              50m
+2025-11-21 19:50:01  waiting         29s  connection refused (×4)
+2025-11-21 19:50:30  up            9m30s  after an outage of 29s; until now
+
+last hour                   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
+last day                    99.19 %  down 29s in 1 outage; watched 59m59s of 1d
+last week                   99.19 %  down 29s in 1 outage; watched 59m59s of 7d
+since 2025-11-21 19:00:00   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
+";
+        assert_eq!(page.render(), expected);
+    }
+
+    #[test]
+    fn a_hundred_per_cent_is_all_of_the_time() {
+        let shown = [(1, 1), (999_999, 1_000_000), (0, 5), (1, 3)];
+        let shown = shown.map(|(part, whole)| percent(part, whole));
+        assert_eq!(shown, ["100 %", "99.99 %", "0.00 %", "33.33 %"]);
+    }
+}
