@@ -133,6 +133,7 @@ fn what_is_asked_in_a_wrong_way_is_refused_with_a_kind() {
             400,
             "bad-request",
         ),
+        ("GET /v1/tunnels/%ff/history HTTP/1.1", 400, "bad-request"),
         ("POST /v1/tunnels/%ff/stop HTTP/1.1", 400, "bad-request"),
         ("POST /v1/tunnels/bd/stop HTTP/1.1", 404, "no-such-tunnel"),
         ("POST /v1/tunnels/db/explode HTTP/1.1", 404, "not-found"),

@@ -255,3 +255,21 @@ fn a_daemon_that_hangs_is_told_from_one_that_is_gone() {
     assert_exit(&output, 1);
     assert_has(&stderr(&output), &["another tunneld answers on"]);
 }
+
+#[test]
+fn commands_do_not_wait_for_ever_for_a_daemon_that_hangs() {
+    // 4, with what to do, after ten seconds; `wait` after its own time.
+    let folder = Folder::new();
+    let path = folder.at("hung.sock");
+    let _held = UnixListener::bind(&path).unwrap();
+    let socket = path.display().to_string();
+    std::thread::scope(|scope| {
+        let status = scope.spawn(|| tunneld(&["status", "--socket", &socket]));
+        let wait = scope.spawn(|| tunneld(&["wait", "--timeout", "1s", "--socket", &socket]));
+        for output in [status.join().unwrap(), wait.join().unwrap()] {
+            assert_exit(&output, 4);
+            let said = format!("error: the daemon on {socket} does not answer\nhint: it hangs: ");
+            assert_has(&stderr(&output), &[&said, "systemctl restart tunneld"]);
+        }
+    });
+}

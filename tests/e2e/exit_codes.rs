@@ -11,7 +11,7 @@ fn zero_is_done() {
     // 0: every command that did what it was asked for.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 12] = [
         &["check"],
         &["trust", "db"],
         &["status"],
@@ -22,6 +22,8 @@ fn zero_is_done() {
         &["restart", "db"],
         &["stop", "db"],
         &["start", "db"],
+        &["wait", "db"],
+        &["wait", "--timeout", "5s"],
     ];
     for command in commands {
         let output = daemon.cli(command);
@@ -40,8 +42,10 @@ fn one_is_failed() {
     // 1: the daemon is there, and cannot do it: no tunnel has that name.
     let bed = Bed::new();
     let daemon = bed.up();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 8] = [
         &["status", "bd"],
+        &["status", "bd", "--watch"],
+        &["wait", "bd"],
         &["trust", "bd"],
         &["test", "bd"],
         &["stop", "bd"],
@@ -55,7 +59,7 @@ fn one_is_failed() {
         assert!(stdout(&output).is_empty(), "{}", stdout(&output));
     }
     // The names that exist are told, and nonsense is refused in the same words.
-    for command in ["stop", "test", "trust"] {
+    for command in ["stop", "test", "trust", "status", "wait"] {
         assert_has(&stderr(&daemon.cli(&[command, "bd"])), &["there are: db"]);
     }
     for nonsense in ["../db", "d b", "", "\u{e9}", "%00", &"x".repeat(5000)] {
@@ -79,6 +83,7 @@ fn two_is_usage() {
         (&["test", "a", "b"], "unexpected argument"),
         (&["test", "a", "--log-level", "much"], "debug"),
         (&["status", "--jsno"], "--json"),
+        (&["wait", "--timeout", "soon"], "is not a duration"),
         (&["reload", "now"], "unexpected argument"),
         (&["run", "--log-format", "xml"], "journal"),
         (&["trust"], "NAME"),
@@ -104,6 +109,8 @@ fn three_is_not_up() {
     assert_exit(&daemon.cli(&["status"]), 3);
     assert_exit(&daemon.cli(&["status", "gone"]), 3);
     assert_exit(&daemon.cli(&["status", "--json"]), 3);
+    assert_exit(&daemon.cli(&["wait", "--timeout", "0"]), 3);
+    assert_exit(&daemon.cli(&["wait", "gone", "--timeout", "0"]), 3);
     assert_exit(&daemon.cli(&["test", "gone"]), 3);
     assert_exit(&daemon.cli(&["test", "gone", "--json"]), 3);
     assert_exit(&daemon.cli(&["status", "db"]), 0);
@@ -121,6 +128,7 @@ fn four_is_no_daemon() {
     for command in [
         &["status"][..],
         &["reload"],
+        &["wait", "--timeout", "0"],
         &["stop", "a"],
         &["start", "a"],
         &["restart", "a"],
@@ -137,7 +145,15 @@ fn four_is_no_daemon() {
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let output = tunneld(&["status", "--socket", &socket]);
     assert_exit(&output, 4);
-    assert_has(&stderr(&output), &[&socket, "connection refused"]);
+    assert_has(
+        &stderr(&output),
+        &[
+            &socket,
+            "connection refused",
+            "left its socket behind",
+            "systemctl",
+        ],
+    );
 }
 
 #[test]

@@ -40,8 +40,14 @@ fn people_see_what_is_up_what_is_not_and_why() {
     assert_has(
         &page,
         &[
-            &format!("{} ─▶ {}", bed.listen, bed.echo.addr()),
+            &format!(
+                "{} ─▶ {} ─▶ {}  ",
+                bed.listen,
+                bed.sshd.host(),
+                bed.echo.addr()
+            ),
             "1 in all, 6 B sent",
+            "\n1 of 2 up, 1 waiting\n",
         ],
     );
     let one = stdout(&daemon.cli(&["status", "db"]));

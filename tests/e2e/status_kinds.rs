@@ -61,12 +61,17 @@ fn each_kind_is_shown_with_where_it_listens_and_where_it_leads() {
     for forward in &db.forwards {
         // Who asks for port 0 has to be told which it is.
         let port = forward.allocated_port.map(|port| format!(" (port {port})"));
-        let side = match forward.kind.as_str() {
-            "remote" => " at the server",
-            _ => "",
+        let listen = format!("{}{}", forward.listen, port.unwrap_or_default());
+        // Who listens is said where it is not this machine.
+        let road = match forward.kind.as_str() {
+            "remote" => format!(
+                "{listen} at {} ─▶ here ─▶ {}  ",
+                sshd.host(),
+                forward.connect
+            ),
+            _ => format!("{listen} ─▶ {} ─▶ {}  ", sshd.host(), forward.connect),
         };
-        let place = format!("{}{}{side}", forward.listen, port.unwrap_or_default());
-        assert_has(&page, &[&format!("{place} ─▶ {}  ", forward.connect)]);
+        assert_has(&page, &[&road]);
     }
 }
 

@@ -25,6 +25,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     a_reload_applies_the_file(&lab);
     a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
     the_journal_is_found_by_tunnel(&lab);
+    logs_are_those_of_the_unit(&lab);
     hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
     a_killed_daemon_is_started_again(&lab);
     a_daemon_that_hangs_is_started_again(&lab);
@@ -95,11 +96,10 @@ fn the_group_may_command_and_others_may_not(lab: &Lab) {
     lab.run("runuser -u lab-member -- tunneld status");
     let refused = lab.sh("runuser -u lab-stranger -- tunneld status");
     assert_eq!(refused.status.code(), Some(4), "{}", printed(&refused));
-    assert!(
-        printed(&refused).contains("permission denied"),
-        "{}",
-        printed(&refused)
-    );
+    let join = "hint: join its group: `sudo usermod -aG tunneld lab-stranger`";
+    for said in ["permission denied", join] {
+        assert!(printed(&refused).contains(said), "{}", printed(&refused));
+    }
 }
 
 /// `systemctl reload` returns when the file is in force; the process and its sessions stay.
@@ -173,6 +173,23 @@ fn the_journal_is_found_by_tunnel(lab: &Lab) {
         events::LISTENING
     );
     assert!(!entries(lab, &forward).is_empty(), "{}", lab.state());
+}
+
+/// `tunneld logs` finds the unit by its daemon: with what systemd says of it, or a tunnel's lines only.
+fn logs_are_those_of_the_unit(lab: &Lab) {
+    let all = lab.run("tunneld logs -- --quiet --output=cat");
+    for said in ["Started tunneld.service", "tunnel up", "tunneld starts"] {
+        assert!(all.contains(said), "{said}\n{all}");
+    }
+    let db = parse_json_lines(&lab.run("tunneld logs db -n 3 -- --quiet --output=json"));
+    assert_eq!(db.len(), 3);
+    for entry in &db {
+        let seen = (&entry["TUNNEL"], &entry["_SYSTEMD_UNIT"]);
+        assert_eq!(seen, (&Value::from("db"), &Value::from("tunneld.service")));
+    }
+    let denied = lab.sh("runuser -u lab-member -- tunneld logs db");
+    let said = "hint: `sudo usermod -aG systemd-journal $USER`";
+    assert!(printed(&denied).contains(said), "{}", printed(&denied));
 }
 
 /// kill -9: systemd starts it again, and the tunnels are back.

@@ -34,6 +34,10 @@ events! {
     RELOADED = "6b0d549b6f03675a1600a35a099950d8";
     /// A new configuration was refused; the running one is unchanged.
     RELOAD_REFUSED = "8d116ece1738f7d93d9c172411e20b8f";
+    /// The file has changed, or one that it includes, and is read again (`watch = true`).
+    FILE_CHANGED = "f79d8239b426380931fb259ee0e21eb6";
+    /// The file cannot be watched for changes.
+    WATCH_FAILED = "8913d4e9e9ff5faa8426967278034e9d";
     /// A tunnel is up.
     TUNNEL_UP = "90c192cfd3ac94af0f21ddb66cad4a26";
     /// A tunnel is down, and tunneld is on it.

@@ -27,6 +27,18 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order in which they come.
+    pub const ALL: [Stage; 8] = [
+        Stage::Resolve,
+        Stage::Connect,
+        Stage::KeyExchange,
+        Stage::HostKey,
+        Stage::Authenticate,
+        Stage::Forward,
+        Stage::Session,
+        Stage::Probe,
+    ];
+
     /// The name used in the journal, in `--json` output and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -69,6 +69,28 @@ impl Terminal {
         self.keyboard.write_all(b"\n").unwrap();
     }
 
+    /// Presses keys: `\x03` is Ctrl-C, which reaches a program that the terminal is the controlling one
+    /// of (`setsid --ctty`).
+    pub fn press(&mut self, keys: &[u8]) {
+        self.keyboard.write_all(keys).unwrap();
+    }
+
+    /// The process id of the program.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives it another size.
+    pub fn resize(&self, columns: u16, rows: u16) {
+        let size = rustix::termios::Winsize {
+            ws_col: columns,
+            ws_row: rows,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.keyboard, size).unwrap();
+    }
+
     /// Waits for the program to end, and returns how it did and what is on the screen.
     ///
     /// # Panics

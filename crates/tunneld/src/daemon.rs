@@ -21,6 +21,7 @@ use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
+use crate::watch;
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
@@ -110,6 +111,12 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     ));
     let keeper = history::run(state, control.snapshots.clone(), served.clone());
     let keeper = tokio::spawn(keeper);
+    let watcher = tokio::spawn(watch::run(
+        path.to_owned(),
+        control.clone(),
+        handles.seen,
+        shutdown.clone(),
+    ));
     let web = metrics_listen
         .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
@@ -135,7 +142,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     }
     served.cancel();
     // They end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server, keeper);
+    let _ = tokio::join!(notifier, server, keeper, watcher);
     if let Some(web) = web {
         let _ = web.await;
     }

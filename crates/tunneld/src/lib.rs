@@ -4,6 +4,14 @@
 //! command line, runs one command, and turns its end into an exit code. It is a library only so
 //! that the demo can be the program too; [`main`] is all that it offers.
 
+/// As the standard library's, which panics where nobody reads: whoever has closed stderr, or has a
+/// full disk behind it, gets the exit code.
+macro_rules! eprintln {
+    ($($said:tt)*) => {
+        $crate::terminal::say(format_args!($($said)*))
+    };
+}
+
 mod account;
 mod cli;
 mod clock;
@@ -20,6 +28,7 @@ mod supervisor;
 mod terminal;
 mod tunnel;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 

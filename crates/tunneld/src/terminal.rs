@@ -1,12 +1,18 @@
 //! What a stream takes, and which characters there are.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
 
 /// What a terminal that does not say has.
 const USUAL: (usize, usize) = (80, 24);
+
+/// Writes a line to stderr, if that takes it.
+pub(crate) fn say(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
 
 /// How many columns a terminal has; `None` for what is none.
 pub(crate) fn columns_of(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {

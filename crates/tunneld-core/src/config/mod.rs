@@ -124,6 +124,17 @@ pub enum ReadyWhen {
     Any,
 }
 
+impl ReadyWhen {
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadyWhen::Settled => "settled",
+            ReadyWhen::All => "all",
+            ReadyWhen::Any => "any",
+        }
+    }
+}
+
 /// One tunnel: where to go over SSH, and what to forward.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TunnelSpec {

@@ -10,7 +10,7 @@ use clap::Args;
 use hyper::Method;
 use tunneld_core::status::DaemonStatus;
 
-use super::Places;
+use super::{Places, completions};
 use crate::control::client::{ClientError, call};
 use crate::control::no_tunnel;
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ const UNIT: &str = "tunneld.service";
 #[derive(Debug, Args)]
 pub(super) struct Request {
     /// One tunnel only.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completions::names())]
     name: Option<String>,
     /// Go on, and show new lines as they come.
     #[arg(short, long)]
@@ -164,10 +164,12 @@ fn remark_on_daemon(e: &ClientError) {
 
 /// An empty answer says nothing about why it is empty.
 fn remark_on_journal(journals: &[PathBuf]) {
-    let there: Vec<&PathBuf> = journals.iter().filter(|path| path.is_dir()).collect();
-    if there.is_empty() {
+    if !journals.iter().any(|journal| journal.is_dir()) {
         eprintln!("note: this machine keeps no journal; the log is where the daemon's stderr goes");
-    } else if there.iter().all(|journal| !is_readable(journal)) {
+        return;
+    }
+    let opened: Vec<_> = journals.iter().flat_map(|journal| open(journal)).collect();
+    if opened.contains(&Err(ErrorKind::PermissionDenied)) && !opened.contains(&Ok(())) {
         eprintln!(
             "note: this user may not read the machine's journal\n\
              hint: `sudo usermod -aG systemd-journal $USER` and log in again; or use sudo"
@@ -175,15 +177,15 @@ fn remark_on_journal(journals: &[PathBuf]) {
     }
 }
 
-/// Whether the journal of the system in a folder of journald's can be opened; so can one that is not
-/// there yet.
-fn is_readable(journal: &Path) -> bool {
-    let Ok(machines) = journal.read_dir() else {
-        return false;
+/// Whether the journals of the system in a folder of journald's can be opened.
+fn open(journal: &Path) -> Vec<Result<(), ErrorKind>> {
+    let machines = match journal.read_dir() {
+        Ok(machines) => machines,
+        Err(e) => return vec![Err(e.kind())],
     };
     let files = machines.filter_map(|machine| Some(machine.ok()?.path().join("system.journal")));
-    let mut opened = files.map(|file| File::open(file).map_err(|e| e.kind()));
-    opened.all(|opened| !matches!(opened, Err(ErrorKind::PermissionDenied)))
+    let opened = files.map(|file| File::open(file).map(drop).map_err(|e| e.kind()));
+    opened.collect()
 }
 
 #[cfg(test)]

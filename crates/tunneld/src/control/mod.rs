@@ -5,7 +5,7 @@
 //! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
 //! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
 //! | `GET /v1/tunnels/NAME/history` | [`HistoryReport`](tunneld_core::history::HistoryReport) |
-//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
+//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`]: `tunneld reload --json` prints either |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
 //! | `GET /metrics`, `/healthz`, `/readyz` | see `docs/metrics.md` |
 //!

@@ -150,7 +150,14 @@ async fn status(State(snapshots): State<Snapshots>) -> Response {
     Json(snapshots.daemon()).into_response()
 }
 
-async fn history(State(snapshots): State<Snapshots>, UrlPath(name): UrlPath<String>) -> Response {
+async fn history(
+    State(snapshots): State<Snapshots>,
+    path: Result<UrlPath<String>, PathRejection>,
+) -> Response {
+    let name = match path {
+        Ok(UrlPath(name)) => name,
+        Err(rejection) => return bad_request(&rejection.body_text()),
+    };
     let known = name.parse().ok();
     let report = known.and_then(|name| snapshots.history(&name));
     answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use procfs::process::LimitValue;
+use tokio::sync::Semaphore;
 use tunneld_core::metrics::{Form, Process, Scrape};
 
 use super::health::Readiness;
@@ -15,10 +16,15 @@ use crate::control::server::answer;
 use crate::control::{ApiError, ErrorKind};
 use crate::supervisor::Snapshots;
 
+/// How many pages are written at once.
+static TURNS: Semaphore = Semaphore::const_new(1);
+
 pub(super) async fn metrics(State(snapshots): State<Snapshots>, headers: HeaderMap) -> Response {
     let ranges = headers.get_all(ACCEPT).iter();
     let accept: Vec<_> = ranges.filter_map(|range| range.to_str().ok()).collect();
     let form = Form::wanted(&accept.join(","));
+    // However many ask at once, they are answered one after the other. The semaphore is never closed.
+    let _turn = TURNS.acquire().await;
     // A thousand tunnels take some milliseconds, in which connections want to be carried.
     let page = tokio::task::spawn_blocking(move || scrape(&snapshots).page(form)).await;
     match page {

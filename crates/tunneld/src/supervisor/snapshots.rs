@@ -40,6 +40,11 @@ impl Directory {
         self.views.values().cloned().collect()
     }
 
+    /// The view of one tunnel. It has the last word of a tunnel that is no more.
+    pub(crate) fn view(&self, name: &TunnelName) -> Option<watch::Receiver<View>> {
+        self.views.get(name).cloned()
+    }
+
     /// What each of them has been through.
     pub(crate) fn ledgers(&self) -> BTreeMap<TunnelName, Ledger> {
         let ledger = |view: &watch::Receiver<View>| view.borrow().ledger().clone();
@@ -134,7 +139,7 @@ impl Snapshots {
 
     /// What a tunnel has been through, in earlier runs too; `None` if there is none of that name.
     pub(crate) fn history(&self, name: &TunnelName) -> Option<HistoryReport> {
-        let view = self.directory.borrow().views.get(name)?.clone();
+        let view = self.directory.borrow().view(name)?;
         let record = view.borrow().ledger().record(clock::now());
         let record = match self.earlier(name) {
             Some(earlier) => record.after(&earlier),

@@ -361,7 +361,9 @@ metrics_listen = "db1:9478"
  --> /etc/tunneld/tunneld.toml:2:18
   |
 2 | metrics_listen = "db1:9478"
-  |                  ^^^^^^^^^^ write "127.0.0.1:9478", or "[::]:9478" for every address
+  |                  ^^^^^^^^^^
+  |
+  = help: write "127.0.0.1:9478", or "[::]:9478" for every address
 "#,
     );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 
 use super::layout::{columns, line, plain};
-use super::words::{brief, bytes, cause, colour_of, short, trip};
+use super::words::{brief, bytes, cause, short, trip};
 use crate::terminal::{colour, columns_of, utf8};
 
 /// Names longer than this do not move the column behind them for all.
@@ -16,16 +16,16 @@ const COLUMNED: usize = 60;
 
 /// What there is to write with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pen {
-    pub(super) colour: bool,
-    pub(super) utf8: bool,
+pub(in crate::cli) struct Pen {
+    pub(in crate::cli) colour: bool,
+    pub(in crate::cli) utf8: bool,
     /// `None`: as wide as it gets.
-    pub(super) width: Option<usize>,
+    pub(in crate::cli) width: Option<usize>,
 }
 
 impl Pen {
     /// Of a terminal, what it can show; everybody else gets the same on every machine.
-    pub(super) fn of_stdout() -> Self {
+    pub(in crate::cli) fn of_stdout() -> Self {
         let stdout = io::stdout();
         let width = columns_of(&stdout);
         Pen {
@@ -57,8 +57,15 @@ impl Pen {
         }
     }
 
-    fn phase(self, phase: Phase) -> String {
-        self.paint(phase.as_str(), colour_of(phase))
+    /// The word for a phase, in its colour.
+    pub(in crate::cli) fn phase(self, phase: Phase) -> String {
+        let colour = match phase {
+            Phase::Up => "32",
+            Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
+            Phase::Blocked => "31",
+            Phase::Stopped => "2",
+        };
+        self.paint(phase.as_str(), colour)
     }
 
     fn has_columns(self) -> bool {

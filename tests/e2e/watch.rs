@@ -1,0 +1,181 @@
+//! `watch = true`: a change of the file, or of one that it includes, is a reload.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+
+use tunneld_core::status::Phase;
+use tunneld_lab::daemon::{Daemon, DaemonBuilder};
+use tunneld_lab::process::poll;
+use tunneld_lab::target::{echoes, free_addr};
+
+use crate::support::up;
+use crate::support::{Bed, LONG, assert_exit, assert_has, builder, daemon_table, stdout, tunnel};
+
+const CHANGED: &str = "the configuration has changed, reloading";
+
+/// `db`, with this many places, in a file that is watched.
+fn file(bed: &Bed, places: &[SocketAddr]) -> String {
+    let pairs: Vec<_> = places.iter().map(|p| (*p, bed.echo.addr())).collect();
+    tunnel("db", &bed.sshd, &pairs) + &daemon_table("watch = true")
+}
+
+fn watching(text: &str) -> DaemonBuilder {
+    builder().config(text).log_filter("debug")
+}
+
+/// Waits until `db` has so many forwards, all in place.
+#[track_caller]
+fn has_forwards(daemon: &Daemon, count: usize) {
+    daemon.wait_for("db", LONG, |t| {
+        t.forwards.len() == count && t.phase == Phase::Up
+    });
+}
+
+fn count(daemon: &Daemon, part: &str) -> usize {
+    daemon.log_text().matches(part).count()
+}
+
+/// Waits until the files were looked at and nothing was found to be another.
+fn looked_at(daemon: &Daemon, mark: usize) {
+    daemon.wait_for_log_from(mark, "the configuration has not changed", LONG);
+}
+
+#[test]
+fn a_change_is_applied_whether_the_file_is_renamed_or_written() {
+    // As SIGHUP: the journal says why, and systemd is told. A connection is not touched.
+    let bed = Bed::new();
+    let (second, third) = (free_addr(), free_addr());
+    let daemon = up(watching(&file(&bed, &[bed.listen])).notify());
+    let mark = daemon.notify().mark();
+    daemon.write_config(&file(&bed, &[bed.listen, second]));
+    has_forwards(&daemon, 2);
+    echoes(second).unwrap();
+    daemon.wait_for_log(CHANGED, LONG);
+    daemon.wait_for_log("configuration reloaded", LONG);
+    daemon.notify().wait_from(mark, "RELOADING=1", LONG);
+    // As `cat >` does.
+    let text = fs::read_to_string(daemon.config_path()).unwrap();
+    let text = text.replace(&second.to_string(), &third.to_string());
+    fs::write(daemon.config_path(), text).unwrap();
+    daemon.wait_for("db", LONG, |t| {
+        t.forwards.len() == 2 && t.forwards[1].listen == third.to_string()
+    });
+    assert_eq!(daemon.wait_phase("db", Phase::Up, LONG).sessions, 1);
+}
+
+#[test]
+fn what_says_the_same_reloads_nothing_and_a_bad_file_is_told_once() {
+    // Written again, moved about, touched: nothing. Garbage: one error for each.
+    let bed = Bed::new();
+    let good = file(&bed, &[bed.listen]);
+    let daemon = up(watching(&good));
+    let mark = daemon.log_mark();
+    daemon.write_config(&good);
+    looked_at(&daemon, mark);
+    assert_eq!(count(&daemon, CHANGED), 0);
+    let mut errors = 0;
+    for garbage in ["garbage", "other garbage"] {
+        let mark = daemon.log_mark();
+        daemon.write_config(garbage);
+        daemon.wait_for_log_from(mark, "reload refused", LONG);
+        errors += 1;
+        let mark = daemon.log_mark();
+        daemon.write_config(garbage);
+        looked_at(&daemon, mark);
+        assert_eq!(count(&daemon, "reload refused"), errors);
+    }
+    daemon.write_config(&good);
+    daemon.wait_for_log("configuration reloaded", LONG);
+    assert_eq!(daemon.tunnel("db").sessions, 1);
+    echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn it_is_off_by_default_and_a_reload_turns_it_on_and_off() {
+    // What was done by command is not done again by the watch.
+    let bed = Bed::new();
+    let second = free_addr();
+    let on = file(&bed, &[bed.listen]);
+    let off = on.replace("watch = true", "watch = false");
+    let daemon = up(watching(&off));
+    daemon.write_config(&on);
+    let output = daemon.reload();
+    assert_exit(&output, 0);
+    assert_has(&stdout(&output), &["  false → true\n"]);
+    looked_at(&daemon, 0);
+    assert_eq!(count(&daemon, CHANGED), 0);
+    let off = file(&bed, &[bed.listen, second]).replace("watch = true", "watch = false");
+    daemon.write_config(&off);
+    has_forwards(&daemon, 2);
+    daemon.write_config(&on);
+    // Nobody looks any more: the change is there for the command.
+    assert_has(&stdout(&daemon.reload()), &["~ db  adjust"]);
+    assert_eq!(count(&daemon, CHANGED), 1);
+}
+
+#[test]
+fn included_files_and_their_folders_are_watched() {
+    // A file that comes, changes and goes; a folder in place of another; a link that is set anew; a
+    // folder that was not there.
+    let bed = Bed::new();
+    let daemon_keys = daemon_table("watch = true");
+    let text = format!("include = [\"d/*.toml\", \"late/*/*.toml\"]\n{daemon_keys}");
+    let builder = watching(&(text + &bed.db().replace(".db]", ".main]")));
+    let at = |name: &str| builder.dir().join(name);
+    let (d, other, late) = (at("d"), at("other"), at("late"));
+    let web = |n: usize| {
+        let places: Vec<_> = (0..n).map(|_| (free_addr(), bed.echo.addr())).collect();
+        tunnel("db", &bed.sshd, &places)
+    };
+    fs::create_dir(&d).unwrap();
+    let daemon = builder.start();
+    daemon.wait_phase("main", Phase::Up, LONG);
+    looked_at(&daemon, 0);
+    fs::write(d.join("a.toml"), web(1)).unwrap();
+    has_forwards(&daemon, 1);
+    fs::write(d.join("a.toml"), web(2)).unwrap();
+    has_forwards(&daemon, 2);
+    // Another folder under the name of this one.
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("a.toml"), web(3)).unwrap();
+    fs::rename(&d, d.with_extension("old")).unwrap();
+    fs::rename(&other, &d).unwrap();
+    has_forwards(&daemon, 3);
+    // And what happens in it is seen.
+    fs::write(d.join("a.toml"), web(1)).unwrap();
+    has_forwards(&daemon, 1);
+    // A file elsewhere, by a link.
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("b"), web(2)).unwrap();
+    fs::remove_file(d.join("a.toml")).unwrap();
+    symlink(other.join("b"), d.join("b.toml")).unwrap();
+    has_forwards(&daemon, 2);
+    fs::write(other.join("b"), web(4)).unwrap();
+    has_forwards(&daemon, 4);
+    fs::remove_file(d.join("b.toml")).unwrap();
+    let names = |daemon: &Daemon| daemon.status().tunnels.len();
+    assert!(poll(LONG, || (names(&daemon) == 1).then_some(())).is_some());
+    // Folders that come later.
+    fs::create_dir_all(late.join("x")).unwrap();
+    let mark = daemon.log_mark();
+    looked_at(&daemon, mark.saturating_sub(1));
+    fs::write(late.join("x/c.toml"), web(1)).unwrap();
+    has_forwards(&daemon, 1);
+    assert_eq!(daemon.tunnel("main").sessions, 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_watched_is_told_and_served_all_the_same() {
+    // Where the system has no more to give: a warning with what to do, and reloads work.
+    let bed = Bed::new();
+    let none = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let prefix = ["unshare", "-Ur", "sh", "-c", none];
+    let daemon = up(watching(&file(&bed, &[bed.listen])).prefix(&prefix));
+    let line = daemon.wait_for_log("cannot watch the configuration for changes: ", LONG);
+    assert_has(&line, &["too many open files", "tunneld reload"]);
+    daemon.write_config(&file(&bed, &[bed.listen, free_addr()]));
+    assert_exit(&daemon.reload(), 0);
+    has_forwards(&daemon, 2);
+    echoes(bed.listen).unwrap();
+}
