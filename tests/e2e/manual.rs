@@ -15,7 +15,7 @@ fn set<T: Into<String>>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> 
 }
 
 /// What the pages have before the program has it: what is not merged yet.
-const TO_COME: &[&str] = &["json", "/metrics", "/healthz", "/readyz"];
+const TO_COME: &[&str] = &["json"];
 
 /// Both have the same names.
 #[track_caller]
@@ -222,4 +222,22 @@ fn tunneld_has_every_kind_of_error_of_the_control_socket() {
     let written =
         set(words.filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
     assert_same("kinds of error", &written, &sources::error_kinds());
+}
+
+/// The metrics in the tables of docs/metrics.md, which a test of its own compares with /metrics.
+fn metrics() -> BTreeSet<String> {
+    let text = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names = rows.filter_map(|row| row.split('`').next());
+    set(names.filter(|name| name.starts_with("tunneld_") || name.starts_with("process_")))
+}
+
+#[test]
+fn tunneld_has_every_metric() {
+    // Those of docs/metrics.md, and no other.
+    let page = Page::read("tunneld.8");
+    let part = page.part(".\\\" metrics", &[".\\\" end of metrics"]);
+    let written = set(part.entries("Li").into_iter().map(|entry| entry.name));
+    assert!(metrics().len() > 20);
+    assert_eq!(written, metrics());
 }

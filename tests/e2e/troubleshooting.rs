@@ -47,6 +47,8 @@ impl Document {
         for (_, pattern) in &patterns {
             let letters = pattern.chars().filter(|c| c.is_alphabetic()).count();
             assert!(letters >= 3, "`{pattern}` is for anything");
+            let same = patterns.iter().filter(|(_, other)| other == pattern);
+            assert_eq!(same.count(), 1, "`{pattern}` has two entries");
         }
         assert!(patterns.len() > 100, "only {} messages", patterns.len());
         Document { text, patterns }
