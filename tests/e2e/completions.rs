@@ -110,6 +110,7 @@ fn bash_completes_names_of_the_running_daemon() {
         &["tunneld", "test", ""],
         &["tunneld", "trust", ""],
         &["tunneld", "authorize", ""],
+        &["tunneld", "explain", ""],
     ] {
         offers(&["alpha", "beta", "beta-2"], || in_bash(&daemon, words));
     }

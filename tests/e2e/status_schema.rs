@@ -68,7 +68,7 @@ fn every_situation_is_what_the_schema_says() {
         &["-V", "-52w:+2d"],
     );
     strict.sshd.authorize_nobody();
-    let (dynamic, nobody, taken) = (
+    let (dynamic, refused, taken) = (
         free_addr(),
         free_addr(),
         std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -76,10 +76,11 @@ fn every_situation_is_what_the_schema_says() {
     let taken = taken.local_addr().map(|addr| (taken, addr)).unwrap();
     let config = tunnel_table("db", &bed.sshd)
         + &format!(
-            "local_forward = [\"{}:{}\", \"{nobody}:{nobody}\"]\nremote_forward = [\"0:{}\"]\n\
+            "local_forward = [\"{}:{}\", \"{refused}:{}\"]\nremote_forward = [\"0:{}\"]\n\
              dynamic_forward = [\"{dynamic}\"]\nserver_alive_interval = 0\n",
             bed.listen,
             bed.echo.addr(),
+            free_addr(),
             bed.echo.addr()
         )
         + &strict.db().replace("tunnels.db", "tunnels.blocked")
@@ -99,9 +100,9 @@ fn every_situation_is_what_the_schema_says() {
         daemon.wait_phase(name, phase, LONG);
     }
     echoes(bed.listen).unwrap();
-    let _refused = try_connect(nobody);
-    let refused = |t: &TunnelStatus| t.forwards.iter().any(|f| f.last_refusal.is_some());
-    daemon.wait_for("db", LONG, refused);
+    let _closed = try_connect(refused);
+    let is_told = |t: &TunnelStatus| t.forwards.iter().any(|f| f.last_refusal.is_some());
+    daemon.wait_for("db", LONG, is_told);
     let json = holds(&daemon);
     for field in [
         "allocated_port",

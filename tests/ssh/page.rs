@@ -10,7 +10,7 @@ use tunneld_lab::process::run;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, free_addr};
 
-use crate::support::{LONG, Table, carried, daemon, exchange, up};
+use crate::support::{LONG, Table, carried, daemon, exchange, fails, up};
 
 /// A daemon with one tunnel `t` whose status is to be read at `at`, and a browser that shows it.
 struct Desk {
@@ -90,7 +90,7 @@ fn the_timeline_knows_of_outages_from_before_the_page_was_opened() {
     let mut sshd = Sshd::start();
     let desk = Desk::new(&sshd);
     sshd.kill9();
-    desk.daemon.wait_phase("t", Phase::Waiting, LONG);
+    fails(&desk.daemon, "t", "connection refused");
     sshd.restart();
     up(&desk.daemon, "t");
     let browser = Browser::start();

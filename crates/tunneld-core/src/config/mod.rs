@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use algorithms::resolve_of_ssh;
 pub(crate) use print::{array, duration, string};
-pub(crate) use render::{printable, quoted};
+pub(crate) use render::quoted;
 pub(crate) use values::{check_duration, check_host, is_ipv6};
 pub(crate) use way_forms::parse_hop;
 

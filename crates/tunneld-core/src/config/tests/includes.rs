@@ -195,6 +195,17 @@ error: the file is not UTF-8
 }
 
 #[test]
+fn a_secret_in_an_included_file_is_not_shown() {
+    let b = tunnel("b", "password = \"hunter2\"\n");
+    let problems = load_with(MAIN, &[("b.toml", &b)]).unwrap_err();
+    let shown = format!("{problems} {problems:?} {:?}", problems.to_json_items());
+    assert!(shown.contains("unknown key `password`"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let files = found(&[("b.toml", b.as_bytes())]);
+    assert!(!format!("{:?}", files.includes).contains("104, 117"));
+}
+
+#[test]
 fn what_cannot_be_included_is_told_at_its_pattern() {
     let mut there = found(&[]);
     there.includes[0].found = Err("no such file or directory".to_owned());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 
 use super::layout::{columns, line, plain};
-use super::words::{brief, bytes, cause, short, trip};
+use super::words::{brief, bytes, cause, colour_of, short, trip};
 use crate::terminal::{colour, columns_of, utf8};
 
 /// Names longer than this do not move the column behind them for all.
@@ -59,13 +59,7 @@ impl Pen {
 
     /// The word for a phase, in its colour.
     pub(in crate::cli) fn phase(self, phase: Phase) -> String {
-        let colour = match phase {
-            Phase::Up => "32",
-            Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
-            Phase::Blocked => "31",
-            Phase::Stopped => "2",
-        };
-        self.paint(phase.as_str(), colour)
+        self.paint(phase.as_str(), colour_of(phase))
     }
 
     fn has_columns(self) -> bool {

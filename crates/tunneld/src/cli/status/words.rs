@@ -7,7 +7,7 @@ use tunneld_core::status::{Phase, SessionStatus, TunnelStatus};
 use super::layout::plain;
 
 /// A duration in at most two units: `8s`, `2m10s`, `3h5m`, `4d2h`.
-pub(in crate::cli) fn short(duration: Duration) -> String {
+pub(crate) fn short(duration: Duration) -> String {
     let s = duration.as_secs();
     let (big, big_unit, small, small_unit) = match s {
         0..60 => return format!("{s}s"),
@@ -18,6 +18,16 @@ pub(in crate::cli) fn short(duration: Duration) -> String {
     match small {
         0 => format!("{big}{big_unit}"),
         _ => format!("{big}{big_unit}{small}{small_unit}"),
+    }
+}
+
+/// The colour of a phase (SGR of ECMA-48).
+pub(super) fn colour_of(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Up => "32",
+        Phase::Degraded | Phase::Waiting | Phase::Connecting | Phase::Idle => "33",
+        Phase::Blocked => "31",
+        Phase::Stopped => "2",
     }
 }
 

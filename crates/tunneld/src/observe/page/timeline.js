@@ -1,8 +1,6 @@
 // What a tunnel has been through: from its history, and from what is seen while the page is open.
 
 const DOWN = ["waiting", "blocked"];
-// `idle` in a history is time in which the daemon did not run: nobody knows how it was then.
-const KNOWN = ["up", "degraded", "connecting", "waiting", "blocked", "stopped"];
 const KEPT = 100;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -55,14 +53,23 @@ class Timeline {
     return true;
   }
 
-  /** The pieces of the time from `from` to `to`; what nobody watched is in none of them. */
+  /** The pieces of the time from `from` to `to`, with how it stood. */
   pieces(from, to) {
+    let stands = "unwatched";
     const pieces = this.entries.map((e, i) => {
+      stands = standing(stands, e.phase);
       const end = this.entries[i + 1]?.at ?? to;
-      return { ...e, from: Math.max(e.at, from), to: Math.min(end, to) };
+      return { ...e, stands, from: Math.max(e.at, from), to: Math.min(end, to) };
     });
-    return pieces.filter((p) => p.to > p.from && KNOWN.includes(p.phase));
+    return pieces.filter((p) => p.to > p.from);
   }
+}
+
+/** As the daemon counts it: `idle` is time in which it did not run, and the first attempt a start. */
+function standing(before, phase) {
+  if (phase === "idle" || phase === "stopped") return "unwatched";
+  if (phase === "connecting" && before === "unwatched") return before;
+  return phase === "up" || phase === "degraded" ? phase : "down";
 }
 
 /** Draws the last `seconds` into an svg element, and returns what a line says about them. */
@@ -73,7 +80,8 @@ function draw(strip, timeline, seconds) {
   const scale = 1000 / (to - from);
   // A short outage has to be seen, so what is worse is drawn wider, and over the rest.
   const order = (p) => (p.phase === "up" ? 0 : DOWN.includes(p.phase) ? 2 : 1);
-  const drawn = pieces.toSorted((a, b) => order(a) - order(b)).map((p) => {
+  const known = pieces.filter((p) => p.phase !== "idle");
+  const drawn = known.toSorted((a, b) => order(a) - order(b)).map((p) => {
     const rect = document.createElementNS(SVG, "rect");
     const width = Math.max((p.to - p.from) * scale, order(p) ? 5 : 1);
     const x = Math.min((p.from - from) * scale, 1000 - width);
@@ -93,10 +101,9 @@ function draw(strip, timeline, seconds) {
 
 function summary(pieces, seconds) {
   const spent = (wanted) => pieces.filter(wanted).reduce((sum, p) => sum + p.to - p.from, 0);
-  // A tunnel that is stopped is meant to be down.
-  const watched = spent((p) => p.phase !== "stopped");
+  const watched = spent((p) => p.stands !== "unwatched");
   if (watched <= 0) return "";
-  const outages = pieces.filter((p, i) => DOWN.includes(p.phase) && !DOWN.includes(pieces[i - 1]?.phase));
+  const outages = pieces.filter((p, i) => p.stands === "down" && pieces[i - 1]?.stands !== "down");
   const parts = [`${percent(spent((p) => p.phase === "up"), watched)} up`];
   if (watched < seconds * 990) parts.push(`of ${lasting(watched)}`);
   if (outages.length) parts.push(`· ${plural(outages.length, "outage")}`);
