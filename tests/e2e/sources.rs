@@ -46,9 +46,7 @@ fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
             walk(&path, found);
         } else if name.ends_with(".rs") && name != "tests.rs" {
             let text = fs::read_to_string(&path).unwrap();
-            let (code, _) = text
-                .split_once("#[cfg(test)]\nmod tests {")
-                .unwrap_or((&text, ""));
+            let (code, _) = text.split_once("mod tests {\n").unwrap_or((&text, ""));
             found.push((path.display().to_string(), code.to_owned()));
         }
     }
@@ -148,6 +146,26 @@ pub(crate) fn log_calls() -> Vec<LogCall> {
     }
     assert!(calls.len() > 30, "only {} calls", calls.len());
     calls
+}
+
+/// The causes of failures that are written where the failure is made, with `…` for what differs.
+pub(crate) fn causes() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files() {
+        for start in ["Failure::transient(", "Failure::blocked("] {
+            for rest in after(&text, start) {
+                let arguments = arguments(rest);
+                let cause = arguments.get(1).map(String::as_str).unwrap_or_default();
+                let cause = cause.strip_prefix("format!(").unwrap_or(cause);
+                if cause.starts_with('"') {
+                    let literal = cause.rsplit_once('"').map_or(cause, |(text, _)| text);
+                    found.insert(filled(literal));
+                }
+            }
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
 }
 
 /// What commands say on stderr about themselves, `error: …` and `note: …`: the texts without that.

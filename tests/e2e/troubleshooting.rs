@@ -117,6 +117,18 @@ fn every_warning_and_error_of_the_journal_has_an_entry() {
 }
 
 #[test]
+fn every_cause_that_is_written_in_the_sources_has_an_entry() {
+    // Those that no bad input of the corpus leads to, too.
+    let document = Document::read();
+    let causes = sources::causes().into_iter();
+    let missing = causes.filter(|cause| !document.explains("", cause));
+    let missing: Vec<_> = missing
+        .filter(|cause| cause.contains(char::is_alphabetic))
+        .collect();
+    assert!(missing.is_empty(), "no entry: {missing:#?}");
+}
+
+#[test]
 fn every_error_of_a_command_has_an_entry() {
     // What commands say of themselves, and of a daemon that does not answer.
     let document = Document::read();
