@@ -49,7 +49,7 @@ fn stop_lasts_over_a_nudge_until_the_file_is_reloaded() {
     // The plan says what it starts again.
     let output = daemon.reload();
     assert_exit(&output, 0);
-    assert_has(&stdout(&output), &["start    db", "was stopped by command"]);
+    assert_has(&stdout(&output), &["+ db  start: was stopped by command\n"]);
     daemon.wait_phase("db", Phase::Up, LONG);
     echoes(bed.listen).unwrap();
 }

@@ -32,6 +32,8 @@ fn the_help_names_every_command_and_every_exit_code() {
         "stop",
         "start",
         "authorize",
+        "explain",
+        "import",
     ];
     assert_has(
         &help,

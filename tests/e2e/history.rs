@@ -28,12 +28,12 @@ fn history(daemon: &Daemon, name: &str) -> HistoryReport {
 
 /// Waits for what is said of the history, and checks that it is said once, and all goes on.
 fn warned_once(daemon: &Daemon, part: &str) {
-    let line = daemon.wait_for_log("history", LONG);
-    assert_has(&line, &["WARN", "cannot be kept in", part]);
+    let line = daemon.wait_for_log("the history", LONG);
+    assert_has(&line, &["warn", "cannot be kept in", part]);
     daemon.wait_phase("db", Phase::Waiting, LONG);
     assert_eq!(history(daemon, "db").entries[1].phase, Phase::Waiting);
     let lines = daemon.log();
-    let said = lines.iter().filter(|line| line.contains("history"));
+    let said = lines.iter().filter(|line| line.contains("the history"));
     assert_eq!(said.count(), 1, "{lines:#?}");
 }
 
@@ -47,7 +47,7 @@ fn a_state_directory_that_is_not_there_is_made() {
     assert!(poll(LONG, || file.exists().then_some(())).is_some());
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&state), mode(&file)), (0o700, 0o600));
-    assert!(!daemon.log_text().contains("WARN the history"));
+    assert!(!daemon.log_text().contains("warn  the history"));
 }
 
 #[test]
@@ -57,7 +57,10 @@ fn a_state_directory_that_cannot_be_made_or_is_read_only_is_one_warning() {
     let state = folder.at("state");
     fs::write(&state, "").unwrap();
     let daemon = keeping(&state, &folder, &["db"]).start();
-    warned_once(&daemon, "state: file exists; it is tried again every 30s");
+    warned_once(
+        &daemon,
+        "state: not a directory; it is tried again every 30s",
+    );
     drop(daemon);
     fs::remove_file(&state).unwrap();
     fs::create_dir(&state).unwrap();
@@ -112,7 +115,7 @@ fn corrupt_files_are_set_aside_each_with_a_warning() {
         assert_has(
             &line,
             &[
-                "WARN",
+                "warn",
                 &format!("it is now {}", at(&format!("{name}.json.bad")).display()),
             ],
         );

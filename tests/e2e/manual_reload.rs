@@ -79,6 +79,14 @@ const RECONNECT: &[Sample] = &[
     ("reset_after", "1", "2"),
 ];
 
+/// The name of its table.
+const HOOK_TABLE: &str = "on_up = { … } or on_down = { … }";
+
+const HOOK: &[Sample] = &[
+    ("command", "['/bin/a']", "['/bin/b']"),
+    ("timeout", "1", "2"),
+];
+
 const FORWARD: &[Sample] = &[
     ("name", "'a'", "'b'"),
     ("listen", "'1'", "'2'"),
@@ -108,6 +116,8 @@ fn file(table: &str, key: &str, value: &str) -> String {
     match table {
         "[daemon]" => daemon = format!("[daemon]\n{set}\n"),
         "reconnect = { … }" => tunnel.push(format!("reconnect = {{ {set} }}")),
+        HOOK_TABLE if key == "command" => tunnel.push(format!("on_up = {{ {set} }}")),
+        HOOK_TABLE => tunnel.push(format!("on_up = {{ command = ['/bin/a'], {set} }}")),
         "forwards" => forward = set,
         "probe = { … }" if key == "path" => {
             forward = format!("probe = {{ expect = 200, {set} }}")
@@ -173,6 +183,7 @@ fn a_reload_does_with_each_key_what_the_page_says() {
         ("[daemon]", DAEMON),
         ("[tunnels.NAME]", TUNNEL),
         ("reconnect = { … }", RECONNECT),
+        (HOOK_TABLE, HOOK),
         ("forwards", FORWARD),
         ("probe = { … }", PROBE),
     ] {

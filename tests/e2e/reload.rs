@@ -40,7 +40,7 @@ fn a_transfer_lives_through_ten_reloads() {
         assert_exit(&output, 0);
         let said = stdout(&output);
         assert!(
-            said.contains("adjust   db") || said.contains("web"),
+            said.contains("~ db  adjust") || said.contains(" web "),
             "{said}"
         );
         transfer.wait_for_more();
@@ -65,20 +65,19 @@ fn the_plan_has_a_line_for_each_tunnel_that_changes_and_counts_the_rest() {
     let planned = daemon.cli(&["reload", "--dry-run"]);
     assert_exit(&planned, 0);
     let plan = "\
-adjust   adjusted
-           connect_timeout 15s → 7s
-stop     gone
-           no longer in the file
-start    new
-           new in the file
-replace  replaced
-           user nobody → somebody
+~ adjusted  adjust: the session stays
+      connect_timeout  15s → 7s
+- gone      stop: no longer in the file
++ new       start: new in the file
+~ replaced  replace: a new session is made, then the old one ends
+      user           nobody → somebody
+= 1 unchanged
 ";
-    let counts = "1 started, 1 replaced, 1 adjusted, 1 stopped, 1 unchanged\n";
-    assert_eq!(stdout(&planned), format!("{plan}would be: {counts}"));
+    let dry = "nothing is changed; a reload does this:\n";
+    assert_eq!(stdout(&planned), format!("{dry}{plan}"));
     let done = daemon.reload();
     assert_exit(&done, 0);
-    assert_eq!(stdout(&done), format!("{plan}{counts}"));
+    assert_eq!(stdout(&done), plan);
     let names: Vec<_> = daemon
         .status()
         .tunnels
@@ -87,11 +86,7 @@ replace  replaced
         .collect();
     assert_eq!(names, ["adjusted", "db", "new", "replaced"]);
     // Nothing is left to do.
-    let again = stdout(&daemon.reload());
-    assert_eq!(
-        again,
-        "0 started, 0 replaced, 0 adjusted, 0 stopped, 4 unchanged\n"
-    );
+    assert_eq!(stdout(&daemon.reload()), "= 4 unchanged\n");
 }
 
 #[test]
@@ -105,7 +100,7 @@ fn a_dry_run_changes_nothing() {
     assert_exit(&output, 0);
     assert_has(
         &stdout(&output),
-        &["stop     db", "start    other", "would be: "],
+        &["nothing is changed; ", "- db     stop", "+ other  start"],
     );
     let after = daemon.status();
     assert_eq!(
@@ -139,7 +134,8 @@ fn sighup_reloads_too() {
 
 #[test]
 fn daemon_keys_that_need_a_restart_are_named() {
-    // By the command and in the log; drain_timeout takes effect at once and is not one of them.
+    // By the command, with both values, and in the log; drain_timeout takes effect at once and is not
+    // one of them.
     let bed = Bed::new();
     let daemon = up(builder().config(&(bed.db() + &daemon_table("drain_timeout = \"10s\""))));
     let table =
@@ -148,9 +144,15 @@ fn daemon_keys_that_need_a_restart_are_named() {
     let output = daemon.reload();
     assert_exit(&output, 0);
     let said = stdout(&output) + &stderr(&output);
-    assert_has(&said, &["note     ready_when in [daemon] needs a restart"]);
-    assert_has(&said, &["start_timeout in [daemon] needs a restart"]);
-    assert!(!said.contains("drain_timeout"), "{said}");
+    let plan = "\
+~ [daemon]
+      drain_timeout  10s → 1s
+! [daemon]  after a restart only: systemctl restart tunneld
+      ready_when     settled → all
+      start_timeout  30s → 9s
+= 1 unchanged
+";
+    assert_eq!(said, plan);
     daemon.wait_for_log("only after a restart: ready_when, start_timeout", LONG);
 }
 
@@ -167,12 +169,17 @@ fn reloads_at_the_same_time_are_all_answered() {
         let asked: Vec<_> = (0..4)
             .flat_map(|_| [ask(&["reload"]), ask(&["reload", "--dry-run"])])
             .collect();
+        daemon.signal(Signal::HUP);
         for answer in asked {
             let output = answer.join().unwrap();
             assert_exit(&output, 0);
             assert_has(&stdout(&output), &["1 unchanged"]);
         }
     });
+    // Four commands and the signal.
+    let log = || daemon.log_text().matches("configuration reloaded").count();
+    let all = poll(LONG, || (log() == 5).then_some(()));
+    assert!(all.is_some(), "{} reloads", log());
     assert_eq!(daemon.tunnel("db").sessions, 1);
 }
 
@@ -186,20 +193,20 @@ fn enabled_stops_and_starts_a_tunnel() {
     daemon.write_config(&(bed.db() + later));
     assert_eq!(
         stdout(&daemon.cli(&["reload", "--dry-run"])),
-        "keep     later\n           new in the file, enabled = false\n\
-         would be: 0 started, 0 replaced, 0 adjusted, 0 stopped, 2 unchanged\n"
+        "nothing is changed; a reload does this:\n\
+         = later  new in the file, enabled = false\n= 1 unchanged\n"
     );
     daemon.write_config(&(bed.db() + "enabled = false\n"));
     assert_has(
         &stdout(&daemon.reload()),
-        &["stop     db\n           enabled = false"],
+        &["- db  stop: enabled = false\n"],
     );
     daemon.wait_phase("db", Phase::Stopped, LONG);
     assert_exit(&daemon.cli(&["status"]), 0);
     daemon.write_config(&bed.db());
     assert_has(
         &stdout(&daemon.reload()),
-        &["start    db\n           enabled = true"],
+        &["+ db  start: enabled = true\n"],
     );
     daemon.wait_phase("db", Phase::Up, LONG);
     echoes(bed.listen).unwrap();
@@ -218,7 +225,7 @@ fn a_removed_tunnel_finishes_and_may_come_back_meanwhile() {
     daemon.write_config(&rest);
     assert_has(
         &stdout(&daemon.reload()),
-        &["stop     db\n           no longer in the file"],
+        &["- db  stop: no longer in the file (1 connection drains, up to 5m)\n"],
     );
     let free = poll(LONG, || try_connect(bed.listen).is_err().then_some(()));
     assert!(free.is_some(), "{} still listens", bed.listen);
@@ -226,7 +233,7 @@ fn a_removed_tunnel_finishes_and_may_come_back_meanwhile() {
     daemon.write_config(&both);
     assert_has(
         &stdout(&daemon.reload()),
-        &["start    db\n           new in the file"],
+        &["+ db  start: new in the file\n"],
     );
     daemon.wait_phase("db", Phase::Up, LONG);
     echoes(bed.listen).unwrap();

@@ -30,7 +30,10 @@ fn adjusted(daemon: &Daemon, text: &str) {
     daemon.write_config(text);
     let output = daemon.reload();
     assert_exit(&output, 0);
-    assert_has(&stdout(&output), &["adjust   db", "forward "]);
+    assert_has(
+        &stdout(&output),
+        &["~ db ", "  adjust: the session stays\n", "local_forward  "],
+    );
 }
 
 /// Waits until `db` is up with forwards on these places.

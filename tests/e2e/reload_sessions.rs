@@ -31,7 +31,7 @@ fn replaced_without_a_gap(daemon: &Daemon, text: &str, listen: SocketAddr, reaso
         daemon.write_config(text);
         let output = daemon.reload();
         assert_exit(&output, 0);
-        assert_has(&stdout(&output), &["replace  db", reason]);
+        assert_has(&stdout(&output), &["~ db  replace: a new session", reason]);
         daemon.wait_for("db", LONG, |t| t.sessions == 2 && t.phase == Phase::Up);
         done.store(true, Ordering::SeqCst);
         assert!(clients.join().unwrap() > 0);
@@ -142,7 +142,7 @@ fn an_attempt_that_hangs_does_not_hold_up_the_new_destination() {
     daemon.write_config(&good);
     let output = daemon.reload();
     assert_exit(&output, 0);
-    assert_has(&stdout(&output), &["replace  db"]);
+    assert_has(&stdout(&output), &["~ db  replace: a new session"]);
     let db = daemon.wait_phase("db", Phase::Up, LONG);
     assert_eq!(db.session.unwrap().peer, bed.sshd.addr().to_string());
     echoes(bed.listen).unwrap();

@@ -72,6 +72,42 @@ pub(crate) fn variables() -> BTreeSet<String> {
     found
 }
 
+/// The variables that the programs of on_up and on_down are given.
+pub(crate) fn hook_variables() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files().iter().filter(|(file, _)| file.contains("hooks")) {
+        let names = after(text, "(\"TUNNELD_").filter_map(|rest| rest.split('"').next());
+        found.extend(names.map(|name| format!("TUNNELD_{name}")));
+    }
+    found
+}
+
+/// The kinds of error that the control socket answers with, as they are in JSON.
+pub(crate) fn error_kinds() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files() {
+        for rest in after(&text, "enum ErrorKind {") {
+            let body = rest.split("\n}").next().unwrap_or_default();
+            let names = body.lines().map(str::trim);
+            let names = names.filter(|line| line.ends_with(',') && !line.starts_with("//"));
+            found.extend(names.map(|name| kebab(name.trim_end_matches(','))));
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
 /// The paths that are served, up to what a client puts into them.
 pub(crate) fn routes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -112,6 +148,23 @@ pub(crate) fn log_calls() -> Vec<LogCall> {
     }
     assert!(calls.len() > 30, "only {} calls", calls.len());
     calls
+}
+
+/// What commands say on stderr about themselves, `error: …` and `note: …`: the texts without that.
+pub(crate) fn said_by_commands() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (_, text) in files() {
+        for rest in after(&text, "eprintln!(") {
+            let text = arguments(rest).first().map(|text| filled(text));
+            let text = text.unwrap_or_default();
+            let prefixes = ["error: ", "warning: ", "note: "];
+            let said = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
+            let first = said.and_then(|said| said.split("\\n").next());
+            found.extend(first.map(str::to_owned));
+        }
+    }
+    assert!(found.len() > 3, "{found:?}");
+    found
 }
 
 fn call(level: &str, file: &str, arguments: &[String]) -> LogCall {

@@ -190,10 +190,10 @@ fn another_jump_host_in_the_file_replaces_the_session_and_a_download_runs_to_its
     let said = printed(&output);
     let (old, new) = (bastions[0].addr(), bastions[1].addr());
     assert!(
-        output.status.success() && said.contains("replace  t"),
+        output.status.success() && said.contains("~ t  replace:"),
         "{said}"
     );
-    let reason = format!("proxy_jump {0}@{old} → {0}@{new}", sshd.user());
+    let reason = format!("proxy_jump     {0}@{old} → {0}@{new}", sshd.user());
     assert!(said.contains(&reason), "{said}");
     let replaced = |t: &TunnelStatus| t.sessions == 2 && t.phase == Phase::Up;
     let status = daemon.wait_for("t", LONG, replaced);

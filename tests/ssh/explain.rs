@@ -13,7 +13,8 @@ use tunneld_lab::target::{EchoServer, echoes, free_addr, free_low_port};
 
 use crate::asking::{Protocol, ask};
 use crate::places::{Echo, Folder, Place};
-use crate::support::{LONG, Table, exchange};
+use crate::program::RELAY;
+use crate::support::{LONG, Table, exchange, text};
 
 /// What is printed for the only tunnel of a file.
 fn explained(config: &str) -> String {
@@ -176,21 +177,12 @@ fn the_command_for_jump_hosts_takes_the_keys_and_host_keys_of_each() {
 
 #[test]
 fn the_command_for_a_proxy_command_goes_through_it() {
-    let (sshd, echo, folder) = (Sshd::start(), EchoServer::start(), Folder::new());
-    let (listen, seen) = (free_addr(), folder.at("se en"));
-    let script = format!("echo %h %p > '{}'; nc %h %p", seen.display());
+    // A command for the shell, on the way to a jump host: its tokens are those of the jump host.
+    let (bastion, sshd) = (Sshd::start(), Sshd::start());
+    let (echo, listen) = (EchoServer::start(), free_addr());
     let table = Table::to(&sshd)
-        .set(
-            "proxy_command",
-            format_args!("[\"sh\", \"-c\", {script:?}]"),
-        )
-        .forward(listen, echo.addr());
-    let program = Command::new("nc").arg("-h").output();
-    assert!(
-        program.is_ok(),
-        "no nc: install netcat-openbsd (apt-get install netcat-openbsd)"
-    );
-    Pasted::new(&table).echoes(listen);
-    let seen = fs::read_to_string(seen).unwrap();
-    assert_eq!(seen, format!("{} {}\n", sshd.addr().ip(), sshd.port()));
+        .over(&[&bastion])
+        .set("proxy_command", text(RELAY.0));
+    Pasted::new(&table.forward(listen, echo.addr())).echoes(listen);
+    assert_eq!(bastion.connections_authenticated(), 1);
 }

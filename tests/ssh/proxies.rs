@@ -142,7 +142,7 @@ fn a_forward_of_tunneld_itself_is_a_proxy_of_either_kind_for_another_tunnel() {
     }
     logins(&gateway, 1);
     logins(&sshd, 2);
-    let carried = daemon.tunnel("gateway").forwards[0].connections;
+    let carried = &daemon.tunnel("gateway").forwards[0].connections;
     assert_eq!(carried.open, 2);
 }
 

@@ -284,7 +284,7 @@ fn a_replaced_identity_makes_its_session_before_the_old_ones_drain() {
     rig.daemon.write_config(&(table.toml() + keys));
     let output = rig.daemon.reload();
     assert!(output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).contains("replace  t"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("~ t  replace:"));
     rig.daemon
         .wait_for("t", LONG, |t| t.sessions == 4 && t.sessions_open == 2);
     clients.more(20);

@@ -34,6 +34,10 @@ events! {
     RELOADED = "6b0d549b6f03675a1600a35a099950d8";
     /// A new configuration was refused; the running one is unchanged.
     RELOAD_REFUSED = "8d116ece1738f7d93d9c172411e20b8f";
+    /// The file has changed, or one that it includes, and is read again (`watch = true`).
+    FILE_CHANGED = "f79d8239b426380931fb259ee0e21eb6";
+    /// The file cannot be watched for changes.
+    WATCH_FAILED = "8913d4e9e9ff5faa8426967278034e9d";
     /// A tunnel is up.
     TUNNEL_UP = "90c192cfd3ac94af0f21ddb66cad4a26";
     /// A tunnel is down, and tunneld is on it.
@@ -90,6 +94,10 @@ events! {
     HOOK_FAILED = "d06af6b4dbc63326b0c6bf8c98bd9e2d";
     /// A program of `on_up` or `on_down` took too long.
     HOOK_TIMED_OUT = "2d328b068ff26b430172f0b5a2fca84e";
+    /// Metrics and health are served over HTTP.
+    METRICS_LISTENING = "c4bbbf0e84e3408fb8703f2625d180c6";
+    /// They cannot be: their port is not to be had.
+    METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
 }
 
 #[cfg(test)]

@@ -92,7 +92,9 @@ impl Ledger {
         book.writes += 1;
         let length = now.since_start.saturating_sub(book.phase_since);
         *book.spent.entry(book.phase).or_default() += length;
-        book.availability = book.availability_at(now);
+        let (from, to) = book.present(now);
+        book.availability
+            .spend(from, to, book.standing, book.begins);
         let before = book.standing;
         book.standing = before.next(phase);
         book.begins = book.standing == Standing::Down && before != Standing::Down;
@@ -130,15 +132,18 @@ impl Ledger {
         let book = &self.0;
         let mut entries = book.entries.clone();
         if let Some(last) = entries.back_mut() {
-            last.lasted_ms = millis(now.since_start.saturating_sub(book.entry_since));
+            last.lasted_ms = book.between(book.entry_since, now.since_start);
         }
+        let (from, to) = book.present(now);
+        let mut availability = book.availability.clone();
+        availability.spend(from, to, book.standing, book.begins);
         Record {
             at_unix_ms: now.unix_ms,
-            position_ms: book.position(now.since_start),
+            position_ms: to,
             began_ms: book.start.unix_ms,
             standing: book.standing,
             entries,
-            availability: book.availability_at(now),
+            availability,
         }
     }
 
@@ -173,15 +178,15 @@ impl Book {
         self.start.unix_ms.saturating_add(millis(elapsed))
     }
 
-    /// The availability with the time that the tunnel has stood where it stands.
-    fn availability_at(&self, now: Moment) -> Availability {
-        let mut availability = self.availability.clone();
-        let (from, to) = (
-            self.position(self.phase_since),
-            self.position(now.since_start),
-        );
-        availability.spend(from, to, self.standing, self.begins);
-        availability
+    /// The milliseconds between two moments, such that lengths that follow upon each other add up.
+    fn between(&self, from: Duration, to: Duration) -> u64 {
+        self.position(to).saturating_sub(self.position(from))
+    }
+
+    /// From where to where the tunnel has stood where it stands.
+    fn present(&self, now: Moment) -> (u64, u64) {
+        let (from, to) = (self.phase_since, now.since_start);
+        (self.position(from), self.position(to))
     }
 
     /// Writes down what people should find: an outage is one entry, not two an attempt.
@@ -197,8 +202,9 @@ impl Book {
                 return;
             }
         }
+        let lasted_ms = self.between(self.entry_since, now.since_start);
         if let Some(last) = self.entries.back_mut() {
-            last.lasted_ms = millis(now.since_start.saturating_sub(self.entry_since));
+            last.lasted_ms = lasted_ms;
         }
         self.entry_since = now.since_start;
         if self.entries.len() == KEPT {

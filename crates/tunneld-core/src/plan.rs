@@ -1,9 +1,13 @@
 //! What a new configuration changes in a running daemon.
+//!
+//! The JSON of these types is what `tunneld reload --json` prints and the control socket serves.
 
+mod daemon;
 mod forwards;
 mod target;
 #[cfg(test)]
 mod tests;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,20 +15,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, DaemonConfig, Hook, Sourced, TunnelSpec};
+use crate::config::{Config, Hook, Sourced, TunnelSpec};
 use crate::name::TunnelName;
 use crate::text::clip;
-use forwards::forward_changes;
+use daemon::daemon_changes;
+pub use forwards::{ForwardAction, ForwardChange, ForwardView};
 use target::{MAX_SHOWN, target_changes};
+pub use touched::Drains;
 
 /// What happens to each tunnel, and why. The same for a reload and for its dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Plan {
     /// One entry a tunnel of the old and the new configuration, by name.
     pub tunnels: Vec<Change>,
+    /// `[daemon]` keys that have another value now and take effect at once.
+    #[serde(default)]
+    pub daemon: Vec<KeyChange>,
     /// `[daemon]` keys that have another value now and take effect at the next start only.
     #[serde(default)]
-    pub needs_restart: Vec<String>,
+    pub needs_restart: Vec<KeyChange>,
 }
 
 /// What happens to one tunnel.
@@ -34,8 +43,67 @@ pub struct Change {
     pub tunnel: TunnelName,
     /// What happens to it.
     pub action: PlanAction,
-    /// Why, one line each; empty for a tunnel that is kept as it was.
-    pub reasons: Vec<String>,
+    /// Why.
+    pub why: Why,
+    /// Its keys that have another value; those of its forwards are with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyChange>,
+    /// Its forwards that come, go or change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<ForwardChange>,
+    /// What the end of its sessions means for its connections; absent where they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drains: Option<Drains>,
+}
+
+/// A key that has another value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// Its name in the file.
+    pub key: String,
+    /// What it was, as it is shown; both values are absent where they look the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Why something happens to a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// It is new in the file.
+    New,
+    /// It is new in the file, and not enabled.
+    NewDisabled,
+    /// It is gone from the file.
+    Removed,
+    /// `enabled` is true now.
+    Enabled,
+    /// `enabled` is false now.
+    Disabled,
+    /// It was stopped by command, which lasts until a reload.
+    StoppedByCommand,
+    /// Some of its keys or forwards have changed.
+    Changed,
+    /// Nothing has changed.
+    Unchanged,
+}
+
+impl Why {
+    /// For people; empty where the keys and forwards say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::New => "new in the file",
+            Why::NewDisabled => "new in the file, enabled = false",
+            Why::Removed => "no longer in the file",
+            Why::Enabled => "enabled = true",
+            Why::Disabled => "enabled = false",
+            Why::StoppedByCommand => "was stopped by command",
+            Why::Changed | Why::Unchanged => "",
+        }
+    }
 }
 
 /// The kinds of change, from the hardest to the softest.
@@ -83,79 +151,88 @@ impl Plan {
 /// Compares two configurations. `stopped` says which tunnels were stopped by command: that lasts
 /// until a reload.
 pub fn diff(old: &Config, new: &Config, stopped: impl Fn(&TunnelName) -> bool) -> Plan {
+    let patience = (old.daemon.drain_timeout, new.daemon.drain_timeout);
     let mut tunnels = BTreeMap::new();
     for (name, before) in &old.tunnels {
         let change = match new.tunnels.get(name) {
-            None => (PlanAction::Stop, vec!["no longer in the file".to_owned()]),
+            None => Change {
+                drains: Some(Drains::within(patience.0)),
+                ..Change::new(name, PlanAction::Stop, Why::Removed)
+            },
             Some(after) if after.enabled && before.enabled && stopped(name) => {
-                (PlanAction::Start, vec!["was stopped by command".to_owned()])
+                Change::new(name, PlanAction::Start, Why::StoppedByCommand)
             }
-            Some(after) => compare(before, after),
+            Some(after) => compare(before, after, patience.1),
         };
-        tunnels.insert(name.clone(), change);
+        tunnels.insert(name, change);
     }
     for (name, after) in &new.tunnels {
-        if !old.tunnels.contains_key(name) {
-            let change = if after.enabled {
-                (PlanAction::Start, vec!["new in the file".to_owned()])
-            } else {
-                let why = "new in the file, enabled = false";
-                (PlanAction::Keep, vec![why.to_owned()])
-            };
-            tunnels.insert(name.clone(), change);
+        tunnels.entry(name).or_insert_with(|| match after.enabled {
+            true => Change::new(name, PlanAction::Start, Why::New),
+            false => Change::new(name, PlanAction::Keep, Why::NewDisabled),
+        });
+    }
+    let (daemon, needs_restart) = daemon_changes(&old.daemon, &new.daemon);
+    Plan {
+        tunnels: tunnels.into_values().collect(),
+        daemon,
+        needs_restart,
+    }
+}
+
+impl Change {
+    fn new(tunnel: &TunnelName, action: PlanAction, why: Why) -> Self {
+        Change {
+            tunnel: tunnel.clone(),
+            action,
+            why,
+            keys: Vec::new(),
+            forwards: Vec::new(),
+            drains: None,
         }
     }
-    Plan {
-        tunnels: tunnels
-            .into_iter()
-            .map(|(tunnel, (action, reasons))| Change {
-                tunnel,
-                action,
-                reasons,
-            })
-            .collect(),
-        needs_restart: daemon_changes(&old.daemon, &new.daemon),
-    }
 }
 
-fn daemon_changes(old: &DaemonConfig, new: &DaemonConfig) -> Vec<String> {
-    let mut changed = Vec::new();
-    if old.control_socket != new.control_socket {
-        changed.push("control_socket".to_owned());
-    }
-    if old.metrics_listen != new.metrics_listen {
-        changed.push("metrics_listen".to_owned());
-    }
-    if old.state_directory != new.state_directory {
-        changed.push("state_directory".to_owned());
-    }
-    // Both decide about a start that is over.
-    if old.ready_when != new.ready_when {
-        changed.push("ready_when".to_owned());
-    }
-    if old.start_timeout != new.start_timeout {
-        changed.push("start_timeout".to_owned());
-    }
-    changed
-}
-
-fn compare(before: &TunnelSpec, after: &TunnelSpec) -> (PlanAction, Vec<String>) {
+fn compare(before: &TunnelSpec, after: &TunnelSpec, patience: Duration) -> Change {
+    let change = |action, why| Change::new(&before.name, action, why);
+    let drains = Some(Drains::within(patience));
     match (before.enabled, after.enabled) {
-        (true, false) => return (PlanAction::Stop, vec!["enabled = false".to_owned()]),
-        (false, true) => return (PlanAction::Start, vec!["enabled = true".to_owned()]),
-        (false, false) => return (PlanAction::Keep, Vec::new()),
+        (true, false) => {
+            return Change {
+                drains,
+                ..change(PlanAction::Stop, Why::Disabled)
+            };
+        }
+        (false, true) => return change(PlanAction::Start, Why::Enabled),
+        (false, false) => return change(PlanAction::Keep, Why::Unchanged),
         (true, true) => {}
     }
-    let mut reasons = target_changes(&before.target, &after.target);
-    let replace = !reasons.is_empty();
-    reasons.extend(limit_changes(before, after));
-    reasons.extend(forward_changes(&before.forwards, &after.forwards));
-    let action = match (replace, reasons.is_empty()) {
-        (true, _) => PlanAction::Replace,
-        (false, false) => PlanAction::Adjust,
-        (false, true) => PlanAction::Keep,
+    let mut keys = target_changes(&before.target, &after.target);
+    let replace = !keys.is_empty();
+    keys.extend(limit_changes(before, after));
+    let forwards = forwards::changes(&before.forwards, &after.forwards, patience);
+    let (action, why) = match (replace, keys.is_empty() && forwards.is_empty()) {
+        (true, _) => (PlanAction::Replace, Why::Changed),
+        (false, false) => (PlanAction::Adjust, Why::Changed),
+        (false, true) => (PlanAction::Keep, Why::Unchanged),
     };
-    (action, reasons)
+    Change {
+        keys,
+        forwards,
+        drains: drains.filter(|_| replace),
+        ..change(action, why)
+    }
+}
+
+impl KeyChange {
+    /// A key of which the values are not shown.
+    fn unshown(key: &str) -> Self {
+        KeyChange {
+            key: key.to_owned(),
+            before: None,
+            after: None,
+        }
+    }
 }
 
 /// A changed key with both values, or alone where they look the same.
@@ -164,17 +241,23 @@ fn change<T: PartialEq>(
     before: &T,
     after: &T,
     show: impl Fn(&T) -> String,
-) -> Option<String> {
-    let (old, new) = (show(before), show(after));
-    match (before == after, old == new) {
-        (true, _) => None,
-        (false, true) => Some(key.to_owned()),
-        (false, false) => Some(format!("{key} {old} → {new}")),
+) -> Option<KeyChange> {
+    if before == after {
+        return None;
     }
+    let (old, new) = (show(before), show(after));
+    let mut change = KeyChange::unshown(key);
+    if old != new {
+        (change.before, change.after) = (Some(old), Some(new));
+    }
+    Some(change)
 }
 
-fn limit_changes(old: &TunnelSpec, new: &TunnelSpec) -> Vec<String> {
-    let time = |v: &Duration| humantime::format_duration(*v).to_string();
+fn time(value: &Duration) -> String {
+    humantime::format_duration(*value).to_string()
+}
+
+fn limit_changes(old: &TunnelSpec, new: &TunnelSpec) -> Vec<KeyChange> {
     let times = [
         ("connect_timeout", old.connect_timeout, new.connect_timeout),
         (
@@ -204,7 +287,8 @@ fn limit_changes(old: &TunnelSpec, new: &TunnelSpec) -> Vec<String> {
     let counts = counts
         .iter()
         .map(|(key, old, new)| change(key, old, new, u32::to_string));
-    let reconnect = (old.reconnect != new.reconnect).then(|| "reconnect".to_owned());
+    let reconnect = old.reconnect != new.reconnect;
+    let reconnect = reconnect.then(|| KeyChange::unshown("reconnect"));
     let hooks = [
         change("on_up", &old.on_up, &new.on_up, hook),
         change("on_down", &old.on_down, &new.on_down, hook),

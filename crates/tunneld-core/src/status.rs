@@ -3,12 +3,14 @@
 //! The JSON of these types is what `tunneld status --json` prints and the control socket serves.
 //! Times are Unix times in milliseconds; durations are milliseconds unless the name says otherwise.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::name::{ForwardName, TunnelName};
+use crate::refusal::Refusal;
 use crate::text::clip;
 
 /// Where a tunnel stands.
@@ -74,7 +76,7 @@ pub struct DaemonStatus {
     pub started_unix_ms: u64,
     /// The configuration file.
     pub config: String,
-    /// Whether `ready_when` has held since the start.
+    /// Whether `ready_when` has held since the start, and the daemon is not stopping.
     pub ready: bool,
     /// How the last reload ended; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +95,12 @@ pub struct ReloadStatus {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How many were taken since the start.
+    #[serde(default)]
+    pub accepted: u64,
+    /// How many were refused since the start.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// One tunnel.
@@ -133,6 +141,14 @@ pub struct TunnelStatus {
     /// The certificates that it uses, from files, its jump hosts' too.
     #[serde(default)]
     pub certificates: Vec<CertificateStatus>,
+}
+
+impl TunnelStatus {
+    /// What is wrong with it, or with the first of its forwards that is not in place.
+    pub fn any_failure(&self) -> Option<&Failure> {
+        let broken = || self.forwards.iter().find_map(|f| f.failure.as_ref());
+        self.failure.as_ref().or_else(broken)
+    }
 }
 
 /// A user certificate.
@@ -195,6 +211,10 @@ pub struct ForwardStatus {
     /// Why it is not in place; absent when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Whether its last probe was answered; absent without a probe, and before the first answer over
+    /// the session that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_answered: Option<bool>,
     /// Its connections.
     pub connections: ConnectionCounts,
     /// Bytes from clients to the target.
@@ -207,7 +227,7 @@ pub struct ForwardStatus {
 }
 
 /// Connections of a forward.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionCounts {
     /// Carried now.
     pub open: u64,
@@ -215,6 +235,12 @@ pub struct ConnectionCounts {
     pub total: u64,
     /// Refused: by the server, by `while_down`, or over the limit.
     pub refused: u64,
+    /// The same by reason; those that there were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused_by: BTreeMap<Refusal, u64>,
+    /// Reset because their client took nothing for `stall_timeout`.
+    #[serde(default)]
+    pub stalled: u64,
 }
 
 /// What one line says about a daemon: `3 of 4 up; db: retry in 8s (connection refused)`.
@@ -247,8 +273,7 @@ pub fn summary(tunnels: &[TunnelStatus], now_unix_ms: u64) -> String {
 const SUMMARY_TUNNELS: usize = 3;
 
 fn tunnel_summary(tunnel: &TunnelStatus, now_unix_ms: u64) -> String {
-    let broken = tunnel.forwards.iter().find_map(|f| f.failure.as_ref());
-    let cause = tunnel.failure.as_ref().or(broken).map(|f| f.cause.as_str());
+    let cause = tunnel.any_failure().map(|f| f.cause.as_str());
     let cause = cause
         .map(|c| format!(" ({})", clip(c, SUMMARY_CAUSE)))
         .unwrap_or_default();

@@ -21,7 +21,10 @@
 //! - [`net`]: three of them in a row, with a cable to cut
 //! - [`dns`]: a resolver with a zone of its own, signed or not
 //! - [`terminal`]: a terminal for a program that asks a person
+//! - [`browser`]: a real browser without a window
 //! - [`web`] and [`postgres`]: real servers to put at a machine
+//! - [`http`]: one request and its answer; what `/metrics` says
+//! - [`prometheus`]: a real one, which scrapes
 //! - [`keys`]: throw-away keys
 //! - [`process`]: processes, their children and what they print
 
@@ -30,11 +33,13 @@
 
 pub mod agent;
 pub mod asking;
+pub mod browser;
 pub mod daemon;
 pub mod dns;
 pub mod etc;
 pub mod expired;
 pub mod fault;
+pub mod http;
 pub mod journal;
 pub mod keys;
 pub mod login;
@@ -44,6 +49,7 @@ pub mod others;
 pub mod pattern;
 pub mod postgres;
 pub mod process;
+pub mod prometheus;
 mod pump;
 pub mod server;
 mod service;

@@ -8,8 +8,8 @@
 //! russh's own timer stands still while its session waits for a slow socket or a slow consumer,
 //! so this one runs beside the session and judges by what the socket's wrapper saw.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tunneld_core::config::Keepalive;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::metrics::Histogram;
 
 use crate::link::Link;
 
@@ -28,12 +29,16 @@ pub(crate) trait Ping: Clone + Send + 'static {
 
 /// The round trip of the last answered request.
 #[derive(Debug, Default)]
-pub(crate) struct RoundTrip(AtomicU64);
+pub(crate) struct RoundTrip {
+    micros: AtomicU64,
+    /// Where all of them are counted: it outlives the session.
+    counted: OnceLock<Arc<Histogram>>,
+}
 
 impl RoundTrip {
     /// `None` before the first answer.
     pub(crate) fn get(&self) -> Option<Duration> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.micros.load(Ordering::Relaxed) {
             0 => None,
             micros => Some(Duration::from_micros(micros)),
         }
@@ -41,7 +46,15 @@ impl RoundTrip {
 
     fn set(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        self.0.store(micros, Ordering::Relaxed);
+        self.micros.store(micros, Ordering::Relaxed);
+        if let Some(histogram) = self.counted.get() {
+            histogram.note(took);
+        }
+    }
+
+    /// Has them counted there from now on, unless they are counted already.
+    pub(crate) fn count_in(&self, histogram: &Arc<Histogram>) {
+        self.counted.get_or_init(|| Arc::clone(histogram));
     }
 }
 

@@ -147,6 +147,11 @@ impl Link {
         }
     }
 
+    /// Bytes that the backlogs of all connections hold together.
+    pub(crate) fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
     /// Whether all backlogs together hold too much.
     pub(crate) fn is_overfull(&self) -> bool {
         self.overfull.load(Ordering::Acquire)

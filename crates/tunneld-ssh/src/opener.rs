@@ -13,6 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::Destination;
 use tunneld_core::failure::Failure;
+use tunneld_core::metrics::Histogram;
+use tunneld_core::refusal::Refusal;
 
 use crate::error::proof_failure;
 use crate::forward::Peer;
@@ -51,6 +53,20 @@ pub enum OpenError {
     Timeout,
     /// The session ended.
     SessionEnded,
+}
+
+impl OpenError {
+    /// What a connection is refused for that wanted the channel.
+    pub(crate) fn refusal(&self) -> Refusal {
+        match self {
+            OpenError::Refused {
+                prohibited: true, ..
+            } => Refusal::Prohibited,
+            OpenError::Refused { .. } => Refusal::Target,
+            OpenError::Timeout => Refusal::Timeout,
+            OpenError::SessionEnded => Refusal::Down,
+        }
+    }
 }
 
 impl std::fmt::Display for OpenError {
@@ -99,6 +115,16 @@ impl Opener {
     /// The round trip of the last keepalive request that was answered.
     pub fn round_trip(&self) -> Option<Duration> {
         self.0.round_trip.get()
+    }
+
+    /// Has the round trips of the session's keepalive counted there, too.
+    pub fn count_round_trips(&self, histogram: &Arc<Histogram>) {
+        self.0.round_trip.count_in(histogram);
+    }
+
+    /// Bytes that the session holds for clients that have not taken them.
+    pub fn backlog(&self) -> usize {
+        self.0.link.backlog()
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

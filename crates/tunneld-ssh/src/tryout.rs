@@ -97,7 +97,7 @@ fn unreachable(to: &Destination, e: &OpenError) -> Failure {
 async fn here(to: &Destination) -> Result<(), Failure> {
     let cause = match timeout(PATIENCE, connect_here(to)).await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(reason)) => reason,
+        Ok(Err((_, reason))) => reason,
         Err(_) => {
             let seconds = PATIENCE.as_secs();
             format!("cannot connect to {to}: timed out after {seconds}s")

@@ -23,8 +23,10 @@ pub(crate) use source::Source;
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     origin: Origin,
-    /// The text of the file, and of those of ssh that it takes values from.
+    /// The text of the file, and of those that it takes values from.
     texts: Texts,
+    /// As [`Source::fingerprint`].
+    pub(crate) fingerprint: u64,
 }
 
 /// Why there is no configuration.
@@ -92,6 +94,7 @@ impl Source {
     }
 
     fn check_with(self, mut surroundings: Surroundings, uid: u32) -> Result<Loaded, LoadError> {
+        let fingerprint = self.fingerprint();
         let Source {
             path,
             main,
@@ -110,6 +113,7 @@ impl Source {
             config,
             texts: Texts::with_all(&origin, text, &surroundings),
             origin,
+            fingerprint,
         })
     }
 }

@@ -21,6 +21,7 @@ use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
+use crate::watch;
 
 /// The runtime's threads: one SSH connection keeps one busy, and its clients another.
 const WORKERS: usize = 2;
@@ -110,10 +111,16 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     ));
     let keeper = history::run(state, control.snapshots.clone(), served.clone());
     let keeper = tokio::spawn(keeper);
+    let watcher = tokio::spawn(watch::run(
+        path.to_owned(),
+        control.clone(),
+        handles.seen,
+        shutdown.clone(),
+    ));
     let web = metrics_listen
         .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
-    let server = tokio::spawn(server.serve(control.clone(), served.clone()));
+    let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     if told {
@@ -135,7 +142,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     }
     served.cancel();
     // They end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server, keeper);
+    let _ = tokio::join!(notifier, server, keeper, watcher);
     if let Some(web) = web {
         let _ = web.await;
     }
@@ -201,6 +208,7 @@ async fn stop(
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
     notify::stopping(drain_timeout.saturating_add(hooks));
+    control.snapshots.set_stopping();
     shutdown.cancel();
     loop {
         tokio::select! {

@@ -28,6 +28,7 @@ mod supervisor;
 mod terminal;
 mod tunnel;
 mod wait;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@
 mod changes;
 mod control;
 mod heartbeat;
+mod reload;
 mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,17 +17,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
-use tunneld_core::config::{Config, Diagnostics, TunnelSpec};
+use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::name::TunnelName;
-use tunneld_core::plan::{self, Plan, PlanAction};
-use tunneld_core::status::{Phase, ReloadStatus};
-use tunneld_ssh::KeyChecks;
+use tunneld_core::status::ReloadStatus;
 
 use crate::clock;
-use crate::config_file::{self, LoadError, Loaded};
+use crate::config_file::Loaded;
 use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
 use crate::tunnel::{self, Surroundings, View, Wanted};
 use crate::wait;
@@ -38,8 +37,6 @@ pub(crate) use snapshots::{Directory, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
 const QUEUE: usize = 32;
-/// How long a reload waits for the tunnels to take what the file says.
-const APPLY_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest that the supervisor sleeps, so that its heart is seen to beat.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -102,6 +99,8 @@ pub(crate) struct Supervisor {
     names: HashMap<Id, TunnelName>,
     directory: watch::Sender<Directory>,
     last_reload: watch::Sender<Option<ReloadStatus>>,
+    /// What was read last.
+    seen: watch::Sender<Seen>,
     /// How often the file was read and taken.
     reading: u64,
     heartbeat: Arc<Heartbeat>,
@@ -113,6 +112,16 @@ pub(crate) struct Handles {
     pub(crate) control: Control,
     pub(crate) heartbeat: Arc<Heartbeat>,
     pub(crate) reloads: watch::Receiver<Option<ReloadStatus>>,
+    pub(crate) seen: watch::Receiver<Seen>,
+}
+
+/// What was read last, for whoever watches the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// `watch` as it is in force.
+    pub(crate) watch: bool,
+    /// Of what was read, also if it was wrong.
+    pub(crate) fingerprint: u64,
 }
 
 impl Supervisor {
@@ -125,8 +134,17 @@ impl Supervisor {
         let (sender, commands) = mpsc::channel(QUEUE);
         let (directory, directory_receiver) = watch::channel(Directory::default());
         let (last_reload, reloads) = watch::channel(None);
+        let (seen, seen_receiver) = watch::channel(Seen {
+            watch: loaded.config.daemon.watch,
+            fingerprint: loaded.fingerprint,
+        });
         let heartbeat = Arc::new(Heartbeat::new());
-        let snapshots = Snapshots::new(&path, directory_receiver, reloads.clone());
+        let snapshots = Snapshots::new(
+            &path,
+            directory_receiver,
+            reloads.clone(),
+            Arc::clone(&heartbeat),
+        );
         let supervisor = Supervisor {
             path,
             config: loaded.config,
@@ -136,6 +154,7 @@ impl Supervisor {
             names: HashMap::new(),
             directory,
             last_reload,
+            seen,
             reading: 0,
             heartbeat: Arc::clone(&heartbeat),
             commands,
@@ -144,6 +163,7 @@ impl Supervisor {
             control: Control::new(sender, snapshots),
             heartbeat,
             reloads,
+            seen: seen_receiver,
         };
         (supervisor, handles)
     }
@@ -327,170 +347,9 @@ impl Supervisor {
         self.publish();
     }
 
-    /// Read, check, compare, apply: all or nothing.
-    async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, ApiError> {
-        let outcome = self.read_and_plan().await;
-        let answer = match outcome {
-            Ok((loaded, plan, passing)) => {
-                if !dry_run {
-                    self.apply(loaded.config, &plan).await;
-                    config_file::files::warn(&passing);
-                }
-                let warnings = (&passing).into_iter().map(|item| item.message.clone());
-                Ok(Reloaded {
-                    dry_run,
-                    plan,
-                    warnings: warnings.collect(),
-                })
-            }
-            Err(error) => Err(refused(error)),
-        };
-        if !dry_run {
-            self.note_reload(&answer);
-        }
-        answer
-    }
-
-    async fn read_and_plan(&self) -> Result<(Loaded, Plan, Diagnostics), LoadError> {
-        let (path, old) = (self.path.clone(), self.config.clone());
-        let views = self.directory.borrow().tunnels();
-        let stopped: Vec<TunnelName> = views
-            .into_iter()
-            .filter(|t| t.phase == Phase::Stopped)
-            .map(|t| t.name)
-            .collect();
-        let read = tokio::task::spawn_blocking(move || {
-            let loaded = config_file::load(&path)?;
-            let plan = plan::diff(&old, &loaded.config, |name| stopped.contains(name));
-            let touched: Vec<&TunnelName> = plan
-                .tunnels
-                .iter()
-                .filter(|c| matches!(c.action, PlanAction::Start | PlanAction::Replace))
-                .map(|c| &c.tunnel)
-                .collect();
-            let mut keys = KeyChecks::new();
-            let found = loaded.check_changes(&mut keys, &old, |name| touched.contains(&name));
-            match found.lasting.is_empty() {
-                true => Ok((loaded, plan, found.passing)),
-                false => Err(LoadError::Bad(Box::new(found.all))),
-            }
-        });
-        // To open keys takes time, and a daemon that shall stop has none.
-        let read = tokio::select! {
-            read = read => read.ok(),
-            () = self.surroundings.shutdown.cancelled() => None,
-        };
-        read.unwrap_or_else(|| {
-            Err(LoadError::Unreadable {
-                path: self.path.clone(),
-                reason: "reading it was interrupted".to_owned(),
-            })
-        })
-    }
-
-    async fn apply(&mut self, config: Config, plan: &Plan) {
-        self.reading += 1;
-        self.config = config;
-        // What stops first gives up its listening places before others ask for them.
-        let mut changes: Vec<_> = plan.tunnels.iter().collect();
-        changes.sort_by_key(|change| change.action);
-        for change in changes {
-            let spec = self.config.tunnels.get(&change.tunnel).cloned();
-            match (spec, self.slots.contains_key(&change.tunnel)) {
-                (None, _) => {
-                    // Without its commands the task stops in good order, and ends.
-                    self.slots.remove(&change.tunnel);
-                }
-                (Some(spec), false) => self.add(spec),
-                (Some(spec), true) => self.respec(spec),
-            }
-        }
-        self.publish();
-        self.applied().await;
-    }
-
-    fn respec(&mut self, spec: TunnelSpec) {
-        let name = spec.name.clone();
-        let Some(slot) = self.slots.get_mut(&name) else {
-            return;
-        };
-        slot.wanted.send_replace(Wanted {
-            spec,
-            drain_timeout: self.config.daemon.drain_timeout,
-            reading: self.reading,
-        });
-        // `stop` lasts until a reload.
-        if slot.task.is_none() && slot.reborn_at.is_none() {
-            self.spawn(&name);
-        }
-    }
-
-    /// Returns when new connections find what the file says. A tunnel that is busy stopping takes
-    /// its time, and nobody needs to wait for that.
-    async fn applied(&self) {
-        let reading = self.reading;
-        let waits = self.slots.values().map(|slot| {
-            let mut view = slot.view.clone();
-            async move {
-                view.wait_for(|view| view.reading() >= reading)
-                    .await
-                    .is_ok()
-            }
-        });
-        let all = futures_util::future::join_all(waits);
-        let _ = tokio::time::timeout(APPLY_PATIENCE, all).await;
-    }
-
-    fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {
-        let error = answer.as_ref().err().map(|e| e.message.clone());
-        match answer {
-            Ok(Reloaded { plan, .. }) => {
-                tracing::info!(
-                    message_id = events::RELOADED,
-                    started = plan.count(PlanAction::Start),
-                    replaced = plan.count(PlanAction::Replace),
-                    adjusted = plan.count(PlanAction::Adjust),
-                    stopped = plan.count(PlanAction::Stop),
-                    unchanged = plan.count(PlanAction::Keep),
-                    "configuration reloaded"
-                );
-                if !plan.needs_restart.is_empty() {
-                    let keys = plan.needs_restart.join(", ");
-                    tracing::warn!("changed in [daemon] and in force only after a restart: {keys}");
-                }
-            }
-            Err(e) => {
-                let report = e.report.as_deref().unwrap_or_default();
-                tracing::error!(
-                    message_id = events::RELOAD_REFUSED,
-                    "reload refused, the running configuration is unchanged: {}\n{report}",
-                    e.message
-                );
-            }
-        }
-        self.last_reload.send_replace(Some(ReloadStatus {
-            at_unix_ms: clock::unix_ms(std::time::SystemTime::now()),
-            ok: error.is_none(),
-            error,
-        }));
-    }
-
     fn publish(&self) {
         let views = self.slots.iter().map(|(n, s)| (n.clone(), s.view.clone()));
         self.directory
             .send_replace(Directory::new(views.collect(), self.config.daemon.clone()));
-    }
-}
-
-fn refused(error: LoadError) -> ApiError {
-    let (diagnostics, report) = match &error {
-        LoadError::Bad(diagnostics) => (diagnostics.to_json_items(), diagnostics.render(false)),
-        LoadError::Unreadable { .. } => (Vec::new(), error.render(false)),
-    };
-    ApiError {
-        kind: ErrorKind::BadConfig,
-        message: error.summary(),
-        diagnostics,
-        report: Some(report),
     }
 }

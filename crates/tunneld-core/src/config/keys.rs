@@ -125,9 +125,9 @@ impl Place {
 /// The tables of the file, as they are written in messages, and the keys that each may have: for
 /// documents that are to be in step with them.
 pub fn tables() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
-    Place::ALL
-        .into_iter()
-        .map(|place| (place.shown(), place.keys()))
+    // What an included file may have, the file itself has too.
+    let places = Place::ALL.into_iter().filter(|p| *p != Place::Included);
+    places.map(|place| (place.shown(), place.keys()))
 }
 
 /// `[tunnels.NAME]`: what is only there, and then the settings.

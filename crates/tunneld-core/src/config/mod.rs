@@ -52,7 +52,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use algorithms::resolve_of_ssh;
 pub(crate) use print::{array, duration, string};
-pub(crate) use render::{printable, quoted};
+pub(crate) use render::quoted;
 pub(crate) use values::{check_duration, check_host, is_ipv6};
 pub(crate) use way_forms::parse_hop;
 
@@ -122,6 +122,17 @@ pub enum ReadyWhen {
     All,
     /// At least one enabled tunnel is up.
     Any,
+}
+
+impl ReadyWhen {
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReadyWhen::Settled => "settled",
+            ReadyWhen::All => "all",
+            ReadyWhen::Any => "any",
+        }
+    }
 }
 
 /// One tunnel: where to go over SSH, and what to forward.

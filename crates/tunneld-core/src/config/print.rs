@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::provenance::Section;
 use super::{
-    Config, Expect, ForwardKind, ForwardSpec, Goal, Hook, Listen, LocalForward, Probe, ReadyWhen,
+    Config, Expect, ForwardKind, ForwardSpec, Goal, Hook, Listen, LocalForward, Probe,
     RemoteListen, Sourced, Texts, TunnelSpec, WhileDown,
 };
 use printer::Printer;
@@ -27,11 +27,6 @@ pub fn effective_with_places(config: &Config, texts: &Texts) -> String {
 
 fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     let daemon = &config.daemon;
-    let ready_when = match daemon.ready_when {
-        ReadyWhen::Settled => "settled",
-        ReadyWhen::All => "all",
-        ReadyWhen::Any => "any",
-    };
     out.table(&Section::Daemon, "[daemon]");
     out.key("control_socket", path(&daemon.control_socket));
     let metrics_listen = daemon.metrics_listen.map(|at| at.to_string());
@@ -47,7 +42,7 @@ fn write_config(mut out: Printer<'_>, config: &Config) -> String {
             ": as the service manager says",
         ),
     }
-    out.key("ready_when", string(ready_when));
+    out.key("ready_when", string(daemon.ready_when.as_str()));
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
     out.key("watch", daemon.watch);

@@ -124,15 +124,26 @@ pub fn parse_host(text: &str) -> Result<String, ValueError> {
 pub(crate) fn parse_metrics_listen(text: &str) -> Result<SocketAddr, ValueError> {
     const HELP: &str = r#"write "127.0.0.1:9478", or "[::]:9478" for every address"#;
     let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
-    let port = parse_port(port).map_err(|_| ValueError::new("has no port").with_help(HELP))?;
-    let inner = bracketed(host).unwrap_or(host);
-    let ip = match inner {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        _ => inner.parse().map_err(|_| {
-            ValueError::new("wants an address of this machine, and not a name").with_help(HELP)
-        })?,
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let port = parse_port(port).map_err(|e| match digits {
+        true => e,
+        false => ValueError::new("has no port").with_help(HELP),
+    })?;
+    let ip = match bracketed(host) {
+        Some(inner) => inner.parse().map(IpAddr::V6).ok(),
+        None if host == "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        None => host.parse().map(IpAddr::V4).ok(),
     };
-    Ok(SocketAddr::new(ip, port))
+    match ip {
+        Some(ip) => Ok(SocketAddr::new(ip, port)),
+        None if is_ipv6(host) => {
+            let help = format!(r#"write "[{host}]:{port}""#);
+            Err(ValueError::new("wants an IPv6 address in brackets").with_help(help))
+        }
+        None => {
+            Err(ValueError::new("wants an address of this machine, and not a name").with_help(HELP))
+        }
+    }
 }
 
 /// What every host has to be, wherever it is written.
@@ -323,6 +334,46 @@ mod tests {
             assert_eq!(
                 (error.message.as_str(), error.help.as_deref()),
                 (said, help)
+            );
+        }
+    }
+
+    #[test]
+    fn metrics_are_served_at_an_address_and_a_port() {
+        for (text, parsed) in [
+            ("127.0.0.1:9478", "127.0.0.1:9478"),
+            ("0.0.0.0:1", "0.0.0.0:1"),
+            ("[::]:9478", "[::]:9478"),
+            ("[::1]:65535", "[::1]:65535"),
+            ("localhost:9478", "127.0.0.1:9478"),
+            ("9478", "127.0.0.1:9478"),
+        ] {
+            assert_eq!(parse_metrics_listen(text).unwrap().to_string(), parsed);
+        }
+        let no_port = "has no port";
+        let no_address = "wants an address of this machine, and not a name";
+        let no_brackets = "wants an IPv6 address in brackets";
+        for (bad, said) in [
+            ("", no_port),
+            ("127.0.0.1", no_port),
+            ("127.0.0.1:", no_port),
+            ("127.0.0.1:http", no_port),
+            ("[::1]", no_port),
+            ("127.0.0.1:0", "has port 0, a port is from 1 to 65535"),
+            ("65536", "has port `65536`, a port is from 1 to 65535"),
+            ("db1:9478", no_address),
+            ("*:9478", no_address),
+            (":9478", no_address),
+            ("[db1]:9478", no_address),
+            ("[127.0.0.1]:9478", no_address),
+            ("http://127.0.0.1:9478", no_address),
+            ("::1:9478", no_brackets),
+            (":::9478", no_brackets),
+        ] {
+            assert_eq!(
+                parse_metrics_listen(bad).unwrap_err().message,
+                said,
+                "{bad}"
             );
         }
     }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use crate::config::{
-    AddressFamily, Destination, ForwardKind, ForwardSpec, Goal, IdentityAgent, Listen, ListenHost,
-    ProxyCommand, ProxyKind, RekeyLimit, RemoteListen, Target, TcpListen, TunnelSpec, Via,
-    host_port,
+    AddressFamily, Destination, ForwardKind, Goal, IdentityAgent, Listen, ListenHost, ProxyCommand,
+    ProxyKind, RekeyLimit, RemoteListen, Target, TcpListen, TunnelSpec, Via, host_port,
 };
 use crate::text::shell_word;
 
@@ -38,18 +37,7 @@ pub fn in_full(spec: &TunnelSpec) -> Vec<String> {
     let mut words = Words::new("ssh");
     words.add("-N");
     words.target(&spec.target, spec);
-    let listens_on_unix = |mode: &mut Option<u32>, forward: &ForwardSpec| {
-        if let ForwardKind::Local(local) = &forward.kind
-            && let Listen::Unix(unix) = &local.listen.value
-        {
-            mode.get_or_insert(unix.mode);
-        }
-    };
-    let mut mode = None;
-    spec.forwards
-        .iter()
-        .for_each(|forward| listens_on_unix(&mut mode, forward));
-    if let Some(mode) = mode {
+    if let Some(mode) = socket_modes(spec).first() {
         words.option("StreamLocalBindMask", &format!("{:04o}", 0o777 & !mode));
         words.option("StreamLocalBindUnlink", "yes");
     }
@@ -88,12 +76,29 @@ pub(super) fn without(spec: &TunnelSpec) -> Vec<String> {
             ));
         }
     }
+    if socket_modes(spec).len() > 1 {
+        lines.push("ssh has one mode for all socket files: that of the first".to_owned());
+    }
     lines.push(
         "ssh ends with its connection, and its ports with it; it holds no client meanwhile, and \
          knows neither `allow` nor probes nor limits"
             .to_owned(),
     );
     lines
+}
+
+/// The modes of the socket files that are listened on here, each once.
+fn socket_modes(spec: &TunnelSpec) -> Vec<u32> {
+    let mut modes = Vec::new();
+    for forward in &spec.forwards {
+        if let ForwardKind::Local(local) = &forward.kind
+            && let Listen::Unix(unix) = &local.listen.value
+            && !modes.contains(&unix.mode)
+        {
+            modes.push(unix.mode);
+        }
+    }
+    modes
 }
 
 /// The words of a command, not yet quoted.

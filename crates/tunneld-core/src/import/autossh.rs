@@ -47,14 +47,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What is said of the variables that a command is run with, and of those in front of it.
-pub(super) fn notes(
-    around: &BTreeMap<String, String>,
-    own: &BTreeMap<String, String>,
-    notes: &mut Vec<Note>,
-) {
+/// What is said of the variables of a command.
+pub(super) fn notes(variables: &BTreeMap<String, String>, notes: &mut Vec<Note>) {
     for (name, why) in VARIABLES {
-        let Some(value) = own.get(*name).or_else(|| around.get(*name)) else {
+        let Some(value) = variables.get(*name) else {
             continue;
         };
         // What a variable of a secret has in it is not shown.

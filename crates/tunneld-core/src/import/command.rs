@@ -7,7 +7,7 @@ use super::flags::{self, Item};
 use super::forwards::{Kind, Written};
 use super::note::Note;
 use super::{autossh, shell};
-use crate::config::{check_host, parse_hop, printable, quoted};
+use crate::config::{check_host, parse_hop, quoted};
 
 /// How many words a command line may have.
 const MAX_WORDS: usize = 4_096;
@@ -82,7 +82,12 @@ impl Command {
         if command.host.is_empty() {
             return Err("names no host".to_owned());
         }
-        autossh::notes(&setting.variables, &command.variables, &mut command.notes);
+        let mut variables = match command.autossh {
+            true => setting.variables.clone(),
+            false => BTreeMap::new(),
+        };
+        variables.extend(command.variables.clone());
+        autossh::notes(&variables, &mut command.notes);
         Ok(command)
     }
 
@@ -174,9 +179,8 @@ impl Command {
         match item {
             Item::Host(host) => self.destination(&host),
             Item::Rest(words) => {
-                let what = printable(&words.join(" "));
                 let why = "nothing is run at the server";
-                self.notes.push(Note::dropped(&what, why));
+                self.notes.push(Note::dropped(&words.join(" "), why));
                 Ok(())
             }
             Item::Flag(c) => {

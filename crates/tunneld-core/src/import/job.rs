@@ -148,6 +148,7 @@ impl Maker<'_> {
             from: self.job.from.clone(),
             identity_files: self.identity_files(&answer),
             keys: keys.all,
+            enabled: true,
             notes: std::mem::take(&mut self.notes),
         })
     }

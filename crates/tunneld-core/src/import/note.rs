@@ -1,9 +1,9 @@
 //! What is said about an option that is not a key of the tunnel.
 
-use crate::config::printable;
+use crate::text::clip;
 
-/// The longest text of an option that is shown, in characters.
-const MAX_SHOWN: usize = 200;
+/// The longest text that is shown, in characters.
+const MAX_SHOWN: usize = 400;
 
 /// What becomes of an option that is not a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,8 @@ fn always(note: &Note) -> Option<String> {
 pub(super) fn one_line(text: &str) -> String {
     let bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     let plain = text.chars().map(|c| match bad(c) {
-        true => printable(&c.to_string()),
+        true => c.escape_default().to_string(),
         false => c.to_string(),
     });
-    crate::text::clip(&plain.collect::<String>(), MAX_SHOWN * 2)
+    clip(&plain.collect::<String>(), MAX_SHOWN)
 }

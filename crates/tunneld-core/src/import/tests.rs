@@ -192,3 +192,89 @@ fn what_is_too_much_is_refused() {
     let said = Command::read(&shells, &Setting::default()).unwrap_err();
     assert_eq!(said, "has shells in shells more than 3 deep");
 }
+
+/// What ssh itself makes of a command line: the values of each keyword.
+fn asked(words: &[String]) -> BTreeMap<String, Vec<String>> {
+    let mut command = std::process::Command::new("ssh");
+    let output = command
+        .arg("-G")
+        .args(words)
+        .env_remove("SSH_AUTH_SOCK")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{words:?}");
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let (keyword, value) = line.split_once(' ').unwrap();
+        found
+            .entry(keyword.to_owned())
+            .or_default()
+            .push(value.to_owned());
+    }
+    found
+}
+
+#[test]
+fn a_command_line_means_here_what_it_means_to_ssh() {
+    // Bundles, options behind the host, and which of two values counts; `ssh -G` decides.
+    for line in [
+        "-N -L 1000:h:80 me@db",
+        "-fNTL 1000:h:80 -p22 -p 33 -l joe me@db -p 44",
+        "me@db -N -p 2222 -o Port=33 -R 2000:h:80 -D 3000",
+        "-o Port=33 -p 2222 -NR2000:[::1]:80 -oUser=ann -l joe -C db",
+        "-o User=ann -o \"Hostname %h.lan\" -L 127.0.0.1:1000:h:80 DB",
+        "-4 -6 -o AddressFamily=any -L [::1]:1000:h:80 a@b@db",
+        "-o AddressFamily=inet6 -L 1000:h:80 -L 1001:h:80 -L 1000:h:80 ssh://u@db:77",
+        "-L 1000:h:80 -oServerAliveInterval=5 -o \"serveralivecountmax = 7\" ssh://db -l x",
+        "-c aes128-ctr -c aes256-ctr -o Ciphers=aes192-ctr -m hmac-sha2-256 -L 1000:h:80 db",
+        "-o Compression=no -C -o HostKeyAlias=zz -o IdentitiesOnly=yes -L 1000:h:80 -- db",
+        "-J j@x:9,y -L 1000:h:80 db -o ConnectTimeout=1m",
+        "-L 1000:h:80 -b 127.0.0.3 -vvqxae none db",
+    ] {
+        let words = shell::words(&format!("-F none {line}"), &BTreeMap::new()).unwrap();
+        let ssh = asked(&words);
+        let all: Vec<_> = ["ssh".to_owned()].into_iter().chain(words).collect();
+        let setting = Setting::default();
+        let command = Command::read(&all, &setting).unwrap();
+        let name = ssh["user"][0].clone();
+        let job = job(command, "t".to_owned(), "x", &name, &setting);
+        let mut tunnel = job.tunnel(&job.sources(false), &job.sources(true)).unwrap();
+        let keys: BTreeMap<_, _> = tunnel.keys.drain(..).collect();
+        for (key, keyword) in [
+            ("host", "hostname"),
+            ("port", "port"),
+            ("user", "user"),
+            ("address_family", "addressfamily"),
+            ("bind_address", "bindaddress"),
+            ("host_key_alias", "hostkeyalias"),
+            ("server_alive_count_max", "serveralivecountmax"),
+            ("ciphers", "ciphers"),
+            ("macs", "macs"),
+        ] {
+            if let Some(value) = keys.get(key) {
+                assert_eq!(value.trim_matches('"'), ssh[keyword][0], "{key}: {line}");
+            }
+        }
+        for (key, keyword) in [
+            ("local_forward", "localforward"),
+            ("remote_forward", "remoteforward"),
+            ("dynamic_forward", "dynamicforward"),
+        ] {
+            let ours = keys.get(key).map_or("", String::as_str);
+            let ours = ours
+                .trim_matches(['[', ']'])
+                .split(", ")
+                .filter(|f| !f.is_empty());
+            let theirs = ssh.get(keyword).map_or(0, Vec::len);
+            assert_eq!(ours.count(), theirs, "{key}: {line}");
+        }
+        let yes = |keyword: &str| (ssh[keyword][0] == "yes").to_string();
+        for (key, keyword) in [
+            ("compression", "compression"),
+            ("identities_only", "identitiesonly"),
+        ] {
+            let ours = keys.get(key).map_or("false", String::as_str);
+            assert_eq!(ours, yes(keyword), "{key}: {line}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ pub struct Tunnel {
     pub(super) from: String,
     pub(super) keys: Vec<(&'static str, String)>,
     pub(super) notes: Vec<Note>,
+    /// Whether nothing is in its way.
+    pub(super) enabled: bool,
     /// The private keys that it names.
     pub identity_files: Vec<PathBuf>,
 }
@@ -30,6 +32,9 @@ impl Tunnel {
         let mut text = format!("# from {}\n[tunnels.{name}]\n", one_line(&self.from));
         for (key, value) in &self.keys {
             text.push_str(&format!("{key} = {value}\n"));
+        }
+        if !self.enabled {
+            text.push_str("enabled = false\n");
         }
         for line in comments(&self.notes) {
             text.push_str(&line);
@@ -70,42 +75,60 @@ pub fn name_of_host(host: &str) -> String {
 }
 
 /// Makes the names unique, and switches off each tunnel that listens where an earlier one does: the
-/// file as a whole is one that `check` accepts.
+/// file as a whole, which is returned, is one that `check` accepts.
 ///
 /// # Errors
 ///
 /// What is wrong with the file all the same.
 pub fn settle(tunnels: &mut [Tunnel], surroundings: &Surroundings) -> Result<String, Diagnostics> {
-    let mut names = BTreeSet::new();
-    let mut file = String::new();
-    let check = |text: &str| {
-        let origin = Origin {
-            name: "what was imported".to_owned(),
-            dir: Path::new("/").to_owned(),
-        };
-        load(text, &origin, surroundings)
+    let origin = Origin {
+        name: "what was imported".to_owned(),
+        dir: Path::new("/").to_owned(),
     };
-    for tunnel in tunnels {
+    let mut names = BTreeSet::new();
+    for tunnel in tunnels.iter_mut() {
         tunnel.name = unique(&tunnel.name, &names);
         names.insert(tunnel.name.clone());
-        let joined = |tunnel: &Tunnel| match file.is_empty() {
-            true => tunnel.text(),
-            false => format!("{file}\n{}", tunnel.text()),
-        };
-        let mut text = joined(tunnel);
-        if let Err(problems) = check(&text) {
-            // Alone it is right, so it is in the way of another one.
-            check(&tunnel.text())?;
-            let why: Vec<_> = problems.iter().map(|item| item.message.clone()).collect();
-            tunnel.keys.push(("enabled", "false".to_owned()));
-            let said = format!("not enabled: {}", why.join("; "));
-            tunnel.notes.push(Note::Said(said));
-            text = joined(tunnel);
-            check(&text)?;
-        }
-        file = text;
     }
-    Ok(file)
+    loop {
+        let (file, ends) = joined(tunnels);
+        if file.is_empty() {
+            return Ok(file);
+        }
+        let Err(problems) = load(&file, &origin, surroundings) else {
+            return Ok(file);
+        };
+        let first = problems.iter().next();
+        let place = first.and_then(|item| Some((item.span.as_ref()?.start, &item.message)));
+        let Some((start, message)) = place else {
+            return Err(problems);
+        };
+        let index = ends.partition_point(|end| *end <= start);
+        match tunnels.get_mut(index).filter(|tunnel| tunnel.enabled) {
+            Some(tunnel) => {
+                tunnel.enabled = false;
+                tunnel
+                    .notes
+                    .push(Note::Said(format!("not enabled: {message}")));
+            }
+            // It is not that another one is in the way.
+            None => return Err(problems),
+        }
+    }
+}
+
+/// The tables as one file, and where each of them ends.
+fn joined(tunnels: &[Tunnel]) -> (String, Vec<usize>) {
+    let mut file = String::new();
+    let mut ends = Vec::with_capacity(tunnels.len());
+    for tunnel in tunnels {
+        if !file.is_empty() {
+            file.push('\n');
+        }
+        file.push_str(&tunnel.text());
+        ends.push(file.len());
+    }
+    (file, ends)
 }
 
 fn unique(name: &str, names: &BTreeSet<String>) -> String {

@@ -1,63 +1,139 @@
-//! What a new configuration changes about the forwards of a tunnel, in words.
+//! What a new configuration changes about the forwards of a tunnel.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-use super::change;
+use super::{Drains, KeyChange, change, time};
 use crate::config::{
     Expect, ForwardKind, ForwardSpec, Listen, LocalForward, Probe, SocketOwner, UnixListen,
     WhileDown,
 };
+use crate::name::ForwardName;
 use crate::text::clip;
 
 /// The longest value that is shown, in characters.
 const MAX_SHOWN: usize = 60;
 
-/// What happens to the forwards of a tunnel.
-pub(super) fn forward_changes(before: &[ForwardSpec], after: &[ForwardSpec]) -> Vec<String> {
-    let mut out = Vec::new();
-    for old in before {
-        match after.iter().find(|new| new.name == old.name) {
-            None => out.push(format!("forward removed: {}", show(old))),
-            Some(new) if new != old => out.push(changed(old, new)),
-            Some(_) => {}
-        }
-    }
-    for new in after {
-        if !before.iter().any(|old| old.name == new.name) {
-            out.push(format!("forward added: {}", show(new)));
-        }
-    }
-    out
+/// What happens to a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardAction {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It goes on as another one.
+    Changed,
 }
 
-/// Both places where they differ, and the other keys that do.
-fn changed(old: &ForwardSpec, new: &ForwardSpec) -> String {
-    let (before, after) = (show(old), show(new));
-    let places = match before == after {
-        true => after,
-        false => format!("{before} → {after}"),
+/// A forward that comes, goes or changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardChange {
+    /// Which of these.
+    pub action: ForwardAction,
+    /// What it was; absent for one that is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ForwardView>,
+    /// What it is now; absent for one that is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<ForwardView>,
+    /// Its keys that have another value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyChange>,
+    /// What that means for its connections; absent where they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drains: Option<Drains>,
+}
+
+/// A forward as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardView {
+    /// Its name.
+    pub name: ForwardName,
+    /// `local`, `remote` or `dynamic`.
+    pub kind: String,
+    /// Where it listens.
+    pub listen: String,
+    /// Where its connections end up.
+    pub connect: String,
+}
+
+impl ForwardView {
+    fn of(forward: &ForwardSpec) -> Self {
+        ForwardView {
+            name: forward.name.clone(),
+            kind: forward.kind_name().to_owned(),
+            listen: forward.listen_text(),
+            connect: forward.goal().to_string(),
+        }
+    }
+}
+
+/// What happens to the forwards of a tunnel. Their connections have `patience` where they have to end.
+pub(super) fn changes(
+    before: &[ForwardSpec],
+    after: &[ForwardSpec],
+    patience: Duration,
+) -> Vec<ForwardChange> {
+    let by_key = |forwards: &'_ [ForwardSpec]| -> HashMap<_, usize> {
+        let keys = forwards.iter().enumerate();
+        keys.map(|(at, f)| (key(f), at)).collect()
     };
-    let keys = key_changes(old, new);
-    match keys.is_empty() {
-        true => format!("forward changed: {places}"),
-        false => format!("forward changed: {places} ({})", keys.join("; ")),
-    }
+    let (olds, news) = (by_key(before), by_key(after));
+    let drains = Some(Drains::within(patience));
+    let gone = before.iter().filter(|old| !news.contains_key(&key(old)));
+    let gone = gone.map(|old| ForwardChange {
+        action: ForwardAction::Removed,
+        before: Some(ForwardView::of(old)),
+        after: None,
+        keys: Vec::new(),
+        drains,
+    });
+    let there = after.iter().filter_map(|new| match olds.get(&key(new)) {
+        Some(at) => changed(before.get(*at)?, new, drains),
+        None => Some(ForwardChange {
+            action: ForwardAction::Added,
+            before: None,
+            after: Some(ForwardView::of(new)),
+            keys: Vec::new(),
+            drains: None,
+        }),
+    });
+    gone.chain(there).collect()
 }
 
-fn show(forward: &ForwardSpec) -> String {
-    let (listen, goal) = (forward.listen_text(), forward.goal());
-    match &forward.kind {
-        // The arrow begins at the other end.
-        ForwardKind::Remote(_) => format!("remote {listen} ─▶ {goal}"),
-        ForwardKind::Local(_) => format!("{listen} ─▶ {goal}"),
-    }
+/// What a forward is known by: a local one cannot become a remote one.
+fn key(forward: &ForwardSpec) -> (ForwardName, bool) {
+    let remote = matches!(forward.kind, ForwardKind::Remote(_));
+    (forward.name.clone(), remote)
 }
 
-/// The keys beside `listen` and `connect` that have another value.
-fn key_changes(old: &ForwardSpec, new: &ForwardSpec) -> Vec<String> {
-    let time = |v: &Duration| humantime::format_duration(*v).to_string();
+fn changed(old: &ForwardSpec, new: &ForwardSpec, drains: Option<Drains>) -> Option<ForwardChange> {
+    if old == new {
+        return None;
+    }
+    // Connections to where they do not belong any more have to end; the others stay.
+    let moved = old.goal() != new.goal();
+    Some(ForwardChange {
+        action: ForwardAction::Changed,
+        before: Some(ForwardView::of(old)),
+        after: Some(ForwardView::of(new)),
+        keys: key_changes(old, new),
+        drains: drains.filter(|_| moved),
+    })
+}
+
+/// The keys that have another value.
+fn key_changes(old: &ForwardSpec, new: &ForwardSpec) -> Vec<KeyChange> {
+    let text = |v: &String| clip(v, MAX_SHOWN);
+    let goal = |f: &ForwardSpec| f.goal().to_string();
+    let places = [
+        change("listen", &old.listen_text(), &new.listen_text(), text),
+        change("connect", &goal(old), &goal(new), text),
+    ];
     let idle = |v: &Option<Duration>| time(&v.unwrap_or_default());
     let limits = [
         change(
@@ -74,14 +150,14 @@ fn key_changes(old: &ForwardSpec, new: &ForwardSpec) -> Vec<String> {
         (ForwardKind::Local(old), ForwardKind::Local(new)) => local_changes(old, new),
         _ => Vec::new(),
     };
-    local
-        .into_iter()
+    let flat = |changes: [Option<KeyChange>; 2]| changes.into_iter().flatten();
+    flat(places)
+        .chain(local)
         .chain(limits.into_iter().flatten())
         .collect()
 }
 
-fn local_changes(old: &LocalForward, new: &LocalForward) -> Vec<String> {
-    let time = |v: &Duration| humantime::format_duration(*v).to_string();
+fn local_changes(old: &LocalForward, new: &LocalForward) -> Vec<KeyChange> {
     let word = |v: &WhileDown| match v {
         WhileDown::Wait => "wait".to_owned(),
         WhileDown::Refuse => "refuse".to_owned(),
@@ -97,7 +173,7 @@ fn local_changes(old: &LocalForward, new: &LocalForward) -> Vec<String> {
     waiting.into_iter().flatten().chain(socket).collect()
 }
 
-fn socket_changes(old: &UnixListen, new: &UnixListen) -> Vec<String> {
+fn socket_changes(old: &UnixListen, new: &UnixListen) -> Vec<KeyChange> {
     let mode = |v: &u32| format!("{v:04o}");
     let owner = |v: &Option<SocketOwner>| match v {
         Some(owner) => clip(&owner.to_string(), MAX_SHOWN),

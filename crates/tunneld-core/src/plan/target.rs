@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::change;
+use super::{KeyChange, change};
 use crate::config::{
     AddressFamily, Credential, IdentityAgent, Proxy, ProxyCommand, Sourced, StrictHostKeyChecking,
     Target, Via,
@@ -15,26 +15,26 @@ use crate::text::clip;
 pub(super) const MAX_SHOWN: usize = 60;
 
 /// The changed keys of a server and of the way to it.
-pub(super) fn target_changes(before: &Target, after: &Target) -> Vec<String> {
+pub(super) fn target_changes(before: &Target, after: &Target) -> Vec<KeyChange> {
     let (old, new) = (before, after);
     let server = [
         change("host", &old.host, &new.host, String::clone),
         change("port", &old.port, &new.port, u16::to_string),
         change("user", &old.user, &new.user, String::clone),
     ];
-    let mut out: Vec<String> = server.into_iter().flatten().collect();
+    let mut out: Vec<KeyChange> = server.into_iter().flatten().collect();
     out.extend(login_changes(before, after));
     out.extend(trust_changes(before, after));
     out.extend(transport_changes(before, after));
     out.extend(way_changes(before, after));
     if before != after && out.is_empty() {
         // Default keys that are written out now, or the other way round.
-        out.push("identity_file".to_owned());
+        out.push(KeyChange::unshown("identity_file"));
     }
     out
 }
 
-fn login_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
+fn login_changes(old: &Target, new: &Target) -> impl Iterator<Item = KeyChange> {
     let agent = |v: &Option<IdentityAgent>| or_none(v.as_ref());
     let credential = |v: &Option<Sourced<Credential>>| or_none(v.as_ref().map(|v| &v.value));
     let changes = [
@@ -78,10 +78,10 @@ fn login_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
     changes.into_iter().flatten()
 }
 
-fn trust_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
+fn trust_changes(old: &Target, new: &Target) -> impl Iterator<Item = KeyChange> {
     let strictness = |v: &StrictHostKeyChecking| v.as_str().to_owned();
     let pins = (old.host_key_fingerprint != new.host_key_fingerprint)
-        .then(|| "host_key_fingerprint".to_owned());
+        .then(|| KeyChange::unshown("host_key_fingerprint"));
     let changes = [
         change("known_hosts", &old.known_hosts, &new.known_hosts, |v| {
             files(v)
@@ -115,7 +115,7 @@ fn trust_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
     changes.into_iter().flatten()
 }
 
-fn transport_changes(old: &Target, new: &Target) -> impl Iterator<Item = String> {
+fn transport_changes(old: &Target, new: &Target) -> impl Iterator<Item = KeyChange> {
     let names = |v: &Option<Vec<String>>| match v {
         Some(names) => clip(&names.join(", "), MAX_SHOWN),
         None => "default".to_owned(),
@@ -145,7 +145,7 @@ fn transport_changes(old: &Target, new: &Target) -> impl Iterator<Item = String>
 }
 
 /// What changes on the way to the host.
-fn way_changes(before: &Target, after: &Target) -> impl Iterator<Item = String> {
+fn way_changes(before: &Target, after: &Target) -> impl Iterator<Item = KeyChange> {
     // Alone, and without what is not its own.
     let hops = |target: &Target| -> Vec<Target> {
         let alone = |hop: &Target| Target {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Origin, Surroundings, load};
+use crate::status::TunnelStatus;
 
 fn config(text: &str) -> Config {
     load(text, &Origin::for_tests(), &Surroundings::for_tests()).unwrap()
@@ -11,8 +12,46 @@ fn actions(old: &str, new: &str) -> Vec<(String, PlanAction, String)> {
     diff(&config(old), &config(new), |_| false)
         .tunnels
         .into_iter()
-        .map(|c| (c.tunnel.to_string(), c.action, c.reasons.join("; ")))
+        .map(|c| (c.tunnel.to_string(), c.action, told(&c)))
         .collect()
+}
+
+/// A change in one line.
+fn told(change: &Change) -> String {
+    let key = |change: &KeyChange| match (&change.before, &change.after) {
+        (Some(before), Some(after)) => format!("{} {before} → {after}", change.key),
+        _ => change.key.clone(),
+    };
+    let show = |view: &Option<ForwardView>| {
+        let ForwardView {
+            kind,
+            listen,
+            connect,
+            ..
+        } = view.as_ref().unwrap();
+        let remote = if kind == "remote" { "remote " } else { "" };
+        format!("{remote}{listen} ─▶ {connect}")
+    };
+    let forward = |forward: &ForwardChange| match forward.action {
+        ForwardAction::Added => format!("forward added: {}", show(&forward.after)),
+        ForwardAction::Removed => format!("forward removed: {}", show(&forward.before)),
+        ForwardAction::Changed => {
+            let keys: Vec<String> = forward.keys.iter().map(key).collect();
+            format!(
+                "forward changed: {} ({})",
+                show(&forward.before),
+                keys.join("; ")
+            )
+        }
+    };
+    let why = Some(change.why.as_str().to_owned()).filter(|why| !why.is_empty());
+    let keys = change.keys.iter().map(key);
+    let forwards = change.forwards.iter().map(forward);
+    why.into_iter()
+        .chain(keys)
+        .chain(forwards)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 const DB: &str =
@@ -58,7 +97,8 @@ fn each_kind_of_change_has_its_action_and_its_reason() {
         (
             DB.replace("localhost:5432\"", "replica:5432\""),
             PlanAction::Adjust,
-            "forward changed: localhost:5432 ─▶ localhost:5432 → localhost:5432 ─▶ replica:5432",
+            "forward changed: localhost:5432 ─▶ localhost:5432 \
+             (connect localhost:5432 → replica:5432)",
         ),
     ];
     for (new, action, reason) in cases {
@@ -258,7 +298,7 @@ fn forwards_and_numbers_of_sessions_change_on_the_session_that_is_there() {
         (
             remote,
             "remote_forward = '8080'",
-            "forward changed: remote localhost:8080 ─▶ web:80 → remote localhost:8080 ─▶ SOCKS",
+            "forward changed: remote localhost:8080 ─▶ web:80 (connect web:80 → SOCKS)",
         ),
         (
             "",
@@ -314,9 +354,7 @@ fn a_forward_that_changes_names_the_keys_that_do() {
         (
             tcp(", name = 'x', max_connections = 1"),
             "local_forward = { name = 'x', listen = 81, connect = 'w:80' }".to_owned(),
-            "forward changed: localhost:80 ─▶ w:80 → localhost:81 ─▶ w:80 \
-             (max_connections 1 → 4096)"
-                .to_owned(),
+            format!("{place} (listen localhost:80 → localhost:81; max_connections 1 → 4096)"),
         ),
         (
             many.clone(),
@@ -344,15 +382,137 @@ fn a_new_tunnel_that_is_not_enabled_is_told() {
 }
 
 #[test]
-fn daemon_keys_that_need_a_restart_are_named() {
-    let new = format!("[daemon]\nready_when = \"all\"\ndrain_timeout = \"3s\"\n{DB}");
+fn daemon_keys_are_told_with_when_they_take_effect() {
+    let new = format!(
+        "[daemon]\nready_when = \"all\"\ndrain_timeout = \"3s\"\nwatch = true\n\
+         control_socket = \"/x\"\n{DB}"
+    );
     let plan = diff(&config(DB), &config(&new), |_| false);
-    assert_eq!(plan.needs_restart, ["ready_when"]);
+    let told = |keys: &[KeyChange]| -> Vec<String> {
+        let value = |v: &Option<String>| v.clone().unwrap();
+        keys.iter()
+            .map(|k| format!("{} {} → {}", k.key, value(&k.before), value(&k.after)))
+            .collect()
+    };
+    assert_eq!(
+        told(&plan.daemon),
+        ["drain_timeout 10s → 3s", "watch false → true"]
+    );
+    assert_eq!(
+        told(&plan.needs_restart),
+        [
+            "control_socket /run/tunneld/control.sock → /x",
+            "ready_when settled → all"
+        ]
+    );
 }
 
 #[test]
 fn a_reload_starts_what_was_stopped_by_command_and_says_so() {
     let plan = diff(&config(DB), &config(DB), |name| name.as_str() == "db");
     assert_eq!(plan.tunnels[0].action, PlanAction::Start);
-    assert_eq!(plan.tunnels[0].reasons, ["was stopped by command"]);
+    assert_eq!(plan.tunnels[0].why, Why::StoppedByCommand);
+}
+
+#[test]
+fn the_forward_of_another_side_is_another_forward() {
+    // A port of this machine cannot become one of the server: its connections have to end.
+    let one = "local_forward = { name = 'x', listen = 80, connect = 'w:80' }";
+    let other = "remote_forward = { name = 'x', listen = 80, connect = 'w:80' }";
+    let file = |line: &str| format!("[tunnels.web]\nhost = 'a'\n{line}\n");
+    let (_, action, told) = actions(&file(one), &file(other)).remove(0);
+    assert_eq!(action, PlanAction::Adjust);
+    assert_eq!(
+        told,
+        "forward removed: localhost:80 ─▶ w:80; forward added: remote localhost:80 ─▶ w:80"
+    );
+}
+
+/// The status of `db` with this many open connections on its forwards.
+fn with_open(config: &Config, open: &[u64]) -> TunnelStatus {
+    let spec = config.tunnels.values().next().unwrap();
+    let forwards = spec.forwards.iter().zip(open).map(|(forward, open)| {
+        serde_json::json!({
+            "name": forward.name, "kind": "local", "listen": "", "connect": "",
+            "connections": { "open": open, "total": 9, "refused": 0 },
+            "bytes_sent": 0, "bytes_received": 0,
+        })
+    });
+    let forwards: Vec<_> = forwards.collect();
+    let status = serde_json::json!({
+        "name": spec.name, "phase": "up", "since_unix_ms": 0, "destination": "", "attempts": 0,
+        "sessions": 1, "forwards": forwards,
+    });
+    serde_json::from_value(status).unwrap()
+}
+
+#[test]
+fn a_change_says_how_many_connections_it_touches() {
+    // Those that have to end: of the whole tunnel where its session ends, of a forward where it goes
+    // or leads elsewhere, and none of what stays.
+    let keys = "[daemon]\ndrain_timeout = '2s'\n";
+    let three = "local_forward = ['1:a:1', '2:a:2', '3:a:3']\n";
+    let file = |host: &str, forwards: &str| {
+        format!("{keys}[tunnels.db]\nhost = '{host}'\nuser = 'u'\n{forwards}")
+    };
+    let old = config(&file("a", three));
+    let now = [with_open(&old, &[1, 2, 4])];
+    let touched = |new: &str| {
+        let mut plan = diff(&old, &config(new), |_| false);
+        plan.count_connections(&now);
+        let count = |drains: &Option<Drains>| drains.map(|d| (d.connections, d.within_ms));
+        let change = &plan.tunnels[0];
+        let forwards = change.forwards.iter().map(|f| count(&f.drains));
+        (count(&change.drains), forwards.collect::<Vec<_>>())
+    };
+    let all = Some((7, 2000));
+    assert_eq!(touched(&file("b", three)), (all, vec![]));
+    assert_eq!(touched("[tunnels]\n"), (all, vec![]));
+    let off = file("a", three) + "enabled = false\n";
+    assert_eq!(touched(&off), (all, vec![]));
+    let fewer = "local_forward = ['1:a:1', { name = 'local-2', listen = 22, connect = 'a:2' }, \
+                 { name = 'local-3', listen = 3, connect = 'b:3' }, '4:a:4']\n";
+    let some = vec![None, Some((4, 2000)), None];
+    assert_eq!(touched(&file("a", fewer)), (None, some));
+    let gone = "local_forward = ['1:a:1', '3:a:3']\n";
+    assert_eq!(touched(&file("a", gone)), (None, vec![Some((2, 2000))]));
+    let slow = format!("{three}connect_timeout = '9s'\n");
+    assert_eq!(touched(&file("a", &slow)), (None, vec![]));
+}
+
+#[test]
+fn the_json_of_a_plan_is_this() {
+    let new = DB
+        .replace("\"a\"", "\"b\"")
+        .replace("5432:localhost", "5433:localhost");
+    let plan = diff(&config(DB), &config(&new), |_| false);
+    let view = |listen: &str, name: &str| {
+        serde_json::json!({
+            "name": name, "kind": "local", "listen": listen, "connect": "localhost:5432",
+        })
+    };
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "tunnels": [{
+                "tunnel": "db",
+                "action": "replace",
+                "why": "changed",
+                "keys": [{ "key": "host", "before": "a", "after": "b" }],
+                "forwards": [
+                    {
+                        "action": "removed",
+                        "before": view("localhost:5432", "local-5432"),
+                        "drains": { "connections": 0, "within_ms": 10000 },
+                    },
+                    { "action": "added", "after": view("localhost:5433", "local-5433") },
+                ],
+                "drains": { "connections": 0, "within_ms": 10000 },
+            }],
+            "daemon": [],
+            "needs_restart": [],
+        })
+    );
+    assert_eq!(serde_json::from_value::<Plan>(json).unwrap(), plan);
 }

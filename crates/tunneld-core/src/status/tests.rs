@@ -88,6 +88,7 @@ fn a_status_of_an_older_daemon_is_understood() {
 fn samples() -> [DaemonStatus; 2] {
     let failure = Failure::blocked(Stage::HostKey, "x").with_hint("y");
     let forward = ForwardStatus {
+        probe_answered: None,
         name: "pg".parse().unwrap(),
         kind: "local".into(),
         listen: "a".into(),
@@ -118,6 +119,8 @@ fn samples() -> [DaemonStatus; 2] {
         valid_before_unix_s: Some(2),
     };
     let reload = ReloadStatus {
+        accepted: 0,
+        refused: 1,
         at_unix_ms: 0,
         ok: false,
         error: Some("e".into()),

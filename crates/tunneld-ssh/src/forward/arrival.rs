@@ -8,9 +8,10 @@ use russh::client::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::{Destination, ForwardSpec, Goal};
+use tunneld_core::refusal::Refusal;
 use tunneld_core::socks::Outcome;
 
-use super::gate::{Gate, connect_here, limits};
+use super::gate::{Gate, No, connect_here, gone, limits, stopped};
 use super::handshake::{self, Asked};
 use super::{Context, Peer};
 use crate::opener::Opener;
@@ -51,9 +52,9 @@ impl Arrival {
                 let cargo = self.cargo(socket, channel.split());
                 self.carry(cargo, to).await;
             }
-            Err(reason) => {
+            Err(no) => {
                 // Known here before the server makes it known over there.
-                self.gate.refuse(&self.peer, "connect", &reason);
+                self.gate.refuse(&self.peer, &no);
                 reply.reject(ChannelOpenFailure::ConnectFailed).await;
             }
         }
@@ -64,13 +65,15 @@ impl Arrival {
         reply.accept().await;
         let (mut read, write) = channel.split();
         let asked = tokio::select! {
-            asked = handshake::on_channel(&mut read, &write) => asked,
-            () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
+            asked = handshake::on_channel(&mut read, &write) => {
+                asked.map_err(|reason| (Refusal::Handshake, reason))
+            }
+            () = self.abort.cancelled() => Err(stopped()),
         };
         let Asked { request, mut early } = match asked {
             Ok(asked) => asked,
-            Err(reason) => {
-                self.gate.refuse(&self.peer, "request", &reason);
+            Err(no) => {
+                self.gate.refuse(&self.peer, &no);
                 return self.session.close_halves(read, write);
             }
         };
@@ -80,15 +83,14 @@ impl Arrival {
         let connected = listening.await;
         let outcome = match &connected {
             Ok(_) => Outcome::Connected,
-            Err(reason) => handshake::outcome_of_reason(&reason.to_lowercase()),
+            Err((_, reason)) => handshake::outcome_of_reason(&reason.to_lowercase()),
         };
         let told = handshake::tell_channel(&write, &request.reply(outcome)).await;
         let socket = match connected {
             Ok(socket) if told => socket,
             refused => {
-                let gone = || "the client went before it was connected".to_owned();
-                self.gate
-                    .refuse(&self.peer, "connect", &refused.err().unwrap_or_else(gone));
+                let no = refused.err().unwrap_or_else(gone);
+                self.gate.refuse(&self.peer, &no);
                 return self.session.close_halves(read, write);
             }
         };
@@ -112,7 +114,7 @@ impl Arrival {
         let end = pump::carry(cargo).await;
         if end == End::Stalled {
             let after = self.context.limits.borrow().stall_timeout;
-            self.gate.log.stalled(&self.peer, after);
+            self.gate.stalled(&self.peer, after);
         }
         self.gate.log.closed(&self.peer, end);
     }
@@ -124,7 +126,7 @@ impl Arrival {
         read: &mut ChannelReadHalf,
         early: &mut Bytes,
         eof: &mut bool,
-    ) -> Result<Wire, String> {
+    ) -> Result<Wire, No> {
         let mut sent = BytesMut::from(&early[..]);
         let connect = self.connect(to);
         tokio::pin!(connect);
@@ -135,27 +137,29 @@ impl Arrival {
                     Some(ChannelMsg::Data { data }) => sent.extend_from_slice(&data),
                     Some(ChannelMsg::Eof) => *eof = true,
                     Some(ChannelMsg::Close) | None => {
-                        return Err("the client went before it was connected".to_owned());
+                        return Err(gone());
                     }
                     Some(_) => {}
                 },
             }
             if sent.len() > MAX_EARLY {
-                return Err("the client sent too much before it was connected".to_owned());
+                let reason = "the client sent too much before it was connected";
+                return Err((Refusal::Handshake, reason.to_owned()));
             }
         };
         *early = sent.freeze();
         connected
     }
 
-    async fn connect(&self, to: &Destination) -> Result<Wire, String> {
+    async fn connect(&self, to: &Destination) -> Result<Wire, No> {
         tokio::select! {
             connected = connect_here(to) => connected,
             () = tokio::time::sleep(CONNECT_PATIENCE) => {
                 let seconds = CONNECT_PATIENCE.as_secs();
-                Err(format!("cannot connect to {to}: timed out after {seconds}s"))
+                let reason = format!("cannot connect to {to}: timed out after {seconds}s");
+                Err((Refusal::Target, reason))
             }
-            () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
+            () = self.abort.cancelled() => Err(stopped()),
         }
     }
 }

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tunneld_core::config::{Destination, Goal, WhileDown};
+use tunneld_core::refusal::Refusal;
 
-use super::gate::{Gate, limits};
+use super::gate::{Gate, gone, limits, stopped};
 use super::handshake::{self, Asked};
 use super::near::Spec;
 use super::sessions::Choice;
@@ -67,13 +68,15 @@ impl Client {
     /// The client says where to, and is told what became of it, in its own protocol.
     async fn asked(&self, socket: Wire) {
         let asked = tokio::select! {
-            asked = handshake::on_socket(&socket) => asked,
-            () = self.abort.cancelled() => Err("the forward was stopped".to_owned()),
+            asked = handshake::on_socket(&socket) => {
+                asked.map_err(|reason| (Refusal::Handshake, reason))
+            }
+            () = self.abort.cancelled() => Err(stopped()),
         };
         let Asked { request, early } = match asked {
             Ok(asked) => asked,
-            Err(reason) => {
-                self.gate.refuse(&self.peer, "request", &reason);
+            Err(no) => {
+                self.gate.refuse(&self.peer, &no);
                 return handshake::part(&socket).await;
             }
         };
@@ -83,11 +86,7 @@ impl Client {
         let told = handshake::tell_socket(&socket, &request.reply(outcome)).await;
         match opened {
             Ok(opened) if told => self.carry(socket, opened, to, early).await,
-            Ok(_) => self.gate.refuse(
-                &self.peer,
-                "request",
-                "the client went before it was connected",
-            ),
+            Ok(_) => self.gate.refuse(&self.peer, &gone()),
             Err(refused) => {
                 self.refuse(to, &refused);
                 handshake::part(&socket).await;
@@ -96,11 +95,11 @@ impl Client {
     }
 
     fn refuse(&self, to: &Destination, refused: &Refused) {
-        let (kind, reason) = match refused {
-            Refused::Down(reason) => (reason.clone(), reason.clone()),
-            Refused::Open(e) => (e.to_string(), format!("{to}: {e}")),
+        let (why, kind, reason) = match refused {
+            Refused::Down(reason) => (Refusal::Down, reason.clone(), reason.clone()),
+            Refused::Open(e) => (e.refusal(), e.to_string(), format!("{to}: {e}")),
         };
-        self.gate.refuse(&self.peer, &kind, &reason);
+        self.gate.refuse_as(&self.peer, why, &kind, &reason);
     }
 
     async fn carry(&self, socket: Wire, opened: Opened, to: &Destination, early_up: Bytes) {
@@ -114,7 +113,7 @@ impl Client {
         let cargo = Cargo::new(socket, halves, session, counters, limits, abort);
         let end = pump::carry(Cargo { early_up, ..cargo }).await;
         if end == End::Stalled {
-            log.stalled(&self.peer, tunnel.stall_timeout);
+            self.gate.stalled(&self.peer, tunnel.stall_timeout);
         }
         log.closed(&self.peer, end);
     }
@@ -123,7 +122,7 @@ impl Client {
         tokio::select! {
             opened = self.open(to) => opened,
             () = self.abort.cancelled() => {
-                Err(Refused::Down("the forward was stopped".to_owned()))
+                Err(Refused::Down(stopped().1))
             }
         }
     }

@@ -1,8 +1,11 @@
 //! What a forward has carried: atomics that its connections add to and snapshots read.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use tunneld_core::refusal::Refusal;
 
 /// Counters of one forward, since it was started.
 #[derive(Debug, Default)]
@@ -11,7 +14,9 @@ pub struct Counters {
     remote: bool,
     open: AtomicU64,
     total: AtomicU64,
-    refused: AtomicU64,
+    /// In the order of [`Refusal::ALL`].
+    refused: [AtomicU64; Refusal::ALL.len()],
+    stalled: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
     last_refusal: Mutex<Option<String>>,
@@ -26,6 +31,10 @@ pub struct Counts {
     pub total: u64,
     /// Connections that were refused.
     pub refused: u64,
+    /// The same by reason; those that there were.
+    pub refused_by: BTreeMap<Refusal, u64>,
+    /// Connections that were reset because their client took nothing.
+    pub stalled: u64,
     /// Bytes from clients to the target.
     pub sent: u64,
     /// Bytes from the target to clients.
@@ -50,10 +59,13 @@ impl Counters {
             false => (up, down),
             true => (down, up),
         };
+        let refused_by = self.refused_by();
         Counts {
             open: self.open.load(Relaxed),
             total: self.total.load(Relaxed),
-            refused: self.refused(),
+            refused: refused_by.values().sum(),
+            refused_by,
+            stalled: self.stalled.load(Relaxed),
             sent,
             received,
             last_refusal: self.last_refusal(),
@@ -86,7 +98,13 @@ impl Counters {
 
     /// How many connections were refused.
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
+        self.refused.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    fn refused_by(&self) -> BTreeMap<Refusal, u64> {
+        let counts = self.refused.iter().map(|count| count.load(Relaxed));
+        let all = Refusal::ALL.into_iter().zip(counts);
+        all.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Why the last refused connection was refused.
@@ -94,9 +112,17 @@ impl Counters {
         self.refusal().clone()
     }
 
-    pub(crate) fn note_refusal(&self, reason: &str) {
+    pub(crate) fn note_refusal(&self, why: Refusal, reason: &str) {
         *self.refusal() = Some(reason.to_owned());
-        self.refused.fetch_add(1, Relaxed);
+        let counts = Refusal::ALL.iter().zip(&self.refused);
+        for (_, count) in counts.filter(|(of, _)| **of == why) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A connection was reset because its client took nothing.
+    pub(crate) fn note_stall(&self) {
+        self.stalled.fetch_add(1, Relaxed);
     }
 
     /// The text is replaced in one step, so a panic elsewhere cannot leave it half changed.

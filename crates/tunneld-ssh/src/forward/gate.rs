@@ -1,10 +1,12 @@
 //! Who may come through a forward, and how many at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tunneld_core::config::{Destination, ForwardSpec};
+use tunneld_core::refusal::Refusal;
 
 use super::log::ForwardLog;
 use super::{Counters, Limits, Peer};
@@ -20,6 +22,9 @@ pub(crate) struct Gate {
     /// How many connections have come to their target on this side.
     connected: Arc<watch::Sender<u64>>,
 }
+
+/// Why a connection is refused: for programs, and in words.
+pub(crate) type No = (Refusal, String);
 
 /// Counts a connection as open while it lives.
 pub(crate) struct Admitted(Arc<Counters>);
@@ -50,25 +55,49 @@ impl Gate {
     }
 
     /// Lets a connection in, or says why not.
-    pub(crate) fn admit(&self, spec: &ForwardSpec, peer: &Peer) -> Result<Admitted, String> {
+    pub(crate) fn admit(&self, spec: &ForwardSpec, peer: &Peer) -> Result<Admitted, No> {
         let limit = spec.max_connections;
         if self.counters.open() >= u64::from(limit) {
-            return Err(format!("more than {limit} connections (max_connections)"));
+            let reason = format!("more than {limit} connections (max_connections)");
+            return Err((Refusal::Limit, reason));
         }
         let allowed = |ip| spec.allow.iter().any(|net| net.contains(&ip));
         if !spec.allow.is_empty() && !peer.ip().is_some_and(allowed) {
-            return Err(format!("{} is not allowed here (allow)", peer.host()));
+            let reason = format!("{} is not allowed here (allow)", peer.host());
+            return Err((Refusal::NotAllowed, reason));
         }
         self.counters.opened();
         Ok(Admitted(Arc::clone(&self.counters)))
     }
 
-    /// Counts a refusal, and tells it unless one of its kind was told just now: what a client asks
-    /// for, or where it comes from, must not make each refusal one of a kind.
-    pub(crate) fn refuse(&self, peer: &Peer, kind: &str, reason: &str) {
-        self.counters.note_refusal(reason);
+    /// Counts a refusal, and tells it unless one for this was told just now.
+    pub(crate) fn refuse(&self, peer: &Peer, (why, reason): &No) {
+        self.refuse_as(peer, *why, why.as_str(), reason);
+    }
+
+    /// As [`refuse`](Self::refuse), unless one of this kind was told just now: what a client asks for,
+    /// or where it comes from, must not make each refusal one of a kind.
+    pub(crate) fn refuse_as(&self, peer: &Peer, why: Refusal, kind: &str, reason: &str) {
+        self.counters.note_refusal(why, reason);
         self.log.refused(peer, kind, reason);
     }
+
+    /// A connection was reset because its client took nothing for this long.
+    pub(crate) fn stalled(&self, peer: &Peer, after: Duration) {
+        self.counters.note_stall();
+        self.log.stalled(peer, after);
+    }
+}
+
+/// The forward that a client came through was stopped, or leads elsewhere now.
+pub(crate) fn stopped() -> No {
+    (Refusal::Down, "the forward was stopped".to_owned())
+}
+
+/// A client has had enough before there was anything for it.
+pub(crate) fn gone() -> No {
+    let reason = "the client went before it was connected";
+    (Refusal::Handshake, reason.to_owned())
 }
 
 /// The limits of a forward's connections.
@@ -77,7 +106,7 @@ pub(crate) fn limits(spec: &ForwardSpec, limits: &Limits) -> pump::Limits {
 }
 
 /// Connects to a place on this side.
-pub(crate) async fn connect_here(to: &Destination) -> Result<Wire, String> {
+pub(crate) async fn connect_here(to: &Destination) -> Result<Wire, No> {
     let connected = match to {
         Destination::Tcp { host, port } => TcpStream::connect((host.as_str(), *port))
             .await
@@ -89,6 +118,9 @@ pub(crate) async fn connect_here(to: &Destination) -> Result<Wire, String> {
             wire.set_nodelay();
             Ok(wire)
         }
-        Err(e) => Err(format!("cannot connect to {to}: {}", os_reason(&e))),
+        Err(e) => {
+            let reason = format!("cannot connect to {to}: {}", os_reason(&e));
+            Err((Refusal::Target, reason))
+        }
     }
 }

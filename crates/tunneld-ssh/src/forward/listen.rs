@@ -16,6 +16,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::Failure;
 
 pub use passed::Passed;
+pub use tcp::listen_tcp;
 
 use super::Peer;
 use crate::wire::Wire;

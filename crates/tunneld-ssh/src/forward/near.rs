@@ -193,7 +193,7 @@ impl Near {
         socket.reset_unless_finished();
         let admitted = match self.run.gate.admit(&self.spec.whole, &peer) {
             Ok(admitted) => admitted,
-            Err(reason) => return self.run.gate.refuse(&peer, "admission", &reason),
+            Err(no) => return self.run.gate.refuse(&peer, &no),
         };
         let client = Client {
             spec: self.spec.clone(),

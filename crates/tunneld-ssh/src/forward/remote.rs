@@ -259,7 +259,7 @@ impl Remote {
         } = incoming;
         let admitted = match self.run.gate.admit(&self.spec.whole, &peer) {
             Ok(admitted) => admitted,
-            Err(reason) => return self.run.gate.refuse(&peer, "admission", &reason),
+            Err(no) => return self.run.gate.refuse(&peer, &no),
         };
         let arrival = Arrival {
             spec: Arc::clone(&self.spec.whole),

@@ -23,6 +23,8 @@ use crate::exit::Exit;
 
 /// Names the shell that asks.
 const VARIABLE: &str = "_TUNNELD_COMPLETE";
+/// Says which of the words is being typed; fish leaves it out, and asks about the last one.
+const INDEX: &str = "_CLAP_COMPLETE_INDEX";
 /// How long names may take to find out.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// How long the daemon may take of it: the file is still to be read then.
@@ -79,7 +81,7 @@ pub(super) fn answered() -> Option<Exit> {
 /// What there is to choose from: options only for a word that begins like one.
 fn offered() -> Command {
     let words = words();
-    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok();
+    let index = std::env::var(INDEX).ok();
     let index = index.and_then(|index| index.parse().ok());
     let word = words.get(index.unwrap_or(words.len().saturating_sub(1)));
     let is_option = word.is_some_and(|word| word.as_encoded_bytes().starts_with(b"-"));
@@ -165,4 +167,26 @@ fn running(socket: &Path) -> Option<Running> {
         let answer = tokio::time::timeout(DAEMON_PATIENCE, asked).await;
         answer.ok()?.ok()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_argument_that_names_a_tunnel_is_completed() {
+        let mut found = 0;
+        for command in Cli::command().get_subcommands() {
+            let names = command.get_positionals().filter(|arg| {
+                let names = arg.get_value_names().unwrap_or_default();
+                names.iter().any(|name| name == "NAME")
+            });
+            for arg in names {
+                let completed = arg.get::<ArgValueCandidates>().is_some();
+                assert!(completed, "{} {}", command.get_name(), arg.get_id());
+                found += 1;
+            }
+        }
+        assert!(found >= 7, "{found}");
+    }
 }

@@ -1,6 +1,5 @@
 //! `tunneld history NAME`
 
-use std::io;
 use std::time::Duration;
 
 use hyper::Method;
@@ -10,12 +9,11 @@ use tunneld_core::history::{HistoryReport, Outage, Span, Window};
 use tunneld_core::ledger::Entry;
 use tunneld_core::status::Phase;
 
-use super::status::{painted, short};
+use super::status::{Pen, line, plain, short};
 use super::tunnels::escaped;
 use super::{Places, client_failed};
 use crate::control::client::call;
 use crate::exit::Exit;
-use crate::terminal::{colour, utf8};
 
 pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>) -> Exit {
     let path = format!("/v1/tunnels/{}/history", escaped(name));
@@ -37,8 +35,7 @@ pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>
     let page = Page {
         report: &report,
         zone: TimeZone::system(),
-        colour: colour(&io::stdout()),
-        times: if utf8() { '×' } else { 'x' },
+        pen: Pen::of_stdout(),
     };
     super::print(&page.render())
 }
@@ -46,9 +43,7 @@ pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>
 struct Page<'a> {
     report: &'a HistoryReport,
     zone: TimeZone,
-    colour: bool,
-    /// Before how often something happened.
-    times: char,
+    pen: Pen,
 }
 
 impl Page<'_> {
@@ -56,7 +51,8 @@ impl Page<'_> {
         let mut out = String::new();
         let entries = &self.report.entries;
         for (n, entry) in entries.iter().enumerate() {
-            out.push_str(&self.entry(n, entry));
+            let told = self.entry(entry, n + 1 == entries.len());
+            line(&mut out, 0, &told, self.pen.width);
         }
         if entries.is_empty() {
             out.push_str("nothing has happened yet\n");
@@ -64,19 +60,22 @@ impl Page<'_> {
         out.push('\n');
         let windows = &self.report.availability;
         let labels: Vec<String> = windows.iter().map(|w| self.label(w.window)).collect();
-        let width = labels.iter().map(String::len).max().unwrap_or(0);
+        let widest = labels.iter().map(String::len).max().unwrap_or(0);
         for (window, label) in windows.iter().zip(labels) {
-            out.push_str(&format!("{label:width$}  {}\n", available(window)));
+            let told = format!("{label:widest$}  {}", available(window));
+            line(&mut out, 0, &told, self.pen.width);
         }
         out
     }
 
-    fn entry(&self, n: usize, entry: &Entry) -> String {
+    fn entry(&self, entry: &Entry, is_last: bool) -> String {
         let mut more = Vec::new();
         if let Some(failure) = &entry.failure {
+            let cause = plain(&failure.cause);
             more.push(match entry.times {
-                0 | 1 => failure.cause.clone(),
-                n => format!("{} ({}{n})", failure.cause, self.times),
+                0 | 1 => cause,
+                n if self.pen.utf8 => format!("{cause} (×{n})"),
+                n => format!("{cause} (x{n})"),
             });
         }
         if entry.phase == Phase::Idle {
@@ -85,17 +84,18 @@ impl Page<'_> {
         if let Some(outage) = self.ended_by(entry) {
             more.push(format!("after an outage of {}", length(outage.lasted_ms)));
         }
-        if n + 1 == self.report.entries.len() {
+        if is_last {
             more.push("until now".to_owned());
         }
-        let line = format!(
-            "{}  {}  {:>7}  {}",
+        let pad = 10usize.saturating_sub(entry.phase.as_str().len());
+        format!(
+            "{}  {}{:pad$}  {:>7}  {}",
             self.time(entry.at_unix_ms),
-            painted(entry.phase, self.colour),
+            self.pen.phase(entry.phase),
+            "",
             length(entry.lasted_ms),
             more.join("; ")
-        );
-        line.trim_end().to_owned() + "\n"
+        )
     }
 
     /// The outage that the tunnel came back from.
@@ -150,12 +150,8 @@ fn available(window: &Window) -> String {
         let watched = length(all.saturating_sub(unwatched).max(1000));
         more.push(format!("watched {watched} of {}", length(all)));
     }
-    let line = format!(
-        "{:>8}  {}",
-        percent(tally.up_ms, tally.watched_ms),
-        more.join("; ")
-    );
-    line.trim_end().to_owned()
+    let percent = percent(tally.up_ms, tally.watched_ms);
+    format!("{percent:>8}  {}", more.join("; "))
 }
 
 /// Rounded down, so that 100 % is all of it.
@@ -203,8 +199,11 @@ mod tests {
         let page = Page {
             report: &report,
             zone: TimeZone::fixed(jiff::tz::offset(1)),
-            colour: false,
-            times: '×',
+            pen: Pen {
+                colour: false,
+                utf8: true,
+                width: None,
+            },
         };
         let expected = "\
 2025-11-21 19:00:00  connecting       1s

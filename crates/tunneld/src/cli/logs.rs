@@ -10,7 +10,7 @@ use clap::Args;
 use hyper::Method;
 use tunneld_core::status::DaemonStatus;
 
-use super::Places;
+use super::{Places, completions};
 use crate::control::client::{ClientError, call};
 use crate::control::no_tunnel;
 use crate::exit::Exit;
@@ -24,7 +24,7 @@ const UNIT: &str = "tunneld.service";
 #[derive(Debug, Args)]
 pub(super) struct Request {
     /// One tunnel only.
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = completions::names())]
     name: Option<String>,
     /// Go on, and show new lines as they come.
     #[arg(short, long)]

@@ -52,6 +52,8 @@ Examples:
   tunneld trust db                   is this the host's key? then it goes into known_hosts
   systemctl start tunneld            start the daemon
   tunneld status                     what is up, what is not, and why
+  tunneld import autossh-db.service  what the unit does, as a tunnel for the file
+  tunneld explain db                 where do its bytes go, and who can reach it?
   tunneld history db                 its outages, and how much of the time it was up
   tunneld test db                    does it work, step by step, and what to do where it does not
   tunneld reload                     apply the edited file; untouched tunnels keep their connections
@@ -147,7 +149,7 @@ enum Command {
     /// then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         names: Vec<String>,
         /// How long at most (`30s`, `5m`), instead of for ever.
         #[arg(long, value_name = "TIME", value_parser = wait::timeout_of)]
@@ -162,7 +164,7 @@ enum Command {
     /// over a restart where the daemon has a state directory.
     History {
         /// The tunnel.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: String,
         /// Print JSON, for programs.
         #[arg(long)]
@@ -193,10 +195,14 @@ enum Command {
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
     /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    /// Shows what changes for each tunnel, and how many connections that touches.
     Reload {
         /// Only show what would happen.
         #[arg(long)]
         dry_run: bool,
+        /// Print JSON, for programs: also what is wrong with the file.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the keys of a tunnel's host, and add one that you agree to to known_hosts.
     ///
@@ -241,7 +247,7 @@ enum Command {
     /// nothing else: it asks no server, and needs no daemon.
     Explain {
         /// The tunnel; without, all of them.
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = completions::names())]
         name: Option<String>,
     },
     /// Make tunnels of what you have: an ssh or autossh command, units of systemd, entries of
@@ -290,7 +296,7 @@ pub(crate) fn main() -> Exit {
             json,
             log_level,
         } => test::run(places, &name, json, log_level),
-        Command::Reload { dry_run } => reload::run(places, dry_run),
+        Command::Reload { dry_run, json } => reload::run(places, dry_run, json),
         Command::Trust(request) => trust::run(places, &request),
         Command::Start(Names { names }) => tunnels::run(places, TunnelCommand::Start, &names),
         Command::Stop(Names { names }) => tunnels::run(places, TunnelCommand::Stop, &names),

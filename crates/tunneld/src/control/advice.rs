@@ -22,7 +22,11 @@ pub(super) fn advice(socket: &Path, kind: ErrorKind) -> Option<String> {
         );
     }
     match kind {
-        ErrorKind::NotFound => Some("is it running? `systemctl status tunneld`".to_owned()),
+        ErrorKind::NotFound => Some(
+            "is it running? `systemctl status tunneld`; if `control_socket` was changed since it \
+             started, --socket names where it was"
+                .to_owned(),
+        ),
         ErrorKind::ConnectionRefused => Some(
             "it has died and left its socket behind: `systemctl status tunneld` says why, \
              `systemctl restart tunneld` starts it"

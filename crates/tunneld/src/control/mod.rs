@@ -5,8 +5,9 @@
 //! | `GET /v1/status` | [`DaemonStatus`](tunneld_core::status::DaemonStatus) |
 //! | `GET /v1/events`, `?every=SECONDS` | the same whenever it changes, as server-sent events |
 //! | `GET /v1/tunnels/NAME/history` | [`HistoryReport`](tunneld_core::history::HistoryReport) |
-//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`] |
+//! | `POST /v1/reload`, `?dry_run=true` | [`Reloaded`], or 422 and an [`ApiError`]: `tunneld reload --json` prints either |
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
+//! | `GET /metrics`, `/healthz`, `/readyz` | see `docs/metrics.md` |
 //!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
@@ -104,6 +105,8 @@ pub(crate) enum ErrorKind {
     BadRequest,
     /// The request has a body that is too large.
     TooLarge,
+    /// The request is for another host: a web page that has its name lead here would read this.
+    WrongHost,
     /// The tunnel has too much to do to hear; asking again helps.
     Busy,
     /// The daemon is stopping.

@@ -21,6 +21,7 @@ use tunneld_core::text::clip;
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
+use crate::observe::page;
 use crate::supervisor::{Control, Snapshots};
 
 /// The largest body that a request may announce, in bytes; none of them needs one.
@@ -93,8 +94,15 @@ impl Server {
     }
 
     /// Serves until told to stop. Requests that are being answered then are answered.
-    pub(crate) async fn serve(self, control: Control, stop: CancellationToken) {
-        serve(&self.listener, "control socket", &router(control), &stop).await;
+    /// `more` is what there is to read beside what this module has.
+    pub(crate) async fn serve(
+        self,
+        control: Control,
+        more: Router<Control>,
+        stop: CancellationToken,
+    ) {
+        let router = router(control, more);
+        serve(&self.listener, "control socket", &router, &stop).await;
     }
 }
 
@@ -105,8 +113,9 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control) -> Router {
+fn router(control: Control, more: Router<Control>) -> Router {
     reading()
+        .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
@@ -122,6 +131,7 @@ where
     Snapshots: FromRef<S>,
 {
     Router::new()
+        .merge(page::routes())
         .route("/v1/status", get(status))
         .route("/v1/tunnels/{name}/history", get(history))
         .route(
@@ -235,6 +245,7 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
                 ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
                 ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                 ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::DaemonConfig;
@@ -22,6 +23,7 @@ use tunneld_core::status::Phase;
 use self::disk::{Disk, Done, Work};
 use crate::clock;
 use crate::supervisor::Snapshots;
+use crate::tunnel::View;
 
 /// How long it rests after it has written something.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -49,6 +51,12 @@ pub(crate) async fn run(state: Option<PathBuf>, snapshots: Snapshots, stop: Canc
         tracing::debug!("no state directory: the history of the tunnels ends with the daemon");
         return;
     };
+    let mut directory = snapshots.directory();
+    tokio::select! {
+        // Who wants to know what there was has to know first of whom.
+        _ = directory.wait_for(|directory| directory.daemon().is_some()) => {}
+        () = stop.cancelled() => return,
+    }
     let mut changes = snapshots.changes();
     let mut keeper = Keeper::new(state, snapshots);
     let mut tick = Instant::now();
@@ -91,6 +99,8 @@ pub(crate) async fn run(state: Option<PathBuf>, snapshots: Snapshots, stop: Canc
 struct Known {
     /// What was last seen of it.
     ledger: Ledger,
+    /// Where to look again.
+    view: watch::Receiver<View>,
     /// Whether it is known what there was before: its file is not written until then.
     read: bool,
     /// What of it is in its file: how many writes, and the last change.
@@ -100,9 +110,10 @@ struct Known {
 }
 
 impl Known {
-    fn new(ledger: Ledger) -> Self {
+    fn new(ledger: Ledger, view: watch::Receiver<View>) -> Self {
         Known {
             ledger,
+            view,
             read: false,
             kept: None,
             due: false,
@@ -152,7 +163,7 @@ impl Keeper {
         let rests = self.disk.as_ref().is_none_or(|disk| !disk.is_open());
         self.more = false;
         let directory = self.snapshots.directory().borrow().clone();
-        if directory.daemon().is_none() || (rests && !ticks && !self.known.is_empty()) {
+        if rests && !ticks {
             return;
         }
         let now = clock::now();
@@ -160,10 +171,13 @@ impl Keeper {
         let names = ledgers.keys().cloned().collect();
         let mut write = self.gone(&ledgers, now);
         for (name, ledger) in ledgers {
+            let Some(view) = directory.view(&name) else {
+                continue;
+            };
             match self.known.get_mut(&name) {
-                Some(known) => known.ledger = ledger,
+                Some(known) => (known.ledger, known.view) = (ledger, view),
                 None => {
-                    self.known.insert(name, Known::new(ledger));
+                    self.known.insert(name, Known::new(ledger, view));
                 }
             }
         }
@@ -201,6 +215,7 @@ impl Keeper {
         self.known.retain(|name, known| {
             let stays = is_there(name, known);
             if !stays {
+                known.ledger = known.view.borrow().ledger().clone();
                 if known.ledger.last().is_none_or(|(_, p)| p != Phase::Stopped) {
                     known.ledger.enter(now, Phase::Stopped, None);
                 }

@@ -1,8 +1,12 @@
-//! What the daemon tells the world: log lines, and the service manager. Reads snapshots; nothing
-//! but `daemon.rs` knows it.
+//! What the daemon tells the world: log lines, the service manager, metrics and health. Reads
+//! snapshots; nothing but `daemon.rs` knows it.
 
+mod health;
 pub(crate) mod history;
+mod hosts;
 pub(crate) mod logging;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod readiness;
+mod scrape;
 pub(crate) mod web;

@@ -19,6 +19,17 @@ pub(crate) fn holds(ready_when: ReadyWhen, tunnels: &[TunnelStatus]) -> bool {
     }
 }
 
+/// The tunnels that keep `ready_when` from holding.
+pub(crate) fn in_the_way(
+    ready_when: ReadyWhen,
+    tunnels: &[TunnelStatus],
+) -> impl Iterator<Item = &TunnelStatus> {
+    tunnels.iter().filter(move |tunnel| match ready_when {
+        ReadyWhen::Settled => !settled(tunnel),
+        ReadyWhen::All | ReadyWhen::Any => !matches!(tunnel.phase, Phase::Up | Phase::Stopped),
+    })
+}
+
 /// Up, or failed once: it is known how it is.
 fn settled(tunnel: &TunnelStatus) -> bool {
     match tunnel.phase {
@@ -29,11 +40,11 @@ fn settled(tunnel: &TunnelStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use tunneld_core::failure::{Failure, Stage};
 
-    fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
+    pub(crate) fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
         TunnelStatus {
             name: "t".parse().unwrap(),
             phase,

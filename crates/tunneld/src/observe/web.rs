@@ -1,30 +1,79 @@
 //! `metrics_listen`: what may be read over TCP. Nothing can be commanded here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use axum::extract::FromRef;
 use axum::routing::get;
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tunneld_core::events;
+use tunneld_ssh::forward::listen_tcp;
 
+use super::{health, hosts, scrape};
 use crate::control::serve::serve;
 use crate::control::server::{no_large_body, not_found, reading, wrong_method};
 use crate::supervisor::Snapshots;
 
-/// Serves on `listen` until told to stop.
+/// How soon a port is asked for again that was not to be had.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Serves on `listen` until told to stop. A port that is busy keeps no tunnel down: it is asked for
+/// again and again.
 pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
-    match TcpListener::bind(listen).await {
-        Ok(listener) => serve(&listener, "metrics_listen", &router(snapshots), &stop).await,
-        Err(e) => {
-            let reason = tunneld_ssh::error::os_reason(&e);
-            tracing::error!("cannot listen on {listen} (metrics_listen): {reason}");
-        }
+    let listener = tokio::select! {
+        listener = listener(listen) => listener,
+        () = stop.cancelled() => return,
+    };
+    tracing::info!(
+        message_id = events::METRICS_LISTENING,
+        "serving metrics on http://{listen}/metrics"
+    );
+    let mut router = router(snapshots);
+    if listen.ip().is_loopback() {
+        router = router.layer(middleware::from_fn(hosts::check));
     }
+    serve(&listener, "metrics_listen", &router, &stop).await;
+}
+
+/// The port, once it is to be had; each reason why it is not is told once.
+async fn listener(listen: SocketAddr) -> TcpListener {
+    let mut told = String::new();
+    loop {
+        let failure = match listen_tcp(listen).await {
+            Ok(listener) => return listener,
+            Err(failure) => failure,
+        };
+        if failure.cause != told {
+            tracing::error!(
+                message_id = events::METRICS_LISTEN_FAILED,
+                hint = failure.hint.as_deref(),
+                "no metrics and no health over HTTP (metrics_listen): {}; trying again every {}s",
+                failure.cause,
+                AGAIN.as_secs()
+            );
+            told = failure.cause;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// What watches the daemon, over TCP and over the control socket.
+pub(crate) fn routes<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+    Snapshots: FromRef<S>,
+{
+    Router::new()
+        .route("/metrics", get(scrape::metrics))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
 }
 
 fn router(snapshots: Snapshots) -> Router {
     reading()
-        .route("/healthz", get(async || "ok\n"))
+        .merge(routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(no_large_body))

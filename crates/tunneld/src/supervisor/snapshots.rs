@@ -9,10 +9,11 @@ use tokio::sync::watch;
 use tunneld_core::config::DaemonConfig;
 use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::Ledger;
+use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
-use super::Changes;
+use super::{Changes, Heartbeat};
 use crate::clock::{self, unix_ms};
 use crate::tunnel::View;
 
@@ -37,6 +38,11 @@ impl Directory {
     /// The views, for waiting on their changes.
     pub(crate) fn views(&self) -> Vec<watch::Receiver<View>> {
         self.views.values().cloned().collect()
+    }
+
+    /// The view of one tunnel. It has the last word of a tunnel that is no more.
+    pub(crate) fn view(&self, name: &TunnelName) -> Option<watch::Receiver<View>> {
+        self.views.get(name).cloned()
     }
 
     /// What each of them has been through.
@@ -69,6 +75,7 @@ pub(crate) struct Snapshots {
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
     directory: watch::Receiver<Directory>,
     last_reload: watch::Receiver<Option<ReloadStatus>>,
+    heartbeat: Arc<Heartbeat>,
 }
 
 impl Snapshots {
@@ -76,6 +83,7 @@ impl Snapshots {
         path: &Path,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<Option<ReloadStatus>>,
+        heartbeat: Arc<Heartbeat>,
     ) -> Self {
         Snapshots {
             config: path.display().to_string(),
@@ -84,6 +92,7 @@ impl Snapshots {
             earlier: watch::Sender::default(),
             directory,
             last_reload,
+            heartbeat,
         }
     }
 
@@ -103,7 +112,12 @@ impl Snapshots {
         self.ready.send_replace(true);
     }
 
-    /// Whether it has.
+    /// From now on it does not hold: the daemon stops.
+    pub(crate) fn set_stopping(&self) {
+        self.ready.send_replace(false);
+    }
+
+    /// Whether it has, and the daemon is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
@@ -125,7 +139,7 @@ impl Snapshots {
 
     /// What a tunnel has been through, in earlier runs too; `None` if there is none of that name.
     pub(crate) fn history(&self, name: &TunnelName) -> Option<HistoryReport> {
-        let view = self.directory.borrow().views.get(name)?.clone();
+        let view = self.directory.borrow().view(name)?;
         let record = view.borrow().ledger().record(clock::now());
         let record = match self.earlier(name) {
             Some(earlier) => record.after(&earlier),
@@ -140,8 +154,28 @@ impl Snapshots {
         directory.views.keys().map(ToString::to_string).collect()
     }
 
+    /// Whether the supervisor is there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.heartbeat.is_fresh()
+    }
+
+    /// What there is to tell of each tunnel beside its status, in the same order, with the status.
+    pub(crate) fn daemon_and_more(&self) -> (DaemonStatus, Vec<More>) {
+        let both = |view: &watch::Receiver<View>| {
+            let view = view.borrow();
+            (view.status(), view.more())
+        };
+        let directory = self.directory.borrow().clone();
+        let (tunnels, more) = directory.views.values().map(both).unzip();
+        (self.daemon_of(tunnels), more)
+    }
+
     /// The whole daemon.
     pub(crate) fn daemon(&self) -> DaemonStatus {
+        self.daemon_of(self.directory.borrow().tunnels())
+    }
+
+    fn daemon_of(&self, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -149,7 +183,7 @@ impl Snapshots {
             config: self.config.clone(),
             ready: self.is_ready(),
             last_reload: self.last_reload.borrow().clone(),
-            tunnels: self.directory.borrow().tunnels(),
+            tunnels,
         }
     }
 }

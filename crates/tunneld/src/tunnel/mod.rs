@@ -25,6 +25,7 @@ use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::lifecycle::{Action, Event, Lifecycle};
+use tunneld_core::metrics::Histogram;
 use tunneld_core::status::Phase;
 use tunneld_ssh::forward::{Context, Limits, Passed};
 use tunneld_ssh::{Bastions, Session};
@@ -96,6 +97,8 @@ struct Tunnel {
     pool: Pool,
     /// How many sessions there have been.
     sessions: u64,
+    /// The round trips of the keepalive of all of them.
+    round_trips: Arc<Histogram>,
     limits: watch::Sender<Limits>,
     news: Arc<Notify>,
     forwards: Forwards,
@@ -148,6 +151,7 @@ impl Tunnel {
             logged: Phase::Idle,
             pool: Pool::new(spec.sessions, &spec.reconnect),
             sessions: 0,
+            round_trips: Arc::default(),
             limits: watch::Sender::new(limits),
             news: Arc::new(Notify::new()),
             forwards: Forwards::default(),

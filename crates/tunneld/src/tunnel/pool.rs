@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::backoff::Backoff;
 use tunneld_core::config::{Keepalive, Reconnect, SessionCount};
 use tunneld_core::failure::{Class, Failure};
-use tunneld_ssh::Session;
 use tunneld_ssh::forward::{Entry, Roster, Sessions};
+use tunneld_ssh::{Opener, Session};
 
 pub(super) use news::News;
 
@@ -100,6 +100,12 @@ impl Pool {
     /// The session that the status tells of.
     pub(super) fn first(&self) -> Option<&Session> {
         self.held.first().map(|held| &held.session)
+    }
+
+    /// For opening channels on each of them.
+    pub(super) fn openers(&self) -> Vec<Opener> {
+        let openers = self.held.iter().map(|held| held.session.opener());
+        openers.collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -13,6 +13,7 @@ impl Tunnel {
     pub(super) async fn established(&mut self, mut session: Session) {
         // The file may say something else since the attempt began.
         session.set_keepalive(self.spec.keepalive);
+        session.opener().count_round_trips(&self.round_trips);
         self.sessions += 1;
         self.log.established(&session, self.life.attempts());
         let patience = self.limits.borrow().drain_timeout;
@@ -61,6 +62,7 @@ impl Tunnel {
             }
             News::Made(Ok(mut session), purpose) => {
                 session.set_keepalive(self.spec.keepalive);
+                session.opener().count_round_trips(&self.round_trips);
                 self.sessions += 1;
                 self.log.another(&session, purpose);
                 self.pool.add(session, purpose == Purpose::Relief);

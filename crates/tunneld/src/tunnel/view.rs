@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
 use tunneld_core::ledger::Ledger;
+use tunneld_core::metrics::{self, Histogram};
 use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
@@ -21,7 +22,9 @@ pub(crate) struct View {
     status: TunnelStatus,
     ledger: Ledger,
     counters: Vec<Arc<Counters>>,
-    opener: Option<Opener>,
+    /// The sessions, the one that the status tells of first.
+    openers: Vec<Opener>,
+    round_trips: Arc<Histogram>,
     reading: u64,
     /// `certificate_expiry_warning`.
     expiry_warning: Duration,
@@ -49,7 +52,8 @@ impl View {
             },
             ledger,
             counters: Vec::new(),
-            opener: None,
+            openers: Vec::new(),
+            round_trips: Arc::default(),
             reading: 0,
             expiry_warning: spec.certificate_expiry_warning,
         }
@@ -76,7 +80,7 @@ impl View {
 
     fn without_task(&self, phase: Phase) -> Self {
         let mut view = self.clone();
-        view.opener = None;
+        view.openers.clear();
         view.status = TunnelStatus {
             phase,
             since_unix_ms: unix_ms(SystemTime::now()),
@@ -101,7 +105,6 @@ impl View {
         };
         let session = tunnel.pool.first();
         let missing = session.map_or(0, |_| tunnel.pool.missing());
-        let opener = session.map(tunneld_ssh::Session::opener);
         View {
             status: TunnelStatus {
                 name: spec.name.clone(),
@@ -125,7 +128,8 @@ impl View {
                 .iter()
                 .map(|f| Arc::clone(f.counters()))
                 .collect(),
-            opener,
+            openers: tunnel.pool.openers(),
+            round_trips: Arc::clone(&tunnel.round_trips),
             reading: tunnel.reading,
             expiry_warning: spec.certificate_expiry_warning,
         }
@@ -148,6 +152,18 @@ impl View {
             || self.ledger.writes() != other.ledger.writes()
     }
 
+    /// What there is to tell beside the status.
+    pub(crate) fn more(&self) -> metrics::More {
+        let backlog: usize = self.openers.iter().map(Opener::backlog).sum();
+        let clogged = self.openers.iter().filter(|opener| opener.is_clogged());
+        metrics::More {
+            ledger: self.ledger.clone(),
+            round_trips: self.round_trips.counts(),
+            backlog: backlog as u64,
+            clogged: clogged.count() as u64,
+        }
+    }
+
     /// The status with the numbers of this moment.
     pub(crate) fn status(&self) -> TunnelStatus {
         let mut status = self.status.clone();
@@ -157,12 +173,14 @@ impl View {
                 open: counts.open,
                 total: counts.total,
                 refused: counts.refused,
+                refused_by: counts.refused_by,
+                stalled: counts.stalled,
             };
             forward.bytes_sent = counts.sent;
             forward.bytes_received = counts.received;
             forward.last_refusal = counts.last_refusal;
         }
-        if let (Some(session), Some(opener)) = (&mut status.session, &self.opener) {
+        if let (Some(session), Some(opener)) = (&mut status.session, self.openers.first()) {
             let micros = opener.round_trip().map(|took| took.as_micros());
             session.round_trip_us = micros.and_then(|micros| u64::try_from(micros).ok());
         }
@@ -235,6 +253,7 @@ fn forward_status(forward: &Forward) -> ForwardStatus {
         connect: spec.goal().to_string(),
         name: spec.name,
         failure: state.failure().cloned(),
+        probe_answered: state.probe.as_ref().map(Result::is_ok),
         connections: ConnectionCounts::default(),
         bytes_sent: 0,
         bytes_received: 0,

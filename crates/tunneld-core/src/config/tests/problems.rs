@@ -352,6 +352,23 @@ ready_when = "setled"
 }
 
 #[test]
+fn metrics_are_served_at_an_address_and_not_at_a_name() {
+    assert_problems(
+        r#"[daemon]
+metrics_listen = "db1:9478"
+"#,
+        r#"error: `metrics_listen` wants an address of this machine, and not a name
+ --> /etc/tunneld/tunneld.toml:2:18
+  |
+2 | metrics_listen = "db1:9478"
+  |                  ^^^^^^^^^^
+  |
+  = help: write "127.0.0.1:9478", or "[::]:9478" for every address
+"#,
+    );
+}
+
+#[test]
 fn a_fingerprint_is_of_sha256() {
     assert_problems(
         r#"[tunnels.db]

@@ -21,7 +21,7 @@ pub(super) async fn bind(place: &TcpListen) -> Result<Vec<Listener>, Failure> {
     let mut sockets = Vec::new();
     let mut missing = None;
     for address in &addresses {
-        match bind_one(*address) {
+        match bind_one(*address, true) {
             Ok(socket) => sockets.push(Listener::Tcp(socket)),
             // A machine without IPv6 (or without IPv4) has one family of the two.
             Err(e) if addresses.len() > 1 && no_such_family(&e) => missing = Some((address, e)),
@@ -46,7 +46,19 @@ fn addresses(place: &TcpListen) -> Vec<SocketAddr> {
         .collect()
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds a port for the daemon itself: on `[::]` for every address of either family.
+///
+/// # Errors
+///
+/// Why it cannot be bound, with whoever holds it as far as that can be seen.
+pub async fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
+    match bind_one(address, false) {
+        Ok(socket) => Ok(socket),
+        Err(e) => Err(failure(address, e).await),
+    }
+}
+
+fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
@@ -55,7 +67,7 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections of an earlier run that linger in TIME_WAIT do not hold the port.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -25,7 +25,7 @@ pub(super) fn columns(text: &str) -> usize {
 }
 
 /// A text from elsewhere without what would move the cursor.
-pub(super) fn plain(text: &str) -> String {
+pub(in crate::cli) fn plain(text: &str) -> String {
     let safe = |c: char| match c.is_control() {
         true => char::REPLACEMENT_CHARACTER,
         false => c,
@@ -35,7 +35,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// Writes a line that begins `indent` columns in. What does not fit into `width` goes on in the next
 /// lines, two columns further in; nothing is left out.
-pub(super) fn line(out: &mut String, indent: usize, text: &str, width: Option<usize>) {
+pub(in crate::cli) fn line(out: &mut String, indent: usize, text: &str, width: Option<usize>) {
     let Some(width) = width.map(|width| width.max(2)) else {
         out.push_str(&" ".repeat(indent));
         out.push_str(text.trim_end());

@@ -13,15 +13,17 @@ use std::time::SystemTime;
 use hyper::Method;
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
 
+pub(super) use layout::{line, plain};
+pub(super) use page::Pen;
 pub(super) use watch::watch;
-pub(super) use words::{painted, short, why_not_up};
+pub(super) use words::{short, why_not_up};
 
 use super::{Places, client_failed};
 use crate::clock::unix_ms;
 use crate::control::client::call;
 use crate::control::no_tunnel;
 use crate::exit::Exit;
-use page::{Page, Pen};
+use page::Page;
 
 /// What is asked for.
 pub(super) struct Asked {

@@ -16,16 +16,16 @@ const COLUMNED: usize = 60;
 
 /// What there is to write with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pen {
-    pub(super) colour: bool,
-    pub(super) utf8: bool,
+pub(in crate::cli) struct Pen {
+    pub(in crate::cli) colour: bool,
+    pub(in crate::cli) utf8: bool,
     /// `None`: as wide as it gets.
-    pub(super) width: Option<usize>,
+    pub(in crate::cli) width: Option<usize>,
 }
 
 impl Pen {
     /// Of a terminal, what it can show; everybody else gets the same on every machine.
-    pub(super) fn of_stdout() -> Self {
+    pub(in crate::cli) fn of_stdout() -> Self {
         let stdout = io::stdout();
         let width = columns_of(&stdout);
         Pen {
@@ -57,7 +57,8 @@ impl Pen {
         }
     }
 
-    fn phase(self, phase: Phase) -> String {
+    /// The word for a phase, in its colour.
+    pub(in crate::cli) fn phase(self, phase: Phase) -> String {
         self.paint(phase.as_str(), colour_of(phase))
     }
 

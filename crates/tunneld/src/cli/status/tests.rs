@@ -41,10 +41,11 @@ fn forward(kind: &str, listen: &str, connect: &str, total: u64) -> ForwardStatus
         allocated_port: None,
         connect: connect.into(),
         failure: None,
+        probe_answered: None,
         connections: ConnectionCounts {
             open: total.min(2),
             total,
-            refused: 0,
+            ..ConnectionCounts::default()
         },
         bytes_sent: total * 30_000,
         bytes_received: total * 810_000,
@@ -100,6 +101,7 @@ fn waiting() -> TunnelStatus {
                 open: 0,
                 total: 2,
                 refused: 2,
+                ..ConnectionCounts::default()
             },
             last_refusal: Some("the tunnel is down".into()),
             ..forward("dynamic", "127.0.0.1:1080", "SOCKS", 2)
@@ -119,6 +121,8 @@ fn status(tunnels: Vec<TunnelStatus>) -> DaemonStatus {
             at_unix_ms: NOW - 60_000,
             ok: false,
             error: Some("2 errors".into()),
+            accepted: 0,
+            refused: 1,
         }),
         tunnels,
     }

@@ -31,14 +31,6 @@ pub(super) fn colour_of(phase: Phase) -> &'static str {
     }
 }
 
-/// The word for a phase, as wide as the widest, in its colour where there is colour.
-pub(crate) fn painted(phase: Phase, colour: bool) -> String {
-    match colour {
-        true => format!("\x1b[{}m{phase:10}\x1b[0m", colour_of(phase)),
-        false => format!("{phase:10}"),
-    }
-}
-
 /// A size in binary units: `17 B`, `3.2 MiB`.
 pub(super) fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -115,8 +115,7 @@ impl Disk {
             false => tracing::warn!(
                 message_id = events::HISTORY_NOT_KEPT,
                 cause,
-                "the history of the tunnels cannot be kept in {path}: {cause}; it is tried again \
-                 every 30s"
+                "the history cannot be kept in {path}: {cause}; it is tried again every 30s"
             ),
         }
     }

@@ -1,0 +1,145 @@
+//! `watch = true`: the file is watched with those that it includes, and a change of them is a reload.
+//!
+//! Folders are watched, and not files: an editor writes another file and renames it. What happened
+//! there is not asked; the files are read again, and only what is written in them counts.
+
+mod folders;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tunneld_core::events;
+use tunneld_ssh::error::os_reason;
+
+use crate::config_file;
+use crate::observe::notify;
+use crate::supervisor::{Control, Seen};
+use folders::Folders;
+
+/// How long nothing may happen for a change to count as done.
+const QUIET: Duration = Duration::from_millis(500);
+/// The longest that is waited for that.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the folders are looked for anew until they stay the same.
+const LOOKS: usize = 10;
+
+/// Watches the files of `path` while `watch` is in force, until `stop`.
+pub(crate) async fn run(
+    path: PathBuf,
+    control: Control,
+    mut seen: watch::Receiver<Seen>,
+    stop: CancellationToken,
+) {
+    let watching = async {
+        // Without a supervisor there is nothing to tell.
+        while seen.wait_for(|seen| seen.watch).await.is_ok() {
+            if let Err(e) = follow(&path, &control, &mut seen).await {
+                let reason = os_reason(&e);
+                tracing::warn!(
+                    message_id = events::WATCH_FAILED,
+                    config = %path.display(),
+                    hint = "apply changes with `tunneld reload`, which tries to watch again; \
+                            what the system allows is in fs.inotify (sysctl)",
+                    "cannot watch the configuration for changes: {reason}"
+                );
+                if seen.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = watching => {}
+    }
+}
+
+/// Reloads after each change, for as long as `watch` is in force.
+async fn follow(
+    path: &Path,
+    control: &Control,
+    seen: &mut watch::Receiver<Seen>,
+) -> io::Result<()> {
+    let mut folders = Folders::new()?;
+    let mut settled = false;
+    loop {
+        let fingerprint = look(path, &mut folders).await?;
+        if fingerprint != seen.borrow_and_update().fingerprint {
+            if !settled {
+                quiet(&mut folders).await?;
+                settled = true;
+                continue;
+            }
+            reload(path, control).await;
+            seen.mark_unchanged();
+            // What it includes now may be in other folders.
+            look(path, &mut folders).await?;
+        } else {
+            tracing::debug!("the configuration has not changed");
+        }
+        if !seen.borrow().watch {
+            return Ok(());
+        }
+        tokio::select! {
+            happened = folders.happened() => {
+                happened?;
+                quiet(&mut folders).await?;
+                settled = true;
+            }
+            // Somebody else has reloaded: it may be turned off, or include other files.
+            changed = seen.changed() => match changed {
+                Ok(()) => settled = false,
+                Err(_) => return Ok(()),
+            },
+        }
+    }
+}
+
+/// As SIGHUP does. How it went is logged; the watch goes on whatever is in the file.
+async fn reload(path: &Path, control: &Control) {
+    tracing::info!(
+        message_id = events::FILE_CHANGED,
+        config = %path.display(),
+        "the configuration has changed, reloading"
+    );
+    notify::reloading();
+    let _ = control.reload(false).await;
+}
+
+/// What is in the files now. Every folder of theirs is watched from before they were read.
+async fn look(path: &Path, folders: &mut Folders) -> io::Result<u64> {
+    let mut fingerprint = 0;
+    for _ in 0..LOOKS {
+        let path = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || -> (u64, HashSet<PathBuf>) {
+            let source = config_file::source(&path);
+            (source.fingerprint(), source.folders())
+        });
+        let (found, wanted) = read.await.map_err(io::Error::other)?;
+        fingerprint = found;
+        if !folders.set(wanted)? {
+            break;
+        }
+    }
+    Ok(fingerprint)
+}
+
+/// Returns when nothing has happened for a moment.
+async fn quiet(folders: &mut Folders) -> io::Result<()> {
+    let latest = Instant::now() + PATIENCE;
+    loop {
+        let until = latest.min(Instant::now() + QUIET);
+        match tokio::time::timeout_at(until, folders.happened()).await {
+            Ok(happened) => happened?,
+            Err(_) => return Ok(()),
+        }
+        if Instant::now() >= latest {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! `tunneld status --watch`: what changes is seen as it happens, and the terminal is as before.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tunneld_core::status::{DaemonStatus, Phase};
+use tunneld_lab::daemon::Daemon;
+use tunneld_lab::process::{LineLog, Signal, poll, signal};
+use tunneld_lab::terminal::Terminal;
+
+use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, up};
+use crate::support::{builder, within};
+
+const QUICK: &str = "reconnect = { initial = \"50ms\", max = \"100ms\" }\n";
+
+fn watching(daemon: &Daemon, more: &[&str]) -> Command {
+    let mut command = command("setsid");
+    command
+        .arg("--ctty")
+        .arg(binary())
+        .args(["status", "--watch", "--socket"]);
+    command
+        .arg(daemon.socket())
+        .args(more)
+        .env("LC_ALL", "C.UTF-8");
+    command
+}
+
+/// What was drawn last.
+fn frame(terminal: &Terminal) -> String {
+    let screen = terminal.screen();
+    let last = screen.rsplit("\x1b[H").next().unwrap_or_default();
+    last.to_owned()
+}
+
+#[track_caller]
+fn wait_for_frame(terminal: &Terminal, what: &str, wanted: impl Fn(&str) -> bool) {
+    let seen = poll(LONG, || wanted(&frame(terminal)).then_some(()));
+    assert!(seen.is_some(), "no {what} in {:?}", frame(terminal));
+}
+
+/// A page without its colours.
+fn bare(page: &str) -> String {
+    let parts = page.split('\x1b');
+    let first = |at: usize, part: &str| match at {
+        0 => part.to_owned(),
+        _ => part
+            .split_once(['m', 'K', 'J'])
+            .map_or("", |(_, rest)| rest)
+            .to_owned(),
+    };
+    parts
+        .enumerate()
+        .map(|(at, part)| first(at, part))
+        .collect()
+}
+
+#[test]
+fn changes_are_drawn_and_ctrl_c_gives_the_terminal_back() {
+    // Up, down, up again, through a restart of the daemon; then 0, the cursor, and the old screen.
+    let mut bed = Bed::new();
+    let mut daemon = up(builder().config(&(bed.db() + QUICK)));
+    let mut terminal = Terminal::run(watching(&daemon, &[]));
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    bed.sshd.kill9();
+    wait_for_frame(&terminal, "down", |f| bare(f).contains("db  waiting "));
+    bed.sshd.restart();
+    wait_for_frame(&terminal, "up again", |f| bare(f).contains("db  up "));
+    daemon.kill9();
+    wait_for_frame(&terminal, "absence", |f| {
+        f.contains("no daemon on") && f.contains("waiting for it")
+    });
+    daemon.start_again();
+    wait_for_frame(&terminal, "the new one", |f| bare(f).contains("db  up "));
+    terminal.press(b"\x03");
+    let (status, screen) = terminal.wait_exit(LONG);
+    assert_eq!(status.code(), Some(0), "{screen}");
+    assert!(screen.starts_with("\x1b[?1049h\x1b[?25l"), "{screen:?}");
+    assert!(screen.ends_with("\x1b[?25h\x1b[?1049l"), "{screen:?}");
+    for pair in [["\x1b[?1049h", "\x1b[?1049l"], ["\x1b[?25l", "\x1b[?25h"]] {
+        assert_eq!(pair.map(|part| screen.matches(part).count()), [1, 1]);
+    }
+}
+
+#[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_for_that_time() {
+    // The old screen and the cursor are back while it sleeps; then it draws again.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let mut terminal = Terminal::run(watching(&daemon, &[]));
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    terminal.press(b"\x1a");
+    wait_for_frame(&terminal, "the old screen", |f| {
+        f.ends_with("\x1b[?25h\x1b[?1049l")
+    });
+    let asleep = || {
+        state(terminal.pid())
+            .is_some_and(|state| state == "T")
+            .then_some(())
+    };
+    assert!(poll(LONG, asleep).is_some(), "{:?}", state(terminal.pid()));
+    signal(terminal.pid(), Signal::CONT);
+    wait_for_frame(&terminal, "up again", |f| {
+        bare(f).contains("db  up ") && !f.contains("1049l")
+    });
+    terminal.press(b"\x03");
+    assert_eq!(terminal.wait_exit(LONG).0.code(), Some(0));
+}
+
+/// The state of a process, as ps(1) shows it.
+fn state(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split(' ').next().map(str::to_owned)
+}
+
+#[test]
+fn another_size_is_another_page() {
+    // Drawn again at once, no line wider than the terminal and no more of them than it has.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let terminal = Terminal::run(watching(&daemon, &[]));
+    terminal.resize(120, 30);
+    let whole = format!(
+        "{} ─▶ {} ─▶ {}  no connections yet",
+        bed.listen,
+        bed.sshd.host(),
+        bed.echo.addr()
+    );
+    wait_for_frame(&terminal, "a line", |f| bare(f).contains(&whole));
+    terminal.resize(20, 5);
+    wait_for_frame(&terminal, "short lines", |f| {
+        let page = bare(f);
+        let fits = page.lines().all(|line| line.chars().count() <= 20);
+        fits && page.lines().count() == 5 && page.contains("more lines")
+    });
+    // Ended by a signal it leaves nothing behind either.
+    signal(terminal.pid(), Signal::TERM);
+    let (status, screen) = terminal.wait_exit(LONG);
+    assert_eq!(status.code(), Some(0));
+    assert!(screen.ends_with("\x1b[?25h\x1b[?1049l"), "{screen:?}");
+}
+
+#[test]
+fn a_pipe_gets_each_change_as_a_page_or_as_a_line_of_json() {
+    // Pages with an empty line between them; with --json, an object a line.
+    let mut bed = Bed::new();
+    let daemon = up(builder().config(&(bed.db() + QUICK)));
+    let watch = |more: &[&str]| {
+        let mut command = command(binary());
+        command
+            .args(["status", "--watch", "--socket"])
+            .arg(daemon.socket())
+            .args(more);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let (mut pages, mut json) = (watch(&[]), watch(&["--json", "db"]));
+    let log = LineLog::default();
+    log.follow(pages.stdout.take().unwrap());
+    assert!(log.wait_for_line(0, "db  up ", LONG).is_some());
+    let mut lines = BufReader::new(json.stdout.take().unwrap()).lines();
+    let mut next =
+        || serde_json::from_str::<DaemonStatus>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next().tunnels[0].phase, Phase::Up);
+    bed.sshd.kill9();
+    while next().tunnels[0].phase != Phase::Waiting {}
+    assert!(log.wait_for_line(0, "db  waiting ", LONG).is_some());
+    let lines = log.lines();
+    assert!(!lines[0].is_empty() && lines[2].is_empty(), "{lines:#?}");
+    assert!(!log.text().contains('\x1b'));
+    for child in [&mut pages, &mut json] {
+        signal(child.id(), Signal::INT);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it() {
+    // `--watch | head -1` returns although nothing changes any more, without a word.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let line = "set -o pipefail; \"$0\" status --watch --socket \"$1\" | head -1";
+    let mut shell = command("bash");
+    shell.args(["-c", line]).arg(binary()).arg(daemon.socket());
+    let output = within(&mut shell, LONG);
+    assert_exit(&output, 0);
+    assert_has(&stdout(&output), &["db  up "]);
+    assert_eq!(
+        (stdout(&output).lines().count(), stderr(&output).as_str()),
+        (1, "")
+    );
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_not_watched() {
+    // 1, and the names that exist; on the screen that was there before.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let (status, screen) = Terminal::run(watching(&daemon, &["bd"])).wait_exit(LONG);
+    assert_eq!(status.code(), Some(1));
+    let said = screen.rsplit("\x1b[?1049l").next().unwrap();
+    assert_eq!(said, "error: no tunnel `bd`; there are: db\n");
+}
+
+#[test]
+fn the_stream_of_events_has_so_many_places() {
+    // 64 follow; the next one is told so, and `status` goes on; a place that is given up is free.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let follow = || {
+        let mut curl = command("curl");
+        curl.args(["-sN", "--unix-socket"]).arg(daemon.socket());
+        curl.arg("http://x/v1/events").stdout(Stdio::piped());
+        let mut child = curl.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        (child, line)
+    };
+    let mut followers: Vec<_> = (0..64).map(|_| follow()).collect();
+    assert!(followers.iter().all(|(_, line)| line == "event: status\n"));
+    let (_, refused) = follow();
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused["kind"], "busy");
+    assert_exit(&daemon.cli(&["status"]), 0);
+    for (child, _) in &mut followers {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (mut child, line) = poll(Duration::from_secs(30), || {
+        let (child, line) = follow();
+        (line == "event: status\n").then_some((child, line))
+    })
+    .unwrap();
+    assert_eq!(line, "event: status\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
