@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::failure::Stage;
+use crate::refusal::Refusal;
 
 fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
     TunnelStatus {
@@ -88,14 +89,17 @@ fn a_status_of_an_older_daemon_is_understood() {
 fn samples() -> [DaemonStatus; 2] {
     let failure = Failure::blocked(Stage::HostKey, "x").with_hint("y");
     let forward = ForwardStatus {
-        probe_answered: None,
+        probe_answered: Some(true),
         name: "pg".parse().unwrap(),
         kind: "local".into(),
         listen: "a".into(),
         allocated_port: Some(1),
         connect: "b".into(),
         failure: Some(failure.clone()),
-        connections: ConnectionCounts::default(),
+        connections: ConnectionCounts {
+            refused_by: [(Refusal::Down, 1)].into(),
+            ..ConnectionCounts::default()
+        },
         bytes_sent: 0,
         bytes_received: 0,
         last_refusal: Some("z".into()),
@@ -159,6 +163,8 @@ fn samples() -> [DaemonStatus; 2] {
     let forward = &mut tunnel.forwards[0];
     (forward.allocated_port, forward.failure) = (None, None);
     forward.last_refusal = None;
+    forward.probe_answered = None;
+    forward.connections.refused_by.clear();
     [all, least]
 }
 
@@ -180,6 +186,10 @@ fn compare(schema: &Value, part: &Value, all: &Value, least: &Value) {
             let least = least.as_array().and_then(|items| items.first());
             let least = least.unwrap_or(&items[0]);
             compare(schema, &part["items"], &items[0], least);
+        }
+        // Keys that are words of their own, each with the same kind of value.
+        Value::Object(_) if part.get("properties").is_none() => {
+            assert!(part["additionalProperties"].is_object(), "{part:#}");
         }
         Value::Object(fields) => {
             assert_eq!(keys(&part["properties"]), keys(all), "{part:#}");
@@ -211,6 +221,11 @@ fn the_schema_has_each_field_and_each_word_and_no_other() {
     assert_eq!(
         words("stage"),
         Stage::ALL.map(|stage| Value::from(stage.as_str()))
+    );
+    let reasons = &schema["$defs"]["connections"]["properties"]["refused_by"];
+    assert_eq!(
+        reasons["propertyNames"]["enum"].as_array().unwrap().clone(),
+        Refusal::ALL.map(|reason| Value::from(reason.as_str()))
     );
     // What may be absent is what is absent where there is none.
     let optional = |def: &str, all: &Value, least: &Value| {

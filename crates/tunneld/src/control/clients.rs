@@ -130,6 +130,8 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watc
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
+        // Who has asked and gone has asked all the same.
+        .half_close(true)
         .max_buf_size(BUFFER)
         .serve_connection(stream, service)
         .await;
