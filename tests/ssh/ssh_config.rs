@@ -126,7 +126,7 @@ fn a_host_key_is_looked_up_by_the_alias_of_the_entry() {
     described.write(&format!("{}  HostKeyAlias farm\n", entry("db", &sshd)));
     let reloaded = String::from_utf8(daemon.reload().stdout).unwrap();
     assert!(
-        reloaded.contains("host_key_alias none → farm"),
+        reloaded.contains("host_key_alias  none → farm"),
         "{reloaded}"
     );
     up(&daemon, "t");
@@ -153,7 +153,7 @@ fn a_reload_follows_the_file_of_ssh() {
     described.write(&entry("db", &two));
     let reloaded = daemon.reload();
     let said = String::from_utf8(reloaded.stdout).unwrap();
-    let ports = format!("port {} → {}", one.port(), two.port());
+    let ports = format!("port           {} → {}", one.port(), two.port());
     assert!(said.contains(&ports), "{said}");
     let peer = two.addr().to_string();
     daemon.wait_for("t", LONG, |t| {
