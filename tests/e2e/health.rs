@@ -7,6 +7,7 @@ use serde_json::Value;
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::http::{Answer, over_tcp, over_unix};
+use tunneld_lab::notify::Notification;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{connect, echoes, free_addr, free_low_port};
 
@@ -77,6 +78,31 @@ fn a_daemon_that_stops_is_alive_and_not_ready() {
     assert_eq!((alive.status, alive.body.as_str()), (200, "ok\n"));
     drop(client);
     assert_eq!(daemon.wait_exit(LONG).code(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_stops_before_it_was_ready_does_not_become_ready() {
+    // The tunnel that was in the way is stopped then, and such do not count; a client holds up the end.
+    let (bed, folder, at) = (Bed::new(), Folder::new(), free_addr());
+    let keys = format!("metrics_listen = \"{at}\"\nready_when = \"all\"\ndrain_timeout = \"1m\"");
+    let text = bed.db() + &dead_tunnel("web", &folder.key()) + &daemon_table(&keys);
+    let mut daemon = builder().config(&text).notify().start();
+    daemon.wait_phase("db", Phase::Up, LONG);
+    daemon.wait_phase("web", Phase::Waiting, LONG);
+    until(503, || over_tcp(at, "GET /readyz", &[]));
+    let client = connect(bed.listen);
+    daemon.wait_for("db", LONG, |t| t.forwards[0].connections.open == 1);
+    daemon.signal(Signal::TERM);
+    daemon.notify().wait_for("STOPPING=1", LONG);
+    daemon.wait_phase("web", Phase::Stopped, LONG);
+    let ready = |m: &Notification| m.has("READY=1");
+    let said = daemon.notify().wait_until(0, Duration::from_secs(2), ready);
+    assert!(said.is_none(), "{:#?}", daemon.notifications());
+    assert_eq!(over_tcp(at, "GET /readyz", &[]).status, 503);
+    assert!(!daemon.status().ready);
+    drop(client);
+    assert_eq!(daemon.wait_exit(LONG).code(), Some(0));
+    assert!(!daemon.notifications().iter().any(ready));
 }
 
 #[test]

@@ -207,8 +207,9 @@ async fn stop(
         .map(|daemon| daemon.drain_timeout)
         .unwrap_or_default();
     tracing::info!(message_id = events::STOPPING, "stopping");
-    notify::stopping(drain_timeout.saturating_add(hooks));
+    // Before it is told: a `READY=1` must not follow.
     control.snapshots.set_stopping();
+    notify::stopping(drain_timeout.saturating_add(hooks));
     shutdown.cancel();
     loop {
         tokio::select! {

@@ -33,7 +33,7 @@ use crate::wait;
 pub(crate) use changes::Changes;
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
-pub(crate) use snapshots::{Directory, Snapshots};
+pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
 const QUEUE: usize = 32;

@@ -15,11 +15,13 @@ use tunneld_core::status::{ReloadStatus, summary};
 
 use super::readiness;
 use crate::clock::unix_ms;
-use crate::supervisor::{Heartbeat, Snapshots};
+use crate::supervisor::{Heartbeat, Life, Snapshots};
 use crate::wait;
 
 /// `STATUS=` is sent at most this often.
 const STATUS_GAP: Duration = Duration::from_secs(1);
+/// During the start it is looked more often: `READY=1` is waited for.
+const START_GAP: Duration = Duration::from_millis(20);
 /// How much more time than it needs a stop asks for.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 
@@ -39,7 +41,6 @@ pub(crate) async fn run(
 ) {
     let mut notify = Notify {
         snapshots: snapshots.clone(),
-        ready: false,
         status: String::new(),
         started: Instant::now(),
     };
@@ -97,7 +98,6 @@ async fn watchdog(heartbeat: &Heartbeat) {
 
 struct Notify {
     snapshots: Snapshots,
-    ready: bool,
     status: String,
     started: Instant,
 }
@@ -113,10 +113,9 @@ impl Notify {
                 () = changes.next() => {}
                 () = wait::until(deadline) => {}
             }
-            let gap = if self.ready {
-                STATUS_GAP
-            } else {
-                Duration::from_millis(20)
+            let gap = match self.snapshots.life() {
+                Life::Starting => START_GAP,
+                Life::Ready | Life::Stopping => STATUS_GAP,
             };
             tokio::time::sleep(gap).await;
         }
@@ -125,19 +124,23 @@ impl Notify {
     /// Returns when to look again although nothing has changed.
     fn look(&mut self, directory: &crate::supervisor::Directory) -> Option<Instant> {
         let daemon = directory.daemon()?;
+        let life = self.snapshots.life();
+        if life == Life::Stopping {
+            // What there is to say was said when the stop began.
+            return None;
+        }
         let tunnels = directory.tunnels();
         let deadline = self.started + daemon.start_timeout;
         let late = daemon.ready_when == ReadyWhen::Settled && Instant::now() >= deadline;
         let status = summary(&tunnels, unix_ms(std::time::SystemTime::now()));
-        if !self.ready && (late || readiness::holds(daemon.ready_when, &tunnels)) {
-            self.ready = true;
-            self.snapshots.set_ready();
+        let holds = || late || readiness::holds(daemon.ready_when, &tunnels);
+        if life == Life::Starting && holds() && self.snapshots.set_ready() {
             send(&[NotifyState::Ready, NotifyState::Status(&status)]);
             tracing::info!(message_id = events::READY, "ready: {status}");
         } else if status != self.status {
             send(&[NotifyState::Status(&status)]);
         }
         self.status = status;
-        (!self.ready && daemon.ready_when == ReadyWhen::Settled).then_some(deadline)
+        (life == Life::Starting && daemon.ready_when == ReadyWhen::Settled).then_some(deadline)
     }
 }

@@ -7,14 +7,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tunneld_core::status::ReloadStatus;
 
-use super::Directory;
+use super::{Directory, Life};
 use crate::tunnel::View;
 
 /// Tells when a snapshot would differ from the one before, the moving numbers aside.
 pub(crate) struct Changes {
     directory: watch::Receiver<Directory>,
     reloads: watch::Receiver<Option<ReloadStatus>>,
-    ready: watch::Receiver<bool>,
+    life: watch::Receiver<Life>,
     views: Vec<watch::Receiver<View>>,
 }
 
@@ -23,15 +23,15 @@ impl Changes {
     pub(super) fn new(
         mut directory: watch::Receiver<Directory>,
         mut reloads: watch::Receiver<Option<ReloadStatus>>,
-        mut ready: watch::Receiver<bool>,
+        mut life: watch::Receiver<Life>,
     ) -> Self {
         let views = directory.borrow_and_update().views();
         reloads.mark_unchanged();
-        ready.mark_unchanged();
+        life.mark_unchanged();
         let mut changes = Changes {
             directory,
             reloads,
-            ready,
+            life,
             views,
         };
         changes.seen();
@@ -44,7 +44,7 @@ impl Changes {
         let others = tokio::select! {
             () = changed(&mut self.directory) => true,
             () = changed(&mut self.reloads) => false,
-            () = changed(&mut self.ready) => false,
+            () = changed(&mut self.life) => false,
             Some(()) = views.next() => false,
         };
         drop(views);
@@ -59,7 +59,7 @@ impl Changes {
             view.mark_unchanged();
         }
         self.reloads.mark_unchanged();
-        self.ready.mark_unchanged();
+        self.life.mark_unchanged();
     }
 }
 

@@ -65,12 +65,24 @@ impl Directory {
     }
 }
 
+/// Where the daemon is between its start and its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// `ready_when` has not held yet.
+    Starting,
+    /// It has held once.
+    Ready,
+    /// It does not hold any more, and will not: tunnels that are stopped with the daemon do not count
+    /// as ready.
+    Stopping,
+}
+
 /// Takes snapshots of the daemon.
 #[derive(Clone)]
 pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
-    ready: watch::Sender<bool>,
+    life: watch::Sender<Life>,
     /// What there was of each tunnel before this run of the daemon.
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
     directory: watch::Receiver<Directory>,
@@ -88,7 +100,7 @@ impl Snapshots {
         Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
-            ready: watch::Sender::new(false),
+            life: watch::Sender::new(Life::Starting),
             earlier: watch::Sender::default(),
             directory,
             last_reload,
@@ -99,7 +111,7 @@ impl Snapshots {
     /// Tells when there is something new to see.
     pub(crate) fn changes(&self) -> Changes {
         let (directory, reloads) = (self.directory.clone(), self.last_reload.clone());
-        Changes::new(directory, reloads, self.ready.subscribe())
+        Changes::new(directory, reloads, self.life.subscribe())
     }
 
     /// Every tunnel.
@@ -107,19 +119,31 @@ impl Snapshots {
         self.directory.clone()
     }
 
-    /// Whether `ready_when` has held.
-    pub(crate) fn set_ready(&self) {
-        self.ready.send_replace(true);
+    /// `ready_when` holds. Returns whether that ends the start: it does not twice, nor when the daemon
+    /// stops.
+    pub(crate) fn set_ready(&self) -> bool {
+        self.life.send_if_modified(|life| {
+            let starts = *life == Life::Starting;
+            if starts {
+                *life = Life::Ready;
+            }
+            starts
+        })
     }
 
     /// From now on it does not hold: the daemon stops.
     pub(crate) fn set_stopping(&self) {
-        self.ready.send_replace(false);
+        self.life.send_replace(Life::Stopping);
     }
 
-    /// Whether it has, and the daemon is not stopping.
+    /// Where the daemon is between its start and its end.
+    pub(crate) fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// Whether `ready_when` has held, and the daemon is not stopping.
     pub(crate) fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        self.life() == Life::Ready
     }
 
     /// What there was of a tunnel before this run of the daemon.
