@@ -11,7 +11,9 @@ use tunneld_lab::notify::Notification;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{connect, echoes, free_addr, free_low_port};
 
-use crate::support::{Bed, Folder, LONG, assert_has, builder, daemon_table, dead_tunnel, up};
+use crate::support::{
+    Bed, Folder, LONG, assert_exit, assert_has, builder, daemon_table, dead_tunnel, up,
+};
 
 /// A daemon with `metrics_listen` there.
 fn serving(at: SocketAddr, more: &str, tunnels: &str) -> Daemon {
@@ -61,6 +63,28 @@ fn ready_is_what_ready_when_says_now_and_names_who_is_in_the_way() {
             until(200, || over_tcp(at, "GET /readyz", &[]));
         }
     }
+}
+
+#[test]
+fn what_was_asked_for_at_the_start_is_asked_for_until_the_end() {
+    // A reload says that another `ready_when` needs a restart; what is told here is no different.
+    let (bed, folder, at) = (Bed::new(), Folder::new(), free_addr());
+    let tunnels = bed.db() + &dead_tunnel("web", &folder.key());
+    let daemon = serving(at, "ready_when = \"any\"", &tunnels);
+    daemon.wait_phase("db", Phase::Up, LONG);
+    until(200, || over_tcp(at, "GET /readyz", &[]));
+    let keys = format!("metrics_listen = \"{at}\"\nready_when = \"all\"");
+    daemon.write_config(&(tunnels + &daemon_table(&keys)));
+    let reloaded = daemon.reload();
+    assert_exit(&reloaded, 0);
+    daemon.wait_for_log("in force only after a restart: ready_when", LONG);
+    let answer = over_tcp(at, "GET /readyz", &[]);
+    assert_eq!(
+        (answer.status, &answer.json()["ready_when"]),
+        (200, &"any".into())
+    );
+    let metrics = over_tcp(at, "GET /metrics", &[]).body;
+    assert_has(&metrics, &["\ntunneld_ready 1\n"]);
 }
 
 #[test]

@@ -141,6 +141,7 @@ impl Supervisor {
         let heartbeat = Arc::new(Heartbeat::new());
         let snapshots = Snapshots::new(
             &path,
+            loaded.config.daemon.clone(),
             directory_receiver,
             reloads.clone(),
             Arc::clone(&heartbeat),

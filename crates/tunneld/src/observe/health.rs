@@ -39,7 +39,8 @@ impl Readiness {
     /// How it is now; `None` before the daemon has read its file.
     pub(super) fn of(snapshots: &Snapshots) -> Option<Readiness> {
         let directory = snapshots.directory().borrow().clone();
-        let ready_when = directory.daemon()?.ready_when;
+        directory.daemon()?;
+        let ready_when = snapshots.at_start().ready_when;
         Some(Self::judge(
             ready_when,
             snapshots.is_ready(),

@@ -82,6 +82,8 @@ pub(crate) enum Life {
 pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
+    /// `[daemon]` as it was then.
+    at_start: Arc<DaemonConfig>,
     life: watch::Sender<Life>,
     /// What there was of each tunnel before this run of the daemon.
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
@@ -93,6 +95,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     pub(super) fn new(
         path: &Path,
+        at_start: DaemonConfig,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<Option<ReloadStatus>>,
         heartbeat: Arc<Heartbeat>,
@@ -100,6 +103,7 @@ impl Snapshots {
         Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
+            at_start: Arc::new(at_start),
             life: watch::Sender::new(Life::Starting),
             earlier: watch::Sender::default(),
             directory,
@@ -117,6 +121,11 @@ impl Snapshots {
     /// Every tunnel.
     pub(crate) fn directory(&self) -> watch::Receiver<Directory> {
         self.directory.clone()
+    }
+
+    /// `[daemon]` as it was at the start: for what is in force only after a restart.
+    pub(crate) fn at_start(&self) -> &DaemonConfig {
+        &self.at_start
     }
 
     /// `ready_when` holds. Returns whether that ends the start: it does not twice, nor when the daemon
