@@ -2,6 +2,7 @@
 
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::notify::Notification;
 use tunneld_lab::process::Signal;
 use tunneld_lab::target::echoes;
 
@@ -30,6 +31,14 @@ fn the_status_line_says_what_is_down_and_when_it_tries_again() {
         "1 of 2 up; gone: retry in ",
         ["s (connection refused)", "gone: retry in 300s"],
     );
+    // It counts down, though nothing else changes.
+    let counts = |m: &Notification| {
+        let left = m.get("STATUS").and_then(|s| s.split_once("retry in "));
+        let seconds = left.and_then(|(_, rest)| rest.split_once('s')?.0.parse::<u32>().ok());
+        seconds.is_some_and(|seconds| seconds <= 295)
+    };
+    let later = daemon.notify().wait_until(0, LONG, counts);
+    assert!(later.is_some(), "{:#?}", daemon.notifications());
     bed.sshd.kill9();
     said("0 of 2 up; db: ", ["; gone: retry in ", "refused"]);
 }

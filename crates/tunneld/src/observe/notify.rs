@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::ReadyWhen;
 use tunneld_core::events;
-use tunneld_core::status::{ReloadStatus, summary};
+use tunneld_core::status::{Phase, ReloadStatus, TunnelStatus, summary};
 
 use super::readiness;
 use crate::clock::unix_ms;
@@ -20,6 +20,8 @@ use crate::wait;
 
 /// `STATUS=` is sent at most this often.
 const STATUS_GAP: Duration = Duration::from_secs(1);
+/// It counts down to the next attempts, and is not further behind than this.
+const REFRESH: Duration = Duration::from_secs(10);
 /// During the start it is looked more often: `READY=1` is waited for.
 const START_GAP: Duration = Duration::from_millis(20);
 /// How much more time than it needs a stop asks for.
@@ -123,7 +125,9 @@ impl Notify {
 
     /// Returns when to look again although nothing has changed.
     fn look(&mut self, directory: &crate::supervisor::Directory) -> Option<Instant> {
-        let daemon = directory.daemon()?;
+        // Before that there is nothing to look at.
+        directory.daemon()?;
+        let daemon = self.snapshots.at_start();
         let life = self.snapshots.life();
         if life == Life::Stopping {
             // What there is to say was said when the stop began.
@@ -132,7 +136,8 @@ impl Notify {
         let tunnels = directory.tunnels();
         let deadline = self.started + daemon.start_timeout;
         let late = daemon.ready_when == ReadyWhen::Settled && Instant::now() >= deadline;
-        let status = summary(&tunnels, unix_ms(std::time::SystemTime::now()));
+        let now = unix_ms(std::time::SystemTime::now());
+        let status = summary(&tunnels, now);
         let holds = || late || readiness::holds(daemon.ready_when, &tunnels);
         if life == Life::Starting && holds() && self.snapshots.set_ready() {
             send(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -141,6 +146,41 @@ impl Notify {
             send(&[NotifyState::Status(&status)]);
         }
         self.status = status;
-        (life == Life::Starting && daemon.ready_when == ReadyWhen::Settled).then_some(deadline)
+        let starts = self.snapshots.life() == Life::Starting;
+        let start = (starts && daemon.ready_when == ReadyWhen::Settled).then_some(deadline);
+        let refresh = stays_true(&tunnels, now).map(|length| Instant::now() + length);
+        start.into_iter().chain(refresh).min()
+    }
+}
+
+/// How long the line may stand that was made at `now_unix_ms`; `None`: as long as nothing changes.
+fn stays_true(tunnels: &[TunnelStatus], now_unix_ms: u64) -> Option<Duration> {
+    let waits = tunnels.iter().filter(|t| t.phase == Phase::Waiting);
+    let next = waits.filter_map(|t| t.retry_at_unix_ms).min()?;
+    let left = Duration::from_millis(next.saturating_sub(now_unix_ms));
+    Some(left.clamp(STATUS_GAP, REFRESH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::readiness::tests::tunnel;
+
+    #[test]
+    fn the_line_is_made_again_only_while_it_counts_down() {
+        let waiting = |at| TunnelStatus {
+            retry_at_unix_ms: Some(at),
+            ..tunnel(Phase::Waiting, 1)
+        };
+        let up = tunnel(Phase::Up, 0);
+        let blocked = tunnel(Phase::Blocked, 1);
+        let stands = |tunnels: &[TunnelStatus]| stays_true(tunnels, 100_000);
+        assert_eq!(stands(&[up.clone(), blocked]), None);
+        let seconds = |s| Some(Duration::from_secs(s));
+        assert_eq!(stands(&[up, waiting(400_000)]), seconds(10));
+        assert_eq!(stands(&[waiting(400_000), waiting(103_000)]), seconds(3));
+        // Not faster than once a second, also when the attempt is late.
+        assert_eq!(stands(&[waiting(100_010)]), seconds(1));
+        assert_eq!(stands(&[waiting(50_000)]), seconds(1));
     }
 }
