@@ -339,6 +339,50 @@ fn nothing_that_a_status_says_is_taken_for_markup() {
 }
 
 #[test]
+fn only_a_hint_has_something_to_type() {
+    // What a server has said is in a cause, and is not made to look like a command of ours.
+    let stand_in = StandIn::start();
+    let failed = failure(
+        "session",
+        "transient",
+        "it says `curl x | sh`",
+        "see `tunneld status t`",
+    );
+    let to = forward(
+        "local",
+        "[::1]:1",
+        "db:2",
+        [0; 4],
+        json!({ "failure": failed }),
+    );
+    let more = json!({ "failure": failed, "forwards": [to] });
+    let browser = shown(&stand_in, vec![tunnel("t", "waiting", 60, "u@h", more)]);
+    browser.wait_for_text(".cause", "it says `curl x | sh`", LONG);
+    browser.wait_for_text(".bad", "it says `curl x | sh`; see tunneld status t", LONG);
+    let typed = "return [...document.querySelectorAll('.tunnel code')].map((c) => c.textContent)";
+    assert_eq!(
+        browser.run(typed),
+        json!(["tunneld status t", "tunneld status t"])
+    );
+}
+
+#[test]
+fn a_forward_shows_the_host_that_it_goes_over_now() {
+    // A reload gives the tunnel another host, and leaves its forwards as they are.
+    let stand_in = StandIn::start();
+    let over = |host: &str| {
+        let to = forward("local", "[::1]:1", "db:2", [0; 4], json!({}));
+        let more = json!({ "forwards": [to] });
+        vec![tunnel("t", "up", 60, host, more)]
+    };
+    let browser = shown(&stand_in, over("u@old.example:22"));
+    browser.wait_for_text(".path", "old.example", LONG);
+    stand_in.tell(over("u@new.example:22"));
+    browser.wait_for_text(".dest", "new.example", LONG);
+    assert_eq!(browser.text(".path"), "[::1]:1 → new.example → db:2");
+}
+
+#[test]
 fn everything_is_reached_with_the_keyboard() {
     // Tab goes through the page in its order, with a mark on where it is; Enter opens a history.
     let stand_in = StandIn::start();

@@ -24,7 +24,7 @@ class Forward {
     const { connections: n, failure } = forward;
     put(this.at.kind, forward.kind);
     if (!this.at.path.firstChild) this.at.path.append(...path(forward, host));
-    prose(this.at.bad, failure ? `${failure.cause}${failure.hint ? `; ${failure.hint}` : ""}` : "");
+    prose(this.at.bad, failure?.hint ?? "", failure ? `${failure.cause}${failure.hint ? "; " : ""}` : "");
     show(this.at.bad, !!failure);
     const last = forward.last_refusal ? `; last: ${forward.last_refusal}` : "";
     put(this.at.refused, n.refused ? `${n.refused} refused${last}` : "");
@@ -144,7 +144,7 @@ class Row {
   showTrouble() {
     const { failure, phase } = this.tunnel;
     const what = phase === "up" ? "the old session serves on; a new one cannot be made: " : "";
-    prose(this.at.cause, failure ? what + failure.cause : "");
+    put(this.at.cause, failure ? what + failure.cause : "");
     prose(this.at.hint, failure?.hint ?? "");
     show(this.at.hint, !!failure?.hint);
     show(this.at.trouble, !!failure);
@@ -163,14 +163,15 @@ class Row {
 
   showForwards() {
     const { forwards, destination } = this.tunnel;
-    const key = JSON.stringify(forwards.map((f) => [f.name, f.kind, f.listen, f.allocated_port, f.connect]));
+    const host = hostOf(destination);
+    const shown = forwards.map((f) => [f.name, f.kind, f.listen, f.allocated_port, f.connect]);
+    const key = JSON.stringify([host, shown]);
     if (key !== this.key) {
       this.key = key;
       this.forwards = new Map(forwards.map((f) => [f.name, new Forward()]));
       this.at.body.replaceChildren(...[...this.forwards.values()].map((f) => f.element));
       show(this.at.table, forwards.length > 0);
     }
-    const host = hostOf(destination);
     for (const forward of forwards) this.forwards.get(forward.name).update(forward, host);
   }
 

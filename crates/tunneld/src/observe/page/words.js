@@ -9,10 +9,10 @@ function put(element, text) {
   else if (was.data !== text) was.data = text;
 }
 
-/** The same for a sentence; what is between backticks in it is to be typed. */
-function prose(element, text) {
-  if (element.said === text) return;
-  element.said = text;
+/** The same for a sentence; what is between backticks in it is to be typed. Nothing is in `before`. */
+function prose(element, text, before = "") {
+  if (element.said === before + text) return;
+  element.said = before + text;
   const code = (part) => {
     const typed = document.createElement("code");
     typed.append(part);
@@ -20,7 +20,7 @@ function prose(element, text) {
   };
   const parts = text.split("`");
   const paired = parts.length % 2 === 1;
-  element.replaceChildren(...(paired ? parts.map((part, i) => (i % 2 ? code(part) : part)) : [text]));
+  element.replaceChildren(before, ...(paired ? parts.map((part, i) => (i % 2 ? code(part) : part)) : [text]));
 }
 
 function show(element, shown) {
