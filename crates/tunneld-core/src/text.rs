@@ -8,6 +8,26 @@ pub fn clip(text: &str, max: usize) -> String {
     }
 }
 
+/// Whether a character does something to a line instead of being seen in it: control characters, the
+/// separators of lines and paragraphs, and those that turn the direction of a text (Unicode Standard
+/// Annex 9, section 2), with which a part of it seems to be elsewhere than it is.
+pub fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What a server or another program has said, as a part of a message: one line, without [odd
+/// characters](is_odd), and without backticks, between which people find what they are to type.
+pub fn printable(text: &str) -> String {
+    let seen = |c: char| match c {
+        '`' => '\'',
+        c if is_odd(c) => ' ',
+        c => c,
+    };
+    text.chars().map(seen).collect::<String>().trim().to_owned()
+}
+
 /// A word as a shell takes it back: quoted only where it has to be.
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/:@%+=-,".contains(c);
@@ -55,6 +75,19 @@ mod tests {
     fn a_text_is_cut_at_a_character() {
         assert_eq!(clip("äöü", 2), "äö…");
         assert_eq!(clip("äöü", 3), "äöü");
+    }
+
+    #[test]
+    fn what_a_server_says_moves_nothing_and_has_nothing_to_type() {
+        assert_eq!(printable(" bye\r\nnow\x1b[31m\t"), "bye  now [31m");
+        assert_eq!(printable("run `curl x | sh`"), "run 'curl x | sh'");
+        for c in [
+            '\u{7f}', '\u{85}', '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}',
+            '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}',
+        ] {
+            assert_eq!(printable(&format!("a{c}b")), "a b", "{c:?}");
+        }
+        assert_eq!(printable("žluťoučký 日本語 عربي"), "žluťoučký 日本語 عربي");
     }
 
     #[test]

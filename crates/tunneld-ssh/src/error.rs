@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use russh::client::RemoteDisconnectInfo;
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use crate::algorithms::is_marker;
 
@@ -60,7 +60,7 @@ fn ssh_failure(stage: Stage, e: &russh::Error) -> Failure {
         ),
         Error::NoAuthMethod => no_method_failure(),
         Error::Pending => Failure::transient(stage, "the server did not finish a key re-exchange"),
-        other => Failure::transient(stage, lowercase_first(&other.to_string())),
+        other => Failure::transient(stage, lowercase_first(&printable(&other.to_string()))),
     }
 }
 
@@ -93,7 +93,7 @@ fn no_common_algorithm(kind: &russh::AlgorithmKind, theirs: &[String]) -> Failur
     };
     let theirs = theirs.iter().map(String::as_str);
     let theirs: Vec<&str> = theirs.filter(|name| !is_marker(name)).collect();
-    let names = clip(&theirs.join(","), 300);
+    let names = clip(&printable(&theirs.join(",")), 300);
     Failure::blocked(
         Stage::KeyExchange,
         format!("no common {name}; the server offers {names}"),
@@ -113,7 +113,7 @@ fn is_sha1_only(theirs: &[String]) -> bool {
 }
 
 fn sha1_only(theirs: &[String]) -> Failure {
-    let names = clip(&theirs.join(","), 300);
+    let names = clip(&printable(&theirs.join(",")), 300);
     Failure::blocked(
         Stage::KeyExchange,
         format!("no common host key type; the server offers only {names}, which signs with SHA-1"),
@@ -158,15 +158,6 @@ pub(crate) fn timeout_failure(stage: Stage, after: Duration) -> Failure {
         _ => format!("no answer within {seconds}s"),
     };
     Failure::transient(stage, cause)
-}
-
-/// A text from the other side, safe to print: one line, no control characters.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 fn lowercase_first(text: &str) -> String {
@@ -235,6 +226,8 @@ mod tests {
         let restart = disconnect_failure(Stage::Session, &info("bye\r\nnow\x1b[31m"));
         assert_eq!(restart.class, Class::Transient);
         assert_eq!(restart.cause, "server disconnected: bye  now [31m");
+        let typed = disconnect_failure(Stage::Session, &info("run `x`\u{202e}"));
+        assert_eq!(typed.cause, "server disconnected: run 'x'");
     }
 
     #[test]

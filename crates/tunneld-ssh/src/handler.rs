@@ -18,10 +18,10 @@ use tunneld_core::config::Target;
 use tunneld_core::events;
 use tunneld_core::failure::Stage;
 use tunneld_core::repeats::{Repeats, Say};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use crate::asked::{Incoming, Taker};
-use crate::error::{SessionError, disconnect_failure, printable, session_failure};
+use crate::error::{SessionError, disconnect_failure, session_failure};
 use crate::forward::Peer;
 use crate::further_keys::Announcement;
 use crate::host_key::TrustCommand;

@@ -13,9 +13,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tunneld_core::text::clip;
-
-use crate::error::printable;
+use tunneld_core::text::{clip, printable};
 
 /// The words of refusals that nobody has fetched are dropped beyond this many.
 const MAX_WORDS: usize = 1024;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, PublicKey};
 
-use crate::error::printable;
 use crate::identity::certificate::{self, CertificateProblem, MAX_FILE_LEN};
 use crate::identity::{KeyFile, public_key};
 use crate::known_hosts::fingerprint;
 use crate::secret_file::{self, FileFault};
+use tunneld_core::text::printable;
 
 /// What a file has that can be told to others.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,11 +6,10 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_encoding::Decode;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, Certificate, PublicKey};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use super::MAX_NAME;
 use super::frames::Listed;
-use crate::error::printable;
 use crate::identity::certificate;
 use crate::known_hosts::{fingerprint, type_name};
 

@@ -21,9 +21,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tunneld_core::config::IdentityAgent;
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
-use crate::error::printable;
 use crate::known_hosts::fingerprint;
 
 pub use key::AgentKey;

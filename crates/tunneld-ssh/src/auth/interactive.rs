@@ -3,11 +3,10 @@
 
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse as Said, Prompt};
 use tunneld_core::failure::Failure;
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use super::tried::Request;
 use super::{Attempt, Reply};
-use crate::error::printable;
 
 /// How many rounds of questions there may be; sshd has one or two, and one to say goodbye.
 const MAX_ROUNDS: usize = 10;

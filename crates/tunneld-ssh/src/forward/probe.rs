@@ -17,12 +17,11 @@ use tunneld_core::config::{
     Destination, Expect, ForwardKind, ForwardSpec, Goal, Probe, RemoteListen, host_port,
 };
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use super::gate::Gate;
 use super::sessions::Choice;
 use super::{Peer, Probing, Sessions, State};
-use crate::error::printable;
 use crate::opener::{OpenChannel, OpenError, Opener};
 use crate::wait;
 

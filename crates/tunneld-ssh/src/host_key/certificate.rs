@@ -16,8 +16,8 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::text::{clip, glob_matches};
 
 use super::{Case, least_rsa_bits, listed, named};
-use crate::error::printable;
 use crate::known_hosts::{Entry, Marker, rsa_bits};
+use tunneld_core::text::printable;
 
 /// The longest name from a certificate that a message shows, in characters.
 const MOST_SHOWN: usize = 64;

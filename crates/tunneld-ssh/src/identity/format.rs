@@ -8,13 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::Cipher;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 use zeroize::Zeroizing;
 
 use super::locked::Locked;
 use super::{IdentityProblemKind, WayOut};
 use crate::agent::is_usable;
-use crate::error::printable;
 use crate::host_key::MIN_RSA_BITS;
 use crate::known_hosts::{rsa_bits, type_name};
 

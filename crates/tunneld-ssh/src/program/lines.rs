@@ -1,9 +1,7 @@
 //! What a program writes, line by line.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tunneld_core::text::clip;
-
-use crate::error::printable;
+use tunneld_core::text::{clip, printable};
 
 /// What is kept of a line.
 const MAX_LINE: usize = 1024;

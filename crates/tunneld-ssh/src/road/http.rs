@@ -6,10 +6,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tunneld_core::config::host_port;
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::text::clip;
+use tunneld_core::text::{clip, printable};
 
 use super::proxy;
-use crate::error::printable;
 
 /// The longest answer that is read.
 const MAX_HEAD: usize = 8 << 10;

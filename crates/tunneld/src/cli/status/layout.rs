@@ -1,5 +1,6 @@
 //! Lines that fit into a terminal.
 
+use tunneld_core::text::is_odd;
 use unicode_width::UnicodeWidthChar;
 
 /// No line goes in by more than a part of the width: a narrow terminal needs it for the words.
@@ -24,9 +25,9 @@ pub(super) fn columns(text: &str) -> usize {
         .sum()
 }
 
-/// A text from elsewhere without what would move the cursor.
+/// A text from elsewhere without what would move the cursor, or turn the line around.
 pub(in crate::cli) fn plain(text: &str) -> String {
-    let safe = |c: char| match c.is_control() {
+    let safe = |c: char| match is_odd(c) {
         true => char::REPLACEMENT_CHARACTER,
         false => c,
     };
