@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::failure::{Class, Failure, Stage};
 use crate::history::{Availability, Record, Standing, millis};
 use crate::status::Phase;
+use crate::text::{clip, is_odd};
 
 /// How many entries a ledger keeps.
 pub const KEPT: usize = 100;
+
+/// No cause and no hint that is kept has more characters.
+pub(crate) const MAX_TEXT: usize = 16_000;
 
 /// A moment, on the two clocks that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,8 @@ struct Book {
     writes: u64,
     entered: BTreeMap<Phase, u64>,
     failures: BTreeMap<(Stage, Class), u64>,
+    /// How often it has gone down.
+    outages: u64,
     spent: BTreeMap<Phase, Duration>,
     phase: Phase,
     phase_since: Duration,
@@ -75,6 +81,7 @@ impl Ledger {
             writes: 0,
             entered: BTreeMap::new(),
             failures: BTreeMap::new(),
+            outages: 0,
             spent: BTreeMap::new(),
             phase: Phase::Idle,
             phase_since: now.since_start,
@@ -98,6 +105,7 @@ impl Ledger {
         let before = book.standing;
         book.standing = before.next(phase);
         book.begins = book.standing == Standing::Down && before != Standing::Down;
+        book.outages += u64::from(book.begins);
         *book.entered.entry(phase).or_default() += 1;
         (book.phase, book.phase_since) = (phase, now.since_start);
         book.note(now, phase, failure);
@@ -137,14 +145,16 @@ impl Ledger {
         let (from, to) = book.present(now);
         let mut availability = book.availability.clone();
         availability.spend(from, to, book.standing, book.begins);
-        Record {
+        let mut record = Record {
             at_unix_ms: now.unix_ms,
             position_ms: to,
             began_ms: book.start.unix_ms,
             standing: book.standing,
             entries,
             availability,
-        }
+        };
+        record.fit();
+        record
     }
 
     /// How often the ledger was written to: it differs whenever anything else does.
@@ -160,6 +170,12 @@ impl Ledger {
     /// How often it has failed, by stage and class.
     pub fn failures(&self) -> &BTreeMap<(Stage, Class), u64> {
         &self.0.failures
+    }
+
+    /// How often it has gone down. The attempts of one outage count once, and so does a start that does
+    /// not succeed at first.
+    pub fn outages(&self) -> u64 {
+        self.0.outages
     }
 
     /// How long it has stood where, all times taken together.
@@ -191,14 +207,15 @@ impl Book {
 
     /// Writes down what people should find: an outage is one entry, not two an attempt.
     fn note(&mut self, now: Moment, phase: Phase, failure: Option<&Failure>) {
+        let failure = failure.map(fit_to_keep);
         let down = |phase| matches!(phase, Phase::Waiting | Phase::Blocked);
         if let Some(last) = self.entries.back_mut() {
             if down(last.phase) && phase == Phase::Connecting {
                 return;
             }
-            if down(phase) && last.phase == phase && same(last.failure.as_ref(), failure) {
+            if down(phase) && last.phase == phase && same(last.failure.as_ref(), failure.as_ref()) {
                 last.times += 1;
-                last.failure = failure.cloned();
+                last.failure = failure;
                 return;
             }
         }
@@ -213,10 +230,23 @@ impl Book {
         self.entries.push_back(Entry {
             at_unix_ms: now.unix_ms,
             phase,
-            failure: failure.filter(|_| phase != Phase::Up).cloned(),
+            failure: failure.filter(|_| phase != Phase::Up),
             times: 1,
             lasted_ms: 0,
         });
+    }
+}
+
+/// A failure as it may be written down, and read again: its texts are plain, and not too long.
+fn fit_to_keep(failure: &Failure) -> Failure {
+    let plain = |text: &str, keeps: &[char]| {
+        let odd = |c: char| is_odd(c) && !keeps.contains(&c);
+        clip(&text.replace(odd, " "), MAX_TEXT)
+    };
+    Failure {
+        cause: plain(&failure.cause, &[]),
+        hint: failure.hint.as_ref().map(|hint| plain(hint, &['\n'])),
+        ..failure.clone()
     }
 }
 
@@ -266,6 +296,49 @@ mod tests {
             (301, Phase::Up, 1),
         ];
         assert_eq!(shown(&ledger), expected);
+    }
+
+    #[test]
+    fn an_outage_counts_when_it_begins_and_a_degraded_time_is_none() {
+        let mut ledger = Ledger::new(at(0));
+        let mut counts = Vec::new();
+        for (second, phase) in [
+            (0, Phase::Connecting),
+            (1, Phase::Up),
+            (2, Phase::Waiting),
+            (3, Phase::Connecting),
+            (4, Phase::Blocked),
+            (5, Phase::Up),
+            (6, Phase::Degraded),
+            (7, Phase::Up),
+            (8, Phase::Connecting),
+            (9, Phase::Up),
+            (10, Phase::Stopped),
+        ] {
+            ledger.enter(at(second), phase, None);
+            counts.push(ledger.outages());
+        }
+        assert_eq!(counts, [0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2]);
+    }
+
+    #[test]
+    fn a_cause_is_kept_such_that_it_is_read_again() {
+        // A file of somebody's may be called anything; with its history, that is no reason to drop it.
+        let cause = format!("cannot read /a\u{202e}\n{}", "ü".repeat(20_000));
+        let odd = Failure::transient(Stage::Connect, cause).with_hint("a\u{202e}\nb");
+        let mut ledger = Ledger::new(at(0));
+        for second in 1..4 {
+            ledger.enter(at(second), Phase::Waiting, Some(&odd));
+        }
+        assert_eq!(shown(&ledger), [(1, Phase::Waiting, 3)]);
+        assert!(ledger.record(at(5)).is_sound());
+        let kept = ledger.entries().next().unwrap().failure.clone().unwrap();
+        assert!(
+            kept.cause.starts_with("cannot read /a  ü"),
+            "{}",
+            kept.cause
+        );
+        assert_eq!(kept.hint.unwrap(), "a \nb");
     }
 
     #[test]

@@ -96,6 +96,13 @@ struct Bucket {
     carried: bool,
 }
 
+impl Bucket {
+    /// How much of its time is counted, in milliseconds.
+    fn length(&self) -> u64 {
+        u64::from(self.up) + u64::from(self.degraded) + u64::from(self.down)
+    }
+}
+
 /// A bucket as it is written down.
 type Packed = (u32, u32, u32, u32, u32, bool);
 
@@ -183,27 +190,39 @@ impl Buckets {
         (u64::from(first) * scale.size, tally)
     }
 
-    /// Puts the buckets of an earlier record, moved by so many milliseconds, to these.
-    fn add(&mut self, scale: &Scale, earlier: &Buckets, by: i128) {
+    /// Puts the buckets of an earlier record, moved by so many milliseconds, to these. None of them is
+    /// later than `now`.
+    fn add(&mut self, scale: &Scale, earlier: &Buckets, by: i128, now: u64) {
         let size = i128::from(scale.size);
         let by = (by + size / 2).div_euclid(size);
+        let latest = scale.index(now);
         for old in &earlier.0 {
             let Ok(at) = u32::try_from(i128::from(old.at) + by) else {
                 continue;
             };
-            let bucket = self.bucket(at);
-            bucket.up = bucket.up.saturating_add(old.up);
-            bucket.degraded = bucket.degraded.saturating_add(old.degraded);
-            bucket.down = bucket.down.saturating_add(old.down);
+            let bucket = self.bucket(at.min(latest));
+            // Moved by whole buckets, the end of one record and the beginning of the next may overlap.
+            let mut room = scale.size.saturating_sub(bucket.length());
+            for (sum, more) in [
+                (&mut bucket.down, old.down),
+                (&mut bucket.degraded, old.degraded),
+                (&mut bucket.up, old.up),
+            ] {
+                let more = more.min(u32::try_from(room).unwrap_or(u32::MAX));
+                *sum = sum.saturating_add(more);
+                room = room.saturating_sub(more.into());
+            }
             bucket.begun = bucket.begun.saturating_add(old.begun);
             bucket.carried |= old.carried;
         }
     }
 
-    /// Whether it is what was written down once.
-    fn is_sound(&self, scale: &Scale) -> bool {
+    /// Whether it is what was written down once, at the position `now`.
+    fn is_sound(&self, scale: &Scale, now: u64) -> bool {
+        let fits = |b: &Bucket| b.at <= scale.index(now) && b.length() <= scale.size;
         let in_order = |(a, b): (&Bucket, &Bucket)| a.at < b.at;
         u64::try_from(self.0.len()).is_ok_and(|n| n <= 2 * u64::from(scale.kept))
+            && self.0.iter().all(fits)
             && self.0.iter().zip(self.0.iter().skip(1)).all(in_order)
     }
 }
@@ -270,10 +289,17 @@ impl Availability {
             (&MINUTES, &mut self.minutes, &earlier.minutes),
             (&HOURS, &mut self.hours, &earlier.hours),
         ] {
-            new.add(scale, old, by);
+            new.add(scale, old, by, now);
             new.forget(scale, now);
         }
         self
+    }
+
+    /// Seen at `unix_ms`: where the clock of the wall was set back, the first record began earlier than
+    /// that clock has said, or else more would have been watched than there was time.
+    pub(super) fn seen_at(&mut self, unix_ms: u64) {
+        let latest = unix_ms.saturating_sub(self.all.watched_ms);
+        self.since_unix_ms = self.since_unix_ms.min(latest);
     }
 
     /// When the first record began, as Unix time in milliseconds.
@@ -306,8 +332,21 @@ impl Availability {
             .to_vec()
     }
 
-    /// Whether it is what was written down once.
-    pub(super) fn is_sound(&self) -> bool {
-        self.minutes.is_sound(&MINUTES) && self.hours.is_sound(&HOURS)
+    /// Whether it is what was written down once, at the position `now` and `unix_ms`.
+    pub(super) fn is_sound(&self, now: u64, unix_ms: u64) -> bool {
+        let all = &self.all;
+        let parts = all
+            .up_ms
+            .checked_add(all.degraded_ms)
+            .and_then(|sum| sum.checked_add(all.down_ms));
+        // A clock that begins with 1970 at each start of the machine may not have come so far yet.
+        let room = match self.since_unix_ms {
+            0 => u64::MAX,
+            since => unix_ms.saturating_sub(since),
+        };
+        parts == Some(all.watched_ms)
+            && all.watched_ms <= room
+            && self.minutes.is_sound(&MINUTES, now)
+            && self.hours.is_sound(&HOURS, now)
     }
 }

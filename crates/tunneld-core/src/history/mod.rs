@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use availability::{Availability, Span, Tally, Window};
 pub use report::{HistoryReport, Outage};
 
-use crate::ledger::{Entry, KEPT};
+use crate::ledger::{Entry, KEPT, MAX_TEXT};
 use crate::status::Phase;
+use crate::text::is_odd;
 
 /// How a stretch of time counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,7 @@ impl Record {
             }
             self.entries.push_front(entry);
         }
+        self.fit();
         self
     }
 
@@ -104,6 +106,12 @@ impl Record {
             lasted_ms: 0,
         });
         self.keep_last(KEPT);
+        self.fit();
+    }
+
+    /// Begins early enough for what it has.
+    pub(crate) fn fit(&mut self) {
+        self.availability.seen_at(self.at_unix_ms);
     }
 
     /// When it was made, as Unix time in milliseconds.
@@ -124,11 +132,22 @@ impl Record {
 
     /// Whether it can be what was written down once: what is read from a file may be anything.
     pub fn is_sound(&self) -> bool {
+        let short = |text: &str| text.chars().nth(MAX_TEXT + 1).is_none();
         let plain = |entry: &Entry| {
-            let failure = entry.failure.as_ref();
-            failure.is_none_or(|f| !f.cause.contains(char::is_control))
+            entry.failure.as_ref().is_none_or(|failure| {
+                let hint = failure.hint.as_deref().unwrap_or_default();
+                let odd = |c: char| is_odd(c) && c != '\n';
+                short(&failure.cause)
+                    && !failure.cause.contains(is_odd)
+                    && short(hint)
+                    && !hint.contains(odd)
+            })
         };
-        self.entries.len() <= KEPT && self.entries.iter().all(plain) && self.availability.is_sound()
+        self.entries.len() <= KEPT
+            && self.entries.iter().all(plain)
+            && self
+                .availability
+                .is_sound(self.position_ms, self.at_unix_ms)
     }
 }
 

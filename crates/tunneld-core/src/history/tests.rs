@@ -218,6 +218,39 @@ fn a_clock_that_jumps_by_a_year_changes_no_length() {
 }
 
 #[test]
+fn whatever_the_clock_does_between_runs_what_is_written_is_read_again() {
+    // Set back, set on, by a part of a minute, and to 1970: the file is still one of ours.
+    let jumps = [
+        -90_500,
+        29_000,
+        -31_000,
+        -(DAY as i64),
+        7 * HOUR as i64,
+        31_100,
+    ];
+    let to_the_beginning = -(START as i64) - 365 * DAY as i64;
+    let mut clock = Clock::new();
+    let mut earlier: Option<Record> = None;
+    let rounds = jumps.iter().cycle().take(200).chain([&to_the_beginning]);
+    for (round, jump) in rounds.chain(&jumps).enumerate() {
+        let mut ledger = clock.restart(0);
+        ledger.enter(clock.pass(0), Phase::Up, None);
+        clock.pass(20 * SECOND + round as u64);
+        let record = ledger.record(clock.now());
+        assert!(record.is_sound());
+        let mut record = match &earlier {
+            Some(earlier) => record.after(earlier),
+            None => record,
+        };
+        assert!(record.is_sound(), "{round}: {record:?}");
+        record.ended(Duration::from_secs(7), clock.unix_ms);
+        assert!(record.is_sound(), "{round}: {record:?}");
+        earlier = Some(record);
+        clock.unix_ms = clock.unix_ms.saturating_add_signed(*jump);
+    }
+}
+
+#[test]
 fn clocks_at_their_ends_break_nothing() {
     for unix_ms in [0, u64::MAX - 1, u64::MAX] {
         let mut ledger = Ledger::new(Moment {
@@ -253,6 +286,55 @@ fn what_was_never_written_down_is_not_taken() {
     bad["availability"]["hours"] =
         serde_json::json!([[5, 0, 0, 0, 0, false], [5, 0, 0, 0, 0, false]]);
     assert!(!read(&bad).unwrap().is_sound());
+    // A text that turns the line around, and one that nobody would read.
+    for (key, text) in [
+        ("cause", "a\u{202e}b".to_owned()),
+        ("hint", "a\u{202e}b".to_owned()),
+        ("hint", "\u{1b}[2J".to_owned()),
+        ("cause", "x".repeat(70_000)),
+        ("hint", "x".repeat(70_000)),
+    ] {
+        let mut bad = json.clone();
+        bad["entries"][0]["failure"][key] = text.into();
+        assert!(!read(&bad).unwrap().is_sound(), "{key}");
+    }
+    let mut good = json.clone();
+    good["entries"][0]["failure"]["hint"] = "two\nlines".into();
+    assert!(read(&good).unwrap().is_sound());
+    // More than there was time for, sums that are none, and buckets of the future.
+    let (hour, century) = (HOUR - SECOND, 100 * 365 * DAY);
+    let position = json["position_ms"].as_u64().unwrap();
+    let (minute, later) = (position / MINUTE, position / MINUTE + 1);
+    for (key, value) in [
+        ("all", serde_json::json!({ "down_ms": hour + 1 })),
+        ("all", serde_json::json!({ "watched_ms": u64::MAX })),
+        (
+            "all",
+            serde_json::json!({ "up_ms": u64::MAX, "watched_ms": hour - 1 }),
+        ),
+        (
+            "all",
+            serde_json::json!({ "up_ms": century, "watched_ms": century + hour }),
+        ),
+        (
+            "minutes",
+            serde_json::json!([[minute, 60_000, 0, 1, 0, false]]),
+        ),
+        (
+            "minutes",
+            serde_json::json!([[minute, u32::MAX, 0, 1, 0, false]]),
+        ),
+        ("minutes", serde_json::json!([[later, 1, 0, 0, 0, false]])),
+        ("hours", serde_json::json!([[u32::MAX, 1, 0, 0, 0, false]])),
+    ] {
+        let mut bad = json.clone();
+        let place = &mut bad["availability"][key];
+        match value {
+            serde_json::Value::Object(fields) => place.as_object_mut().unwrap().extend(fields),
+            list => *place = list,
+        }
+        assert!(!read(&bad).unwrap().is_sound(), "{bad}");
+    }
     let mut bad = json;
     bad["entries"][0]["phase"] = "sleeping".into();
     assert!(read(&bad).is_err());

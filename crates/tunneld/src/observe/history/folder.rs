@@ -224,7 +224,9 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(text)
+    file.write_all(text)?;
+    // Else a machine that loses its power may find the new name, and nothing under it.
+    file.sync_data()
 }
 
 /// A file of ours, whole. Anything but a file is refused, and a pipe is not waited for.
