@@ -1,6 +1,9 @@
 use super::*;
 use crate::failure::{Failure, Stage};
-use crate::status::{CertificateStatus, ConnectionCounts, ReloadStatus};
+use crate::refusal::Refusal;
+use crate::status::{
+    CertificateStatus, ConnectionCounts, ForwardStatus, Phase, ReloadStatus, TunnelStatus,
+};
 
 fn at(seconds: u64) -> Moment {
     Moment {
@@ -121,6 +124,7 @@ fn each_number_is_where_it_belongs() {
         "tunneld_tunnel_up{tunnel=\"web\"} 1",
         "tunneld_tunnel_transitions_total{tunnel=\"db\",state=\"up\"} 1",
         "tunneld_tunnel_transitions_total{tunnel=\"db\",state=\"blocked\"} 0",
+        "tunneld_tunnel_outages_total{tunnel=\"db\"} 1",
         "tunneld_tunnel_failures_total{tunnel=\"db\",stage=\"connect\",class=\"transient\"} 1",
         "tunneld_tunnel_state_seconds_total{tunnel=\"db\",state=\"up\"} 3",
         "tunneld_tunnel_state_seconds_total{tunnel=\"db\",state=\"waiting\"} 6",
