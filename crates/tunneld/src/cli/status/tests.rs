@@ -239,9 +239,9 @@ fn one_tunnel_is_told_with_everything() {
 }
 
 #[test]
-fn what_comes_from_elsewhere_moves_no_cursor() {
+fn what_comes_from_elsewhere_moves_no_cursor_and_turns_no_line_around() {
     let mut bad = waiting();
-    let evil = "x\x1b[2J\r\n\x07y";
+    let evil = "x\x1b[2J\r\n\x07y\u{202e}z\u{2028}";
     bad.failure = Some(Failure::transient(Stage::Session, evil).with_hint(evil));
     bad.forwards[0].last_refusal = Some(evil.into());
     bad.warnings = vec![evil.into()];
@@ -253,7 +253,7 @@ fn what_comes_from_elsewhere_moves_no_cursor() {
         pen: pen(Some(80)),
     };
     let page = page.all() + &page.one(&status.tunnels[0]);
-    assert!(!page.contains(['\x1b', '\r', '\x07']), "{page:?}");
+    assert!(!page.contains(['\x1b', '\r', '\x07', '\u{202e}', '\u{2028}']), "{page:?}");
 }
 
 #[test]
