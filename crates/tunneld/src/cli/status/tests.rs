@@ -253,7 +253,10 @@ fn what_comes_from_elsewhere_moves_no_cursor_and_turns_no_line_around() {
         pen: pen(Some(80)),
     };
     let page = page.all() + &page.one(&status.tunnels[0]);
-    assert!(!page.contains(['\x1b', '\r', '\x07', '\u{202e}', '\u{2028}']), "{page:?}");
+    assert!(
+        !page.contains(['\x1b', '\r', '\x07', '\u{202e}', '\u{2028}']),
+        "{page:?}"
+    );
 }
 
 #[test]
