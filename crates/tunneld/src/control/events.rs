@@ -5,6 +5,7 @@
 //! seconds as well, while the numbers move.
 
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,8 +31,8 @@ const MAX_FOLLOWERS: usize = 64;
 const GAP: Duration = Duration::from_millis(100);
 /// How often a client hears that the daemon is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The numbers are told at most this often.
-const SHORTEST: u64 = 1;
+/// The numbers are told at most and at least this often, in seconds, whatever was asked for.
+const EVERY: RangeInclusive<u64> = 1..=3600;
 
 /// The places for those who follow.
 #[derive(Clone)]
@@ -63,7 +64,9 @@ pub(super) async fn events(
         let message = format!("{MAX_FOLLOWERS} clients follow already; try again later");
         return answer::<()>(Err(ApiError::new(ErrorKind::Busy, message)));
     };
-    let every = asked.every.map(|s| Duration::from_secs(s.max(SHORTEST)));
+    let every = asked
+        .every
+        .map(|s| Duration::from_secs(s.clamp(*EVERY.start(), *EVERY.end())));
     let follower = Follower {
         changes: snapshots.changes(),
         snapshots,
