@@ -19,6 +19,7 @@ mod config_file;
 mod control;
 mod daemon;
 mod exit;
+mod http;
 mod inject;
 mod observe;
 mod pacing;

@@ -9,6 +9,9 @@
 //! | `POST /v1/tunnels/NAME/start`, `…/stop`, `…/restart` | [`Done`] |
 //! | `GET /metrics`, `/healthz`, `/readyz` | see `docs/metrics.md` |
 //!
+//! A command that a browser sends for a web page is refused, and so is what is for a name of the DNS:
+//! somebody may have forwarded the socket to a port.
+//!
 //! Whatever fails answers with an [`ApiError`], whose `kind` is for programs.
 
 mod advice;
@@ -107,6 +110,8 @@ pub(crate) enum ErrorKind {
     TooLarge,
     /// The request is for another host: a web page that has its name lead here would read this.
     WrongHost,
+    /// A command that a browser sent for a web page.
+    CrossSite,
     /// The tunnel has too much to do to hear; asking again helps.
     Busy,
     /// The daemon is stopping.

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -13,15 +12,17 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use rustix::io::Errno;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::text::clip;
 
+use super::client::connect_now;
 use super::events::{Followers, events};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
-use crate::observe::page;
+use crate::http::hosts;
 use crate::supervisor::{Control, Snapshots};
 
 /// The largest body that a request may announce, in bytes; none of them needs one.
@@ -67,7 +68,8 @@ impl Server {
     /// Its mode is 0660, so that the daemon's group may command it.
     pub(crate) fn bind(path: &Path) -> Result<Server, BindError> {
         let io = |e| BindError::Io(path.to_owned(), e);
-        if StdUnixStream::connect(path).is_ok() {
+        // One whose backlog is full answers nobody, and is there.
+        if !matches!(connect_now(path), Err(e) if e != Errno::AGAIN) {
             return Err(BindError::InUse(path.to_owned()));
         }
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
@@ -121,6 +123,7 @@ fn router(control: Control, more: Router<Control>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(no_large_body))
+        .layer(middleware::from_fn(hosts::socket))
         .with_state(control)
 }
 
@@ -131,7 +134,6 @@ where
     Snapshots: FromRef<S>,
 {
     Router::new()
-        .merge(page::routes())
         .route("/v1/status", get(status))
         .route("/v1/tunnels/{name}/history", get(history))
         .route(
@@ -246,6 +248,7 @@ pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Respon
                 ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
                 ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
+                ErrorKind::CrossSite => StatusCode::FORBIDDEN,
                 ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, Json(error)).into_response()

@@ -3,7 +3,6 @@
 
 mod health;
 pub(crate) mod history;
-mod hosts;
 pub(crate) mod logging;
 pub(crate) mod notify;
 pub(crate) mod page;

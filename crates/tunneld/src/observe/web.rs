@@ -1,6 +1,6 @@
 //! `metrics_listen`: what may be read over TCP. Nothing can be commanded here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_ssh::forward::listen_tcp;
 
-use super::{health, hosts, scrape};
+use super::{health, page, scrape};
 use crate::control::serve::serve;
 use crate::control::server::{no_large_body, not_found, reading, wrong_method};
+use crate::http::hosts;
 use crate::supervisor::Snapshots;
 
 /// How soon a port is asked for again that was not to be had.
@@ -30,10 +31,7 @@ pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: Cancella
         message_id = events::METRICS_LISTENING,
         "serving metrics on http://{listen}/metrics"
     );
-    let mut router = router(snapshots);
-    if listen.ip().is_loopback() {
-        router = router.layer(middleware::from_fn(hosts::check));
-    }
+    let router = router(listen.ip(), snapshots);
     serve(&listener, "metrics_listen", &router, &stop).await;
 }
 
@@ -71,11 +69,21 @@ where
         .route("/readyz", get(health::ready))
 }
 
-fn router(snapshots: Snapshots) -> Router {
-    reading()
+/// Monitoring elsewhere knows the machine by the name that its DNS has, and nobody else asks for its
+/// metrics; what a browser is for is for names that are the machine's own.
+fn router(ip: IpAddr, snapshots: Snapshots) -> Router {
+    let telling = reading()
+        .merge(page::routes())
+        .route_layer(middleware::from_fn(hosts::network));
+    let router = telling
         .merge(routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(no_large_body))
-        .with_state(snapshots)
+        .with_state(snapshots);
+    // `::ffff:127.0.0.1` is one, too.
+    match ip.to_canonical().is_loopback() {
+        true => router.layer(middleware::from_fn(hosts::loopback)),
+        false => router,
+    }
 }

@@ -1,0 +1,3 @@
+//! What every server of HTTP in the daemon shares.
+
+pub(crate) mod hosts;
