@@ -19,7 +19,7 @@ use tunneld_lab::target::echoes;
 use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, within};
 
 /// Lets this process have more files than the 1024 of a shell.
-fn many_files() {
+pub(crate) fn many_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();

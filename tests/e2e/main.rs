@@ -40,6 +40,7 @@ mod reload_plan;
 mod reload_refused;
 mod reload_sessions;
 mod signals;
+mod slow_clients;
 mod sources;
 mod status;
 mod status_kinds;

@@ -17,8 +17,9 @@
 mod advice;
 pub(crate) mod client;
 mod clients;
-mod events;
+pub(crate) mod events;
 pub(crate) mod follow;
+mod places;
 pub(crate) mod serve;
 pub(crate) mod server;
 mod stalled;

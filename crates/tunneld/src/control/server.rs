@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tunneld_core::text::clip;
 
 use super::client::connect_now;
-use super::events::{Followers, events};
+use super::events::{Feed, events, status};
 use super::serve::serve;
 use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
 use crate::http::hosts;
@@ -103,8 +103,12 @@ impl Server {
         more: Router<Control>,
         stop: CancellationToken,
     ) {
-        let router = router(control, more);
-        serve(&self.listener, "control socket", &router, &stop).await;
+        let feed = Feed::new(control.snapshots.clone());
+        let router = router(control, more, feed.clone());
+        tokio::select! {
+            () = serve(&self.listener, "control socket", &router, &stop) => {}
+            never = feed.run() => match never {},
+        }
     }
 }
 
@@ -115,8 +119,8 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control, more: Router<Control>) -> Router {
-    reading()
+fn router(control: Control, more: Router<Control>, feed: Feed) -> Router {
+    reading(feed)
         .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
@@ -127,8 +131,8 @@ fn router(control: Control, more: Router<Control>) -> Router {
         .with_state(control)
 }
 
-/// What may be read, over TCP as well.
-pub(crate) fn reading<S>() -> Router<S>
+/// What may be read, over TCP as well. Whoever serves it runs the feed.
+pub(crate) fn reading<S>(feed: Feed) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
@@ -136,20 +140,14 @@ where
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/tunnels/{name}/history", get(history))
-        .route(
-            "/v1/events",
-            get(events).layer(Extension(Followers::default())),
-        )
+        .route("/v1/events", get(events))
+        .layer(Extension(feed))
 }
 
 impl FromRef<Control> for Snapshots {
     fn from_ref(control: &Control) -> Self {
         control.snapshots.clone()
     }
-}
-
-async fn status(State(snapshots): State<Snapshots>) -> Response {
-    Json(snapshots.daemon()).into_response()
 }
 
 async fn history(
@@ -219,6 +217,14 @@ pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
     let path = clip(uri.path(), MOST_SHOWN);
     let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
     answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
+}
+
+/// The daemon ends before the answer is made.
+pub(crate) fn stopping() -> Response {
+    answer::<()>(Err(ApiError::new(
+        ErrorKind::Stopping,
+        "the daemon is stopping",
+    )))
 }
 
 pub(crate) fn bad_request(why: &str) -> Response {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::routing::get;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_ssh::forward::listen_tcp;
 
-use super::{health, page, scrape};
+use super::scrape::{self, Pages};
+use super::{health, page};
+use crate::control::events::Feed;
 use crate::control::serve::serve;
 use crate::control::server::{no_large_body, not_found, reading, wrong_method};
 use crate::http::hosts;
@@ -31,8 +33,12 @@ pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: Cancella
         message_id = events::METRICS_LISTENING,
         "serving metrics on http://{listen}/metrics"
     );
-    let router = router(listen.ip(), snapshots);
-    serve(&listener, "metrics_listen", &router, &stop).await;
+    let feed = Feed::new(snapshots.clone());
+    let router = router(listen.ip(), snapshots, feed.clone());
+    tokio::select! {
+        () = serve(&listener, "metrics_listen", &router, &stop) => {}
+        never = feed.run() => match never {},
+    }
 }
 
 /// The port, once it is to be had; each reason why it is not is told once.
@@ -64,15 +70,18 @@ where
     Snapshots: FromRef<S>,
 {
     Router::new()
-        .route("/metrics", get(scrape::metrics))
+        .route(
+            "/metrics",
+            get(scrape::metrics).layer(Extension(Pages::default())),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
 }
 
 /// Monitoring elsewhere knows the machine by the name that its DNS has, and nobody else asks for its
 /// metrics; what a browser is for is for names that are the machine's own.
-fn router(ip: IpAddr, snapshots: Snapshots) -> Router {
-    let telling = reading()
+fn router(ip: IpAddr, snapshots: Snapshots, feed: Feed) -> Router {
+    let telling = reading(feed)
         .merge(page::routes())
         .route_layer(middleware::from_fn(hosts::network));
     let router = telling
