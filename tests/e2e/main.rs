@@ -50,4 +50,5 @@ mod streams;
 mod support;
 mod troubleshooting;
 mod wait;
+mod walls;
 mod watch;

@@ -21,6 +21,7 @@ mod daemon;
 mod exit;
 mod http;
 mod inject;
+mod logging;
 mod observe;
 mod pacing;
 mod signals;

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ApiError;
 use super::advice::advice;
+use crate::http::error::ApiError;
 
 /// An answer is at most this long: a status of ten thousand tunnels.
 pub(super) const MAX_ANSWER: usize = 64 << 20;

@@ -21,10 +21,10 @@ use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::clients::{Peer, Stopping};
 use super::places::{Place, Places};
-use super::server::{answer, bad_request, stopping};
-use super::{ApiError, ErrorKind};
+use crate::http::answers::{answer, bad_request, stopping};
+use crate::http::clients::{Peer, Stopping};
+use crate::http::error::{ApiError, ErrorKind};
 use crate::http::shared::{Shared, Told};
 use crate::supervisor::Snapshots;
 use crate::wait;

@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use crate::control::server::answer;
-use crate::control::{ApiError, ErrorKind};
+use super::answers::answer;
+use super::error::{ApiError, ErrorKind};
 
 /// What a browser says of the page that a request comes from (W3C, Fetch Metadata).
 const SITE: &str = "sec-fetch-site";

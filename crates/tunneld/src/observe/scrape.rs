@@ -14,7 +14,7 @@ use tunneld_core::metrics::{Form, Process, Scrape};
 
 use super::health::Readiness;
 use crate::clock;
-use crate::control::server::stopping;
+use crate::http::answers::stopping;
 use crate::http::shared::Shared;
 use crate::supervisor::Snapshots;
 

@@ -13,18 +13,22 @@ use tunneld_ssh::forward::listen_tcp;
 
 use super::scrape::{self, Pages};
 use super::{health, page};
-use crate::control::events::Feed;
-use crate::control::serve::serve;
-use crate::control::server::{no_large_body, not_found, reading, wrong_method};
+use crate::http::answers::{no_large_body, not_found, wrong_method};
 use crate::http::hosts;
+use crate::http::serve::serve;
 use crate::supervisor::Snapshots;
 
 /// How soon a port is asked for again that was not to be had.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Serves on `listen` until told to stop. A port that is busy keeps no tunnel down: it is asked for
-/// again and again.
-pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
+/// again and again. `reading` is what there is to read of the tunnels.
+pub(crate) async fn run(
+    listen: SocketAddr,
+    snapshots: Snapshots,
+    reading: Router<Snapshots>,
+    stop: CancellationToken,
+) {
     let listener = tokio::select! {
         listener = listener(listen) => listener,
         () = stop.cancelled() => return,
@@ -33,12 +37,8 @@ pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: Cancella
         message_id = events::METRICS_LISTENING,
         "serving metrics on http://{listen}/metrics"
     );
-    let feed = Feed::new(snapshots.clone());
-    let router = router(listen.ip(), snapshots, feed.clone());
-    tokio::select! {
-        () = serve(&listener, "metrics_listen", &router, &stop) => {}
-        never = feed.run() => match never {},
-    }
+    let router = router(listen.ip(), snapshots, reading);
+    serve(&listener, "metrics_listen", &router, &stop).await;
 }
 
 /// The port, once it is to be had; each reason why it is not is told once.
@@ -80,8 +80,8 @@ where
 
 /// Monitoring elsewhere knows the machine by the name that its DNS has, and nobody else asks for its
 /// metrics; what a browser is for is for names that are the machine's own.
-fn router(ip: IpAddr, snapshots: Snapshots, feed: Feed) -> Router {
-    let telling = reading(feed)
+fn router(ip: IpAddr, snapshots: Snapshots, reading: Router<Snapshots>) -> Router {
+    let telling = reading
         .merge(page::routes())
         .route_layer(middleware::from_fn(hosts::network));
     let router = telling
