@@ -2,7 +2,7 @@
 //! what is asked in a wrong way is answered with a kind that programs understand.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -12,13 +12,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::http::over_unix;
 use tunneld_lab::process::{open_files, poll};
 use tunneld_lab::target::echoes;
 
 use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, within};
 
 /// Lets this process have more files than the 1024 of a shell.
-fn many_files() {
+pub(crate) fn many_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit).unwrap();
@@ -196,6 +197,89 @@ fn old_http_and_requests_in_a_row_are_answered() {
     };
     assert!(at("\"tunnels\":[{\"name\"") < at("no-such-tunnel"));
     assert!(at("no-such-tunnel") < at("\"dry_run\":true"));
+}
+
+#[test]
+fn a_web_page_reads_and_commands_nothing_through_a_forwarded_socket() {
+    // `ssh -L 9000:/run/tunneld/control.sock`: what a browser posts for a page is not carried out, and
+    // a page whose own name leads there reads nothing. What has a page for people is not there at all.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let ask = |request: &str, headers: &[_]| over_unix(daemon.socket(), request, headers);
+    for header in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-origin"),
+    ] {
+        for path in ["/v1/tunnels/db/stop", "/v1/reload", "/v1/nothing"] {
+            let answer = ask(
+                &format!("POST {path}"),
+                &[("Host", "localhost:9000"), header],
+            );
+            assert_eq!(
+                (answer.status, answer.json()["kind"].as_str()),
+                (403, Some("cross-site"))
+            );
+        }
+    }
+    for host in [
+        "evil.example",
+        "evil.example:9000",
+        "localhost.evil.example",
+    ] {
+        for request in ["GET /v1/status", "GET /metrics", "POST /v1/tunnels/db/stop"] {
+            let answer = ask(request, &[("Host", host)]);
+            assert_eq!(
+                (answer.status, answer.json()["kind"].as_str()),
+                (421, Some("wrong-host"))
+            );
+        }
+    }
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
+    for host in [
+        "localhost",
+        "x",
+        "",
+        "127.0.0.1:9000",
+        "[::1]:9000",
+        &machine,
+    ] {
+        assert_eq!(
+            ask("GET /v1/status", &[("Host", host)]).status,
+            200,
+            "{host}"
+        );
+        assert_eq!(
+            ask("POST /v1/reload", &[("Host", host)]).status,
+            200,
+            "{host}"
+        );
+    }
+    assert_eq!(ask("GET /", &[]).status, 404);
+    let tunnel = daemon.tunnel("db");
+    assert_eq!((tunnel.phase, tunnel.sessions), (Phase::Up, 1));
+}
+
+#[test]
+fn numbers_are_told_at_least_every_hour() {
+    // Whatever number of seconds is asked for: the first event comes, and the daemon goes on.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    for every in [0, 3601, u64::MAX] {
+        let mut stream = connect(&daemon);
+        let request = format!("GET /v1/events?every={every} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.starts_with("data: {")), "{every}");
+    }
+    assert!(
+        !daemon.log_text().contains("panicked"),
+        "{}",
+        daemon.log_text()
+    );
+    serves(&daemon);
 }
 
 /// Runs a command as the user `nobody`.

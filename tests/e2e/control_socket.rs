@@ -257,6 +257,23 @@ fn a_daemon_that_hangs_is_told_from_one_that_is_gone() {
 }
 
 #[test]
+fn a_daemon_that_hangs_and_lets_nobody_in_is_in_use() {
+    // Its backlog is full, so that connecting would wait: the next start does not.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let file = folder.write("t.toml", &bed.db());
+    let socket = folder.at("hung.sock");
+    let held = UnixListener::bind(&socket).unwrap();
+    rustix::net::listen(&held, 0).unwrap();
+    let _first = UnixStream::connect(&socket).unwrap();
+    let socket = socket.display().to_string();
+    let mut run = command(crate::support::binary());
+    run.args(["run", "--config", &file, "--socket", &socket]);
+    let output = within(&mut run, Duration::from_secs(10));
+    assert_exit(&output, 1);
+    assert_has(&stderr(&output), &["another tunneld answers on"]);
+}
+
+#[test]
 fn commands_do_not_wait_for_ever_for_a_daemon_that_hangs() {
     // 4, with what to do, after ten seconds; `wait` after its own time.
     let folder = Folder::new();

@@ -208,16 +208,45 @@ fn a_web_page_whose_name_leads_here_reads_nothing() {
 }
 
 #[test]
-fn on_every_address_both_families_are_served_by_whatever_name() {
-    // `[::]`: Prometheus elsewhere knows the machine by the name that its DNS has.
+fn a_loopback_address_in_the_form_of_ipv6_is_one() {
+    // `::ffff:127.0.0.1` is what a browser reaches as 127.0.0.1.
+    let bed = Bed::new();
+    let at = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), free_low_port());
+    let _daemon = serving(at, "", &bed.db());
+    let foreign = [("Host", "evil.example")];
+    for path in ["/metrics", "/v1/status", "/"] {
+        let ask = |headers: &[_]| over_tcp(at, &format!("GET {path}"), headers).status;
+        assert_eq!((ask(&[]), ask(&foreign)), (200, 421), "{path}");
+    }
+}
+
+#[test]
+fn on_every_address_tunnels_are_told_by_the_names_of_this_machine() {
+    // `[::]`: Prometheus elsewhere knows the machine by the name that its DNS has, for its metrics; a
+    // web page whose name leads here reads neither tunnels nor the page.
     let bed = Bed::new();
     let port = free_low_port();
     let everywhere = SocketAddr::new("::".parse().unwrap(), port);
     let _daemon = serving(everywhere, "", &bed.db());
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
+    let domain = format!("{machine}.internal.example:{port}");
     for ip in ["127.0.0.1", "::1"] {
         let at = SocketAddr::new(ip.parse().unwrap(), port);
-        let host = [("Host", "db1.internal.example:9478")];
-        assert_eq!(over_tcp(at, "GET /metrics", &host).status, 200, "{ip}");
+        let ask = |path: &str, host: &str| over_tcp(at, &format!("GET {path}"), &[("Host", host)]);
+        for path in ["/metrics", "/healthz", "/readyz"] {
+            until(200, || ask(path, "db1.internal.example:9478"));
+        }
+        for path in ["/", "/v1/status", "/v1/events", "/v1/tunnels/db/history"] {
+            let answer = ask(path, "evil.example");
+            assert_eq!(answer.status, 421, "{path}");
+            assert_eq!(answer.json()["kind"], "wrong-host");
+        }
+        for path in ["/", "/v1/status", "/v1/tunnels/db/history"] {
+            for host in ["localhost", "192.0.2.1:9478", &machine, &domain] {
+                assert_eq!(ask(path, host).status, 200, "{path} for {host}");
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ impl LogCall {
 }
 
 /// Every source of the program, without its tests: name and text.
-fn files() -> Vec<(String, String)> {
+pub(crate) fn files() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for part in ["crates/tunneld/src", "crates/tunneld-ssh/src"] {
         walk(&repository().join(part), &mut found);

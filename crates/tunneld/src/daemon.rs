@@ -1,5 +1,6 @@
 //! `tunneld run`: what starts in which order, and what stops in which.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,14 +12,15 @@ use tunneld_ssh::forward::Passed;
 use tunneld_ssh::{Bastions, KeyChecks};
 
 use crate::config_file::{self, Loaded};
-use crate::control::server::Server;
+use crate::control::events::Feed;
+use crate::control::server::{Server, reading};
 use crate::exit::Exit;
 use crate::inject::Inject;
-use crate::observe::logging::LastWords;
+use crate::logging::LastWords;
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
-use crate::supervisor::{Command, Control, Supervisor};
+use crate::supervisor::{Command, Control, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
 use crate::watch;
@@ -115,10 +117,11 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         path.to_owned(),
         control.clone(),
         handles.seen,
+        notify::reloading,
         shutdown.clone(),
     ));
     let web = metrics_listen
-        .map(|listen| tokio::spawn(web::run(listen, control.snapshots.clone(), served.clone())));
+        .map(|listen| tokio::spawn(watched(listen, control.snapshots.clone(), served.clone())));
     let mut supervisor = tokio::spawn(supervisor.run());
     let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
@@ -148,6 +151,15 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     }
     tracing::info!(message_id = events::STOPPED, "tunneld stopped");
     if told { Exit::Done } else { Exit::Failed }
+}
+
+/// What is read over TCP: the daemon, and the tunnels as on the control socket.
+async fn watched(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
+    let feed = Feed::new(snapshots.clone());
+    tokio::select! {
+        () = web::run(listen, snapshots, reading(feed.clone()), stop) => {}
+        never = feed.run() => match never {},
+    }
 }
 
 /// A key that is missing must not keep the other tunnels down: it is said, and its tunnel blocked.

@@ -26,7 +26,8 @@ use tunneld_core::status::ReloadStatus;
 
 use crate::clock;
 use crate::config_file::Loaded;
-use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
+use crate::control::{Reloaded, TunnelCommand};
+use crate::http::error::{ApiError, ErrorKind};
 use crate::tunnel::{self, Surroundings, View, Wanted};
 use crate::wait;
 

@@ -17,7 +17,6 @@ use tunneld_core::events;
 use tunneld_ssh::error::os_reason;
 
 use crate::config_file;
-use crate::observe::notify;
 use crate::supervisor::{Control, Seen};
 use folders::Folders;
 
@@ -28,17 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the folders are looked for anew until they stay the same.
 const LOOKS: usize = 10;
 
-/// Watches the files of `path` while `watch` is in force, until `stop`.
+/// Watches the files of `path` while `watch` is in force, until `stop`. `reloading` is called before
+/// each reload.
 pub(crate) async fn run(
     path: PathBuf,
     control: Control,
     mut seen: watch::Receiver<Seen>,
+    reloading: fn(),
     stop: CancellationToken,
 ) {
     let watching = async {
         // Without a supervisor there is nothing to tell.
         while seen.wait_for(|seen| seen.watch).await.is_ok() {
-            if let Err(e) = follow(&path, &control, &mut seen).await {
+            if let Err(e) = follow(&path, &control, &mut seen, reloading).await {
                 let reason = os_reason(&e);
                 tracing::warn!(
                     message_id = events::WATCH_FAILED,
@@ -64,6 +65,7 @@ async fn follow(
     path: &Path,
     control: &Control,
     seen: &mut watch::Receiver<Seen>,
+    reloading: fn(),
 ) -> io::Result<()> {
     let mut folders = Folders::new()?;
     let mut settled = false;
@@ -75,7 +77,7 @@ async fn follow(
                 settled = true;
                 continue;
             }
-            reload(path, control).await;
+            reload(path, control, reloading).await;
             seen.mark_unchanged();
             // What it includes now may be in other folders.
             look(path, &mut folders).await?;
@@ -101,13 +103,13 @@ async fn follow(
 }
 
 /// As SIGHUP does. How it went is logged; the watch goes on whatever is in the file.
-async fn reload(path: &Path, control: &Control) {
+async fn reload(path: &Path, control: &Control, reloading: fn()) {
     tracing::info!(
         message_id = events::FILE_CHANGED,
         config = %path.display(),
         "the configuration has changed, reloading"
     );
-    notify::reloading();
+    reloading();
     let _ = control.reload(false).await;
 }
 

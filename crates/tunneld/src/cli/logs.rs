@@ -12,8 +12,8 @@ use tunneld_core::status::DaemonStatus;
 
 use super::{Places, completions};
 use crate::control::client::{ClientError, call};
-use crate::control::no_tunnel;
 use crate::exit::Exit;
+use crate::http::error::no_tunnel;
 
 /// Where journald keeps what it has (systemd-journald.service(8)).
 const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];

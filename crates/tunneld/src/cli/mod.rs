@@ -25,10 +25,11 @@ use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::text::shell_word;
 
 use crate::config_file::{self, LoadError, Loaded};
+use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
-use crate::control::{TunnelCommand, no_tunnel};
 use crate::exit::Exit;
-use crate::observe::logging::{Format, Verbosity};
+use crate::http::error::no_tunnel;
+use crate::logging::{Format, Verbosity};
 use crate::terminal::colour;
 
 /// Where the configuration is unless somebody says otherwise.
@@ -363,7 +364,7 @@ fn print(text: &str) -> Exit {
 
 /// Prints what went wrong between us and the daemon.
 fn client_failed(e: &ClientError) -> Exit {
-    use crate::control::ErrorKind;
+    use crate::http::error::ErrorKind;
     match e {
         ClientError::Refused(error) if error.kind == ErrorKind::BadConfig => {
             if let Some(report) = &error.report {

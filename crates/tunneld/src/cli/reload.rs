@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::{Places, client_failed};
 use crate::config_file::{self, LoadError};
+use crate::control::Reloaded;
 use crate::control::client::{ClientError, call};
-use crate::control::{ErrorKind, Reloaded};
 use crate::exit::Exit;
+use crate::http::error::ErrorKind;
 use crate::terminal::colour;
 
 pub(super) fn run(places: &Places, dry_run: bool, json: bool) -> Exit {

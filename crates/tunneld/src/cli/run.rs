@@ -3,7 +3,7 @@
 use super::Places;
 use crate::daemon;
 use crate::exit::Exit;
-use crate::observe::logging::{self, Format, Verbosity};
+use crate::logging::{self, Format, Verbosity};
 
 pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
     let last_words = logging::init(format, verbosity);

@@ -14,8 +14,8 @@ use super::{Places, client_failed};
 use crate::clock::unix_ms;
 use crate::control::client::{ClientError, ask, runtime};
 use crate::control::follow::follow;
-use crate::control::no_tunnel;
 use crate::exit::Exit;
+use crate::http::error::no_tunnel;
 
 /// How long after a daemon was not there it is looked for again.
 const AGAIN: Duration = Duration::from_millis(200);

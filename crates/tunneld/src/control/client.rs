@@ -1,6 +1,7 @@
 //! The commands' side of the control socket.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::ApiError;
 use super::advice::advice;
+use crate::http::error::ApiError;
 
 /// An answer is at most this long: a status of ten thousand tunnels.
 pub(super) const MAX_ANSWER: usize = 64 << 20;
@@ -94,12 +95,17 @@ pub(crate) fn runtime(socket: &Path) -> Result<tokio::runtime::Runtime, ClientEr
 /// The user who listens on a socket (SO_PEERCRED of unix(7)); `None` where nobody does, or this user
 /// may not ask.
 pub(crate) fn listener_uid(socket: &Path) -> Option<u32> {
-    let address = SocketAddrUnix::new(socket).ok()?;
-    // One with a full backlog is not waited for.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
-    rustix::net::connect(&stream, &address).ok()?;
+    let stream = connect_now(socket).ok()?;
     Some(socket_peercred(stream).ok()?.uid.as_raw())
+}
+
+/// Connects to a socket, or not at all: one with a full backlog is not waited for, which is EAGAIN.
+pub(super) fn connect_now(socket: &Path) -> rustix::io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(socket)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&stream, &address)?;
+    Ok(stream)
 }
 
 /// As [`call`], within a runtime and for as long as it takes.

@@ -2,32 +2,27 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{FromRef, Path as UrlPath, Query, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRef, Path as UrlPath, Query, State};
+use axum::middleware;
+use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
+use rustix::io::Errno;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
-use tunneld_core::text::clip;
 
-use super::events::{Followers, events};
-use super::serve::serve;
-use super::{ApiError, Done, ErrorKind, TunnelCommand, no_tunnel};
-use crate::observe::page;
+use super::client::connect_now;
+use super::events::{Feed, events, status};
+use super::{Done, TunnelCommand};
+use crate::http::answers::{answer, bad_request, no_large_body, not_found, wrong_method};
+use crate::http::error::ApiError;
+use crate::http::hosts;
+use crate::http::serve::serve;
 use crate::supervisor::{Control, Snapshots};
-
-/// The largest body that a request may announce, in bytes; none of them needs one.
-const MAX_BODY: u64 = 64 << 10;
-/// How much of what was asked for an error repeats, in characters.
-const MOST_SHOWN: usize = 120;
 
 /// The bound socket; removed when dropped.
 pub(crate) struct Server {
@@ -67,7 +62,8 @@ impl Server {
     /// Its mode is 0660, so that the daemon's group may command it.
     pub(crate) fn bind(path: &Path) -> Result<Server, BindError> {
         let io = |e| BindError::Io(path.to_owned(), e);
-        if StdUnixStream::connect(path).is_ok() {
+        // One whose backlog is full answers nobody, and is there.
+        if !matches!(connect_now(path), Err(e) if e != Errno::AGAIN) {
             return Err(BindError::InUse(path.to_owned()));
         }
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
@@ -101,8 +97,12 @@ impl Server {
         more: Router<Control>,
         stop: CancellationToken,
     ) {
-        let router = router(control, more);
-        serve(&self.listener, "control socket", &router, &stop).await;
+        let feed = Feed::new(control.snapshots.clone());
+        let router = router(control, more, feed.clone());
+        tokio::select! {
+            () = serve(&self.listener, "control socket", &router, &stop) => {}
+            never = feed.run() => match never {},
+        }
     }
 }
 
@@ -113,41 +113,35 @@ impl Drop for Server {
     }
 }
 
-fn router(control: Control, more: Router<Control>) -> Router {
-    reading()
+fn router(control: Control, more: Router<Control>, feed: Feed) -> Router {
+    reading(feed)
         .merge(more)
         .route("/v1/reload", post(reload))
         .route("/v1/tunnels/{name}/{command}", post(command))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(no_large_body))
+        .layer(middleware::from_fn(hosts::socket))
         .with_state(control)
 }
 
-/// What may be read, over TCP as well.
-pub(crate) fn reading<S>() -> Router<S>
+/// What may be read of the tunnels, over TCP as well. Whoever serves it runs the feed.
+pub(crate) fn reading<S>(feed: Feed) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
     Snapshots: FromRef<S>,
 {
     Router::new()
-        .merge(page::routes())
         .route("/v1/status", get(status))
         .route("/v1/tunnels/{name}/history", get(history))
-        .route(
-            "/v1/events",
-            get(events).layer(Extension(Followers::default())),
-        )
+        .route("/v1/events", get(events))
+        .layer(Extension(feed))
 }
 
 impl FromRef<Control> for Snapshots {
     fn from_ref(control: &Control) -> Self {
         control.snapshots.clone()
     }
-}
-
-async fn status(State(snapshots): State<Snapshots>) -> Response {
-    Json(snapshots.daemon()).into_response()
 }
 
 async fn history(
@@ -160,7 +154,7 @@ async fn history(
     };
     let known = name.parse().ok();
     let report = known.and_then(|name| snapshots.history(&name));
-    answer(report.ok_or_else(|| no_such_tunnel(&snapshots, &name)))
+    answer(report.ok_or_else(|| ApiError::no_such_tunnel(&name, &snapshots.names())))
 }
 
 #[derive(Deserialize)]
@@ -192,63 +186,10 @@ async fn command(
     };
     let done = match name.parse() {
         Ok(name) => control.command(name, command).await,
-        Err(_) => Err(no_such_tunnel(&control.snapshots, &name)),
+        Err(_) => Err(ApiError::no_such_tunnel(&name, &control.snapshots.names())),
     };
     answer(done.map(|()| Done {
         tunnel: name,
         command,
     }))
-}
-
-/// The error for a tunnel that does not exist, with the ones that do.
-pub(crate) fn no_such_tunnel(snapshots: &Snapshots, name: &str) -> ApiError {
-    ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, &snapshots.names()))
-}
-
-pub(crate) async fn not_found() -> Response {
-    answer::<()>(Err(ApiError::new(
-        ErrorKind::NotFound,
-        "nothing here; try GET /v1/status",
-    )))
-}
-
-/// There is something at that path, and it is asked for in another way.
-pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let path = clip(uri.path(), MOST_SHOWN);
-    let message = format!("{path} is there, and not for {method}: GET shows, POST commands");
-    answer::<()>(Err(ApiError::new(ErrorKind::MethodNotAllowed, message)))
-}
-
-pub(crate) fn bad_request(why: &str) -> Response {
-    let message = clip(&why.to_lowercase().replace(['\n', '\r'], " "), MOST_SHOWN);
-    answer::<()>(Err(ApiError::new(ErrorKind::BadRequest, message)))
-}
-
-/// Nothing here takes a body: one that is announced as large is not waited for.
-pub(crate) async fn no_large_body(request: Request, next: Next) -> Response {
-    let length = request.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > MAX_BODY) {
-        let message = format!("the body has more than {MAX_BODY} bytes; no request here needs one");
-        return answer::<()>(Err(ApiError::new(ErrorKind::TooLarge, message)));
-    }
-    next.run(request).await
-}
-
-pub(crate) fn answer<T: serde::Serialize>(result: Result<T, ApiError>) -> Response {
-    match result {
-        Ok(value) => Json(value).into_response(),
-        Err(error) => {
-            let status = match error.kind {
-                ErrorKind::BadConfig => StatusCode::UNPROCESSABLE_ENTITY,
-                ErrorKind::NoSuchTunnel | ErrorKind::NotFound => StatusCode::NOT_FOUND,
-                ErrorKind::BadRequest => StatusCode::BAD_REQUEST,
-                ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-                ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-                ErrorKind::WrongHost => StatusCode::MISDIRECTED_REQUEST,
-                ErrorKind::Busy | ErrorKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            (status, Json(error)).into_response()
-        }
-    }
 }

@@ -1,10 +1,8 @@
-//! What the daemon tells the world: log lines, the service manager, metrics and health. Reads
+//! What the daemon tells the world: the service manager, metrics, health and the status page. Reads
 //! snapshots; nothing but `daemon.rs` knows it.
 
 mod health;
 pub(crate) mod history;
-mod hosts;
-pub(crate) mod logging;
 pub(crate) mod notify;
 pub(crate) mod page;
 pub(crate) mod readiness;

@@ -1,39 +1,47 @@
 //! `/metrics`: the daemon at this moment, for Prometheus and whatever else reads OpenMetrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use procfs::process::LimitValue;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tunneld_core::metrics::{Form, Process, Scrape};
 
 use super::health::Readiness;
 use crate::clock;
-use crate::control::server::answer;
-use crate::control::{ApiError, ErrorKind};
+use crate::http::answers::stopping;
+use crate::http::shared::Shared;
 use crate::supervisor::Snapshots;
 
-/// How many pages are written at once.
-static TURNS: Semaphore = Semaphore::const_new(1);
+/// The pages for the clients of one listener, one kind for each form.
+#[derive(Clone, Default)]
+pub(super) struct Pages {
+    open: Arc<Shared>,
+    text: Arc<Shared>,
+}
 
-pub(super) async fn metrics(State(snapshots): State<Snapshots>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics(
+    State(snapshots): State<Snapshots>,
+    Extension(pages): Extension<Pages>,
+    headers: HeaderMap,
+) -> Response {
     let ranges = headers.get_all(ACCEPT).iter();
     let accept: Vec<_> = ranges.filter_map(|range| range.to_str().ok()).collect();
     let form = Form::wanted(&accept.join(","));
-    // However many ask at once, they are answered one after the other. The semaphore is never closed.
-    let _turn = TURNS.acquire().await;
+    let pages = match form {
+        Form::OpenMetrics => pages.open,
+        Form::Text => pages.text,
+    };
     // A thousand tunnels take some milliseconds, in which connections want to be carried.
-    let page = tokio::task::spawn_blocking(move || scrape(&snapshots).page(form)).await;
-    match page {
-        Ok(page) => ([(CONTENT_TYPE, form.content_type())], page).into_response(),
-        // Only a daemon that ends leaves such a task undone.
-        Err(_) => answer::<()>(Err(ApiError::new(
-            ErrorKind::Stopping,
-            "tunneld is stopping",
-        ))),
+    let make = move || scrape(&snapshots).page(form).into_bytes();
+    match pages.get(Instant::now(), make).await {
+        Some(page) => ([(CONTENT_TYPE, form.content_type())], page.bytes).into_response(),
+        None => stopping(),
     }
 }
 

@@ -1,27 +1,34 @@
 //! `metrics_listen`: what may be read over TCP. Nothing can be commanded here.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::extract::FromRef;
 use axum::routing::get;
-use axum::{Router, middleware};
+use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_ssh::forward::listen_tcp;
 
-use super::{health, hosts, scrape};
-use crate::control::serve::serve;
-use crate::control::server::{no_large_body, not_found, reading, wrong_method};
+use super::scrape::{self, Pages};
+use super::{health, page};
+use crate::http::answers::{no_large_body, not_found, wrong_method};
+use crate::http::hosts;
+use crate::http::serve::serve;
 use crate::supervisor::Snapshots;
 
 /// How soon a port is asked for again that was not to be had.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Serves on `listen` until told to stop. A port that is busy keeps no tunnel down: it is asked for
-/// again and again.
-pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
+/// again and again. `reading` is what there is to read of the tunnels.
+pub(crate) async fn run(
+    listen: SocketAddr,
+    snapshots: Snapshots,
+    reading: Router<Snapshots>,
+    stop: CancellationToken,
+) {
     let listener = tokio::select! {
         listener = listener(listen) => listener,
         () = stop.cancelled() => return,
@@ -30,10 +37,7 @@ pub(crate) async fn run(listen: SocketAddr, snapshots: Snapshots, stop: Cancella
         message_id = events::METRICS_LISTENING,
         "serving metrics on http://{listen}/metrics"
     );
-    let mut router = router(snapshots);
-    if listen.ip().is_loopback() {
-        router = router.layer(middleware::from_fn(hosts::check));
-    }
+    let router = router(listen.ip(), snapshots, reading);
     serve(&listener, "metrics_listen", &router, &stop).await;
 }
 
@@ -66,16 +70,29 @@ where
     Snapshots: FromRef<S>,
 {
     Router::new()
-        .route("/metrics", get(scrape::metrics))
+        .route(
+            "/metrics",
+            get(scrape::metrics).layer(Extension(Pages::default())),
+        )
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
 }
 
-fn router(snapshots: Snapshots) -> Router {
-    reading()
+/// Monitoring elsewhere knows the machine by the name that its DNS has, and nobody else asks for its
+/// metrics; what a browser is for is for names that are the machine's own.
+fn router(ip: IpAddr, snapshots: Snapshots, reading: Router<Snapshots>) -> Router {
+    let telling = reading
+        .merge(page::routes())
+        .route_layer(middleware::from_fn(hosts::network));
+    let router = telling
         .merge(routes())
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(no_large_body))
-        .with_state(snapshots)
+        .with_state(snapshots);
+    // `::ffff:127.0.0.1` is one, too.
+    match ip.to_canonical().is_loopback() {
+        true => router.layer(middleware::from_fn(hosts::loopback)),
+        false => router,
+    }
 }

@@ -6,8 +6,8 @@ use tokio::sync::{mpsc, oneshot};
 use tunneld_core::name::TunnelName;
 
 use super::{Command, Snapshots};
-use crate::control::server::no_such_tunnel;
-use crate::control::{ApiError, ErrorKind, Reloaded, TunnelCommand};
+use crate::control::{Reloaded, TunnelCommand};
+use crate::http::error::{ApiError, ErrorKind};
 
 /// How long whoever asked waits for a tunnel to be done with a command. Connections that drain for
 /// longer than that drain on unwatched.
@@ -55,9 +55,10 @@ impl Control {
             return Ok(());
         };
         match answer {
-            Ok(Err(e)) if e.kind == ErrorKind::NoSuchTunnel => {
-                Err(no_such_tunnel(&self.snapshots, named.as_str()))
-            }
+            Ok(Err(e)) if e.kind == ErrorKind::NoSuchTunnel => Err(ApiError::no_such_tunnel(
+                named.as_str(),
+                &self.snapshots.names(),
+            )),
             Ok(answer) => answer,
             Err(_) => Err(stopping()),
         }

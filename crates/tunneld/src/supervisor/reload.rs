@@ -13,7 +13,8 @@ use tunneld_ssh::KeyChecks;
 use super::Supervisor;
 use crate::clock;
 use crate::config_file::{self, LoadError, Loaded, Source};
-use crate::control::{ApiError, ErrorKind, Reloaded};
+use crate::control::Reloaded;
+use crate::http::error::{ApiError, ErrorKind};
 use crate::tunnel::Wanted;
 
 /// How long a reload waits for the tunnels to take what the file says.

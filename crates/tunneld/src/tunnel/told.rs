@@ -10,7 +10,8 @@ use tunneld_core::status::Phase;
 use tunneld_ssh::forward::Limits;
 
 use super::Tunnel;
-use crate::control::{ApiError, TunnelCommand};
+use crate::control::TunnelCommand;
+use crate::http::error::ApiError;
 
 /// What a tunnel is told.
 #[derive(Debug)]

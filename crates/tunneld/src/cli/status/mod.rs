@@ -21,8 +21,8 @@ pub(super) use words::{short, why_not_up};
 use super::{Places, client_failed};
 use crate::clock::unix_ms;
 use crate::control::client::call;
-use crate::control::no_tunnel;
 use crate::exit::Exit;
+use crate::http::error::no_tunnel;
 use page::Page;
 
 /// What is asked for.

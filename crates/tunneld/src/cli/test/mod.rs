@@ -21,7 +21,7 @@ use tunneld_ssh::{Bastions, Session, connect_traced};
 use super::Places;
 use crate::config_file;
 use crate::exit::Exit;
-use crate::observe::logging::{self, Format, Verbosity};
+use crate::logging::{self, Format, Verbosity};
 use crate::signals::Requests;
 use daemon::Daemon;
 use fixes::Asked;

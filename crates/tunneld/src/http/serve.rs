@@ -1,6 +1,7 @@
 //! Serving HTTP to whoever connects: bounded in clients, in size and in time.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,23 +19,25 @@ pub(crate) trait Listener {
     /// A client's connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next client.
-    async fn next(&self) -> io::Result<Self::Stream>;
+    /// The next client, with its address if it has one.
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
 impl Listener for UnixListener {
     type Stream = tokio::net::UnixStream;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, None))
     }
 }
 
 impl Listener for TcpListener {
     type Stream = tokio::net::TcpStream;
 
-    async fn next(&self) -> io::Result<Self::Stream> {
-        self.accept().await.map(|(stream, _)| stream)
+    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
+        let (stream, peer) = self.accept().await?;
+        Ok((stream, Some(peer.ip().to_canonical())))
     }
 }
 
@@ -52,7 +55,7 @@ pub(crate) async fn serve<L: Listener>(
             accepted = accept(listener, &mut clients) => accepted,
         };
         match accepted {
-            Ok(stream) => clients.serve(stream),
+            Ok((stream, peer)) => clients.serve(stream, peer),
             Err(e) => {
                 let reason = tunneld_ssh::error::os_reason(&e);
                 tracing::warn!("{what} paused 1s: {reason}");
@@ -64,9 +67,12 @@ pub(crate) async fn serve<L: Listener>(
     let _ = tokio::time::timeout(PAUSE, clients.finish()).await;
 }
 
-async fn accept<L: Listener>(listener: &L, clients: &mut Clients) -> io::Result<L::Stream> {
+async fn accept<L: Listener>(
+    listener: &L,
+    clients: &mut Clients,
+) -> io::Result<(L::Stream, Option<IpAddr>)> {
     // The client first: the idlest is sent away for one that is there.
-    let stream = listener.next().await?;
+    let client = listener.next().await?;
     clients.place().await;
-    Ok(stream)
+    Ok(client)
 }

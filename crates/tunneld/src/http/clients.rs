@@ -4,6 +4,7 @@
 //! client whose request is being answered keeps its place.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,14 +22,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::stalled::Impatient;
+use super::stalled::{Impatient, Patience};
 
 /// How many clients are served at once.
 const MAX_CLIENTS: usize = 512;
 /// How long a client may take to say what it wants, from its connection or its last answer on.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client may let its answer lie.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of its answer, and how long it may take for all of it, or for
+/// one event of an answer that goes on.
+const PATIENCE: Patience = Patience {
+    nothing: Duration::from_secs(10),
+    all: Duration::from_secs(30),
+};
 /// What is kept of a request that is not complete, and of an answer that is not taken, in bytes.
 const BUFFER: usize = 64 << 10;
 
@@ -96,7 +101,11 @@ impl Clients {
     }
 
     /// Serves one more.
-    pub(super) fn serve(&mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    pub(super) fn serve(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<IpAddr>,
+    ) {
         let activity = Arc::new(Activity {
             state: Mutex::new(State {
                 answering: 0,
@@ -107,6 +116,7 @@ impl Clients {
         let service = Watched {
             router: self.router.clone(),
             stopping: self.stopping.clone(),
+            peer: Peer(peer),
             activity: Arc::clone(&activity),
         };
         let task = self.tasks.spawn(serve(stream, service));
@@ -125,7 +135,7 @@ impl Clients {
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watched) {
-    let stream = TokioIo::new(Impatient::new(stream, READ_TIMEOUT));
+    let stream = TokioIo::new(Impatient::new(stream, PATIENCE));
     // What goes wrong with a client's connection is the client's to notice.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,6 +151,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watc
 /// its request.
 #[derive(Clone)]
 pub(crate) struct Stopping(pub(crate) CancellationToken);
+
+/// The address of the client, if it has one; found in the same place.
+#[derive(Clone)]
+pub(crate) struct Peer(pub(crate) Option<IpAddr>);
 
 /// What a client is doing.
 struct Activity {
@@ -193,6 +207,7 @@ impl Drop for Answering {
 struct Watched {
     router: Router,
     stopping: Stopping,
+    peer: Peer,
     activity: Arc<Activity>,
 }
 
@@ -205,6 +220,7 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
         let answering = Answering::begin(&self.activity);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.stopping.clone());
+        request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.clone().oneshot(request);
         Box::pin(async move {
             let response = answer.await?;
