@@ -206,6 +206,23 @@ fn what_cannot_be_made_into_a_tunnel_is_told_on_stderr_and_the_others_are_printe
 }
 
 #[test]
+fn an_entry_that_is_not_right_does_not_take_the_others_with_it() {
+    // An IPv4 address for IPv6 only: ssh fails, and the configuration refuses it.
+    let folder = Folder::new();
+    let text = "Host bad\n  BindAddress 192.0.2.7\n  AddressFamily inet6\n  LocalForward 1001 a:1\n\
+                Host good\n  LocalForward 1001 a:1\n\
+                Host *\n  IdentityFile {dir}/id\n";
+    let file = folder.write("config", text);
+    let output = import(&folder, &["--ssh-config", &file]);
+    assert_exit(&output, 1);
+    let printed = stdout(&output);
+    assert_has(&printed, &["[tunnels.good]\n"]);
+    assert!(!printed.contains("enabled = false"), "{printed}");
+    assert!(!printed.contains("[tunnels.bad]"), "{printed}");
+    assert_has(&stderr(&output), &["error: ", "config, Host bad: "]);
+}
+
+#[test]
 fn a_file_that_is_too_large_or_no_file_is_refused() {
     let folder = Folder::new();
     let large = folder.write("large.service", &"#".repeat((1 << 20) + 1));

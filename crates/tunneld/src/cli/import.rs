@@ -96,13 +96,17 @@ pub(super) fn run(request: &Request) -> Exit {
 /// Prints the tunnels, and says what somebody should know about them.
 fn finish(mut made: Made) -> Exit {
     let text = match settle(&mut made.tunnels, &config_file::surroundings()) {
-        Ok(text) => text,
+        Ok(settled) => {
+            for refused in settled.refused {
+                made.add(&refused.from, Err(refused.message));
+            }
+            settled.file
+        }
         Err(problems) => {
             let report = problems.render(colour(&io::stderr()));
-            made.errors.push(format!(
-                "what was made of it is not right\n{}",
-                report.trim_end()
-            ));
+            eprintln!("{}", report.trim_end());
+            made.errors
+                .push("what was made of it is not right".to_owned());
             String::new()
         }
     };
