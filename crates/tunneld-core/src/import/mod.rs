@@ -14,6 +14,7 @@
 
 mod autossh;
 mod command;
+mod discreet;
 mod flags;
 mod forwards;
 mod job;
@@ -30,6 +31,7 @@ mod way;
 
 pub use command::{Command, ConfigFile, Setting};
 pub use job::Job;
+pub use note::plain;
 pub use settle::{Refused, Settled, settle};
 pub use tunnel::{Tunnel, name_of, name_of_host};
 pub use unit::{Facts, Unit, UnitCommand};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::note::{Note, comments, one_line};
+use super::note::{Note, comments, one_line, warnings};
 use crate::config::string;
 use crate::name::{MAX_NAME_LEN, TunnelName};
 
@@ -41,6 +41,18 @@ impl Tunnel {
         }
         // What is to be done about the tunnel is said with its name.
         text.replace(NAME, &self.name)
+    }
+
+    /// What somebody should know before it is used, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let all = warnings(&self.notes).into_iter();
+        all.map(|text| text.replace(NAME, &self.name)).collect()
+    }
+
+    /// Whether a forward is not in it that was in what it was made of.
+    pub fn lacks_a_forward(&self) -> bool {
+        let mut notes = self.notes.iter();
+        notes.any(|note| matches!(note, Note::LostForward(..)))
     }
 }
 
