@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::command::{Command, ConfigFile};
 use super::forwards::{Kind, Written};
 use super::keys::{Keys, one_or_all, path};
-use super::note::Note;
+use super::note::{Note, warnings};
 use super::tunnel::{NAME, Tunnel};
 use super::{discreet, reasons};
 use crate::config::{duration, string};
@@ -374,7 +374,12 @@ impl Maker<'_> {
                 files.join(" and ")
             ),
         };
-        format!("forwards nothing: it has no -L, -R or -D{entry}")
+        // A block that was passed over may be the one.
+        let passed: String = warnings(&self.notes)
+            .iter()
+            .map(|text| format!("; {text}"))
+            .collect();
+        format!("forwards nothing: it has no -L, -R or -D{entry}{passed}")
     }
 }
 

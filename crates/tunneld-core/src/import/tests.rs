@@ -206,8 +206,7 @@ fn made(lines: &[String]) -> Vec<Tunnel> {
         let words = shell::words(line, &BTreeMap::new()).unwrap();
         let command = Command::read(&words, &setting).unwrap();
         let job = job(command, "t".to_owned(), &index.to_string(), "me", &setting);
-        let sources = Sources::new(Path::new("/x"), String::new(), job.environment.clone());
-        job.tunnel(&sources, &sources).unwrap()
+        job.tunnel(&job.sources(false), &job.sources(true)).unwrap()
     });
     tunnels.collect()
 }
@@ -216,7 +215,7 @@ fn made(lines: &[String]) -> Vec<Tunnel> {
 fn a_tunnel_that_is_not_right_is_left_out_and_the_others_are_kept() {
     // Nor is one switched off because of it.
     let lines = [
-        "ssh -N -L 1001:a:1 -L 1001:b:1 -l \"x y\" one",
+        "ssh -N -L 1001:a:1 one",
         "ssh -N -L 1001:a:1 two",
         "ssh -N -L 1002:a:1 three",
     ];
@@ -259,6 +258,44 @@ fn many_tunnels_that_want_one_place_are_settled_in_a_few_turns() {
     let settled = settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
     assert_eq!(settled.file.matches("enabled = false").count(), 399);
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn what_is_lost_is_told_and_the_rest_is_a_comment() {
+    // A forward, a restriction, and a password that others can read.
+    for (options, warning, lacks) in [
+        ("-L 1001:a:1 -L nonsense", "-L nonsense is dropped: ", true),
+        ("-L 1001:a:1 -B eth0", "-B eth0 is dropped: ", false),
+        (
+            "-L 1001:a:1 -o RevokedHostKeys=/etc/revoked",
+            "-o RevokedHostKeys=/etc/revoked is dropped: ",
+            false,
+        ),
+        (
+            "-L 1001:a:1 -o Ciphers=3des-cbc",
+            "Ciphers 3des-cbc is dropped: ",
+            false,
+        ),
+        (
+            "-D 1001 -o 'PermitRemoteOpen a:1'",
+            "-o PermitRemoteOpen a:1 is dropped: ",
+            false,
+        ),
+        (
+            "-L 1001:a:1 -o 'ProxyCommand ncat --proxy-auth a:b x 22'",
+            "the `proxy_command` has a password in it",
+            false,
+        ),
+    ] {
+        let [tunnel] = made(&[format!("ssh -N {options} db")]).try_into().unwrap();
+        let [said] = tunnel.warnings().try_into().unwrap();
+        assert!(said.starts_with(warning), "{said}");
+        assert_eq!(tunnel.lacks_a_forward(), lacks, "{options}");
+        let (what, _) = said.split_once(" is dropped").unwrap_or((&said, ""));
+        assert!(tunnel.text().contains(what), "{}", tunnel.text());
+    }
+    let lines = ["ssh -N -C -A -o ExitOnForwardFailure=yes -L 1:a:1 db".to_owned()];
+    assert_eq!(made(&lines)[0].warnings(), [""; 0]);
 }
 
 /// What ssh itself makes of a command line: the values of each keyword.

@@ -136,6 +136,12 @@ impl Unit {
         }
     }
 
+    /// What the folders are called whose files add to a unit, those that count more first. `name` is
+    /// that of its file, and `instance` stands behind the `@` of a template.
+    pub fn folders(name: &str, instance: Option<&str>) -> Vec<String> {
+        Name::new(name, instance).folders()
+    }
+
     fn set(&mut self, key: &str, value: String, place: String) {
         let some = (!value.is_empty()).then(|| value.clone());
         match key {
