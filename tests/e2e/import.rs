@@ -110,6 +110,44 @@ fn what_adds_to_a_unit_counts_and_a_template_wants_an_instance() {
 }
 
 #[test]
+fn what_adds_to_an_instance_and_to_its_template_is_read_also_beside_a_link() {
+    // Of two files with one name that of the instance counts.
+    let folder = Folder::new();
+    let template = unit(
+        &folder,
+        "tunnel@.service",
+        "ExecStart=ssh -i {dir}/id -N -L 1001:a:1 old",
+    );
+    for name in [
+        "tunnel@.service.d",
+        "tunnel@db.service.d",
+        "wants",
+        "wants/tunnel@db.service.d",
+    ] {
+        fs::create_dir(folder.at(name)).unwrap();
+    }
+    let start = |host: &str| {
+        format!("[Service]\nExecStart=\nExecStart=ssh -i {{dir}}/id -N -L 1001:a:1 {host}\n")
+    };
+    folder.write("tunnel@.service.d/x.conf", &start("template"));
+    let text = accepted(&folder, &["--instance", "db", &template]);
+    assert_has(&text, &["host = \"template\"\n"]);
+    folder.write("tunnel@db.service.d/x.conf", &start("instance"));
+    let text = accepted(&folder, &["--instance", "db", &template]);
+    assert_has(&text, &["host = \"instance\"\n"]);
+    let text = accepted(&folder, &["--instance", "other", &template]);
+    assert_has(&text, &["host = \"template\"\n"]);
+    let link = folder.at("wants/tunnel@db.service");
+    std::os::unix::fs::symlink(&template, &link).unwrap();
+    let link = link.display().to_string();
+    let text = accepted(&folder, &[&link]);
+    assert_has(&text, &["host = \"instance\"\n"]);
+    folder.write("wants/tunnel@db.service.d/y.conf", &start("link"));
+    let text = accepted(&folder, &[&link]);
+    assert_has(&text, &["host = \"link\"\n"]);
+}
+
+#[test]
 fn a_user_and_a_key_that_are_not_here_are_told() {
     // The unit may be from another machine: what is only likely is said.
     let folder = Folder::new();
@@ -203,6 +241,122 @@ fn what_cannot_be_made_into_a_tunnel_is_told_on_stderr_and_the_others_are_printe
     ] {
         assert_exit(&import(&folder, words), 2);
     }
+}
+
+#[test]
+fn an_entry_that_is_not_right_does_not_take_the_others_with_it() {
+    // An IPv4 address for IPv6 only: ssh fails, and the configuration refuses it.
+    let folder = Folder::new();
+    let text = "Host bad\n  BindAddress 192.0.2.7\n  AddressFamily inet6\n  LocalForward 1001 a:1\n\
+                Host good\n  LocalForward 1001 a:1\n\
+                Host *\n  IdentityFile {dir}/id\n";
+    let file = folder.write("config", text);
+    let output = import(&folder, &["--ssh-config", &file]);
+    assert_exit(&output, 1);
+    let printed = stdout(&output);
+    assert_has(&printed, &["[tunnels.good]\n"]);
+    assert!(!printed.contains("enabled = false"), "{printed}");
+    assert!(!printed.contains("[tunnels.bad]"), "{printed}");
+    assert_has(&stderr(&output), &["error: ", "config, Host bad: "]);
+}
+
+#[test]
+fn a_forward_that_is_lost_is_no_success() {
+    // The tunnel is printed without it, and what is missing is told on stderr, too.
+    let folder = Folder::new();
+    let line = "ssh -i id -N -L 1001:a:1 -L nonsense -B eth0 db";
+    let words: Vec<_> = ["--"].into_iter().chain(line.split(' ')).collect();
+    let output = import(&folder, &words);
+    assert_exit(&output, 1);
+    assert_has(&stdout(&output), &["local_forward = \"1001:a:1\"\n"]);
+    assert_has(
+        &stderr(&output),
+        &[
+            "warning: db: -L nonsense is dropped: ",
+            "warning: db: -B eth0 is dropped: ",
+        ],
+    );
+}
+
+#[test]
+fn what_comes_from_elsewhere_does_not_reach_the_terminal_as_it_is() {
+    // Neither what moves the cursor nor what turns the direction of writing.
+    let folder = Folder::new();
+    let evil = "x\u{1b}[2J\u{202e}y";
+    let file = folder.write("config", "Host a\n");
+    let service = unit(
+        &folder,
+        "t.service",
+        &format!("User={evil}\nExecStart=ssh -i /no/{evil} -N -L 1:a:1 -L {evil} db"),
+    );
+    for args in [
+        &[format!("{evil}.service")][..],
+        &["--ssh-config".to_owned(), file, evil.to_owned()],
+        &[service],
+        &[
+            "--".to_owned(),
+            "ssh".to_owned(),
+            format!("-L{evil}"),
+            "db".to_owned(),
+        ],
+    ] {
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let output = import(&folder, &args);
+        assert_exit(&output, 1);
+        let said = stdout(&output) + &stderr(&output);
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
+        assert_has(&said, &["error: "]);
+    }
+}
+
+#[test]
+fn forwards_of_patterns_and_of_blocks_that_cannot_be_told_are_mentioned() {
+    let folder = Folder::new();
+    let text = "Host db\n  IdentityFile {dir}/id\n  LocalForward 1001 a:1\n\
+                Host *.lan !x.lan\n  LocalForward 1002 a:1\n  LocalForward 1003 a:1\n\
+                Match exec \"test -e /x\"\n  LocalForward 1004 a:1\n\
+                Host *\n  DynamicForward 1005\n";
+    let file = folder.write("config", text);
+    let output = import(&folder, &["--ssh-config", &file]);
+    assert_exit(&output, 0);
+    assert_has(
+        &stderr(&output),
+        &["config: 2 of its blocks with forwards are for patterns or `Match`: name the hosts"],
+    );
+    let file = folder.write(
+        "other",
+        "Match exec \"test -e /x\"\n  LocalForward 1004 a:1\n",
+    );
+    let output = import(&folder, &["--ssh-config", &file, "db"]);
+    assert_exit(&output, 1);
+    assert_has(
+        &stderr(&output),
+        &[
+            "forwards nothing: ",
+            "tunneld cannot tell whether `Match exec` holds for `db`",
+        ],
+    );
+}
+
+#[test]
+fn more_entries_than_one_run_takes_are_refused() {
+    let folder = Folder::new();
+    let entry = |n: usize| format!("Host h{n}\n  LocalForward {n} a:1\n");
+    let text: String = (1..=1_001).map(entry).collect();
+    let file = folder.write("config", &text);
+    let output = import(&folder, &["--ssh-config", &file]);
+    assert_exit(&output, 1);
+    assert_eq!(stdout(&output), "");
+    assert_has(
+        &stderr(&output),
+        &["names 1001 hosts, and at most 1000 are looked at in one run"],
+    );
+    let output = import(&folder, &["--ssh-config", &file, "h7"]);
+    assert_has(&stdout(&output), &["[tunnels.h7]\n"]);
+    let many = vec!["x.service"; 1_001];
+    let output = import(&folder, &many);
+    assert_exit(&output, 1);
+    assert_has(&stderr(&output), &["at most 1000 are taken in one run"]);
 }
 
 #[test]

@@ -173,14 +173,41 @@ fn tunneld_has_every_variable_of_the_environment() {
     // What the program looks at is in ENVIRONMENT.
     let page = Page::read("tunneld.8");
     let written = set(page.section("ENVIRONMENT").words());
-    // A hook for tests, and the locale.
-    let others = ["TUNNELD_INJECT", "LC_ALL", "LC_CTYPE", "LANG"];
-    // And what the scripts of `completions` pass.
-    let others = set(others.into_iter().chain(["_CLAP_COMPLETE_INDEX"]));
-    let read = &sources::variables() - &others;
+    // A hook for tests, and what the scripts of `completions` pass.
+    let others = set(["TUNNELD_INJECT", "_CLAP_COMPLETE_INDEX"]);
+    let mut read = &sources::variables() - &others;
+    // These are in a list, and the library for times looks at the last one.
+    read.extend(set(["LC_ALL", "LC_CTYPE", "LANG", "TZ"]));
     assert!(read.contains("TUNNELD_CONFIG"), "{read:?}");
     let missing: Vec<_> = read.difference(&written).collect();
     assert!(missing.is_empty(), "not in ENVIRONMENT: {missing:?}");
+}
+
+#[test]
+fn what_the_pages_name_in_the_folder_for_documents_is_installed_there() {
+    // README.md says how, and from where.
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let mut installed = BTreeSet::new();
+    for line in readme.lines() {
+        let Some((_, rest)) = line.split_once("install -Dm644 -t /usr/share/doc/tunneld") else {
+            continue;
+        };
+        let (folder, files) = rest.split_once(' ').unwrap();
+        for file in files.split(' ') {
+            assert!(repository().join(file).is_file(), "{file}");
+            let name = file.rsplit('/').next().unwrap();
+            installed.insert(format!("/usr/share/doc/tunneld{folder}/{name}"));
+        }
+    }
+    for page in ["tunneld.8", "tunneld.toml.5"] {
+        let text = fs::read_to_string(repository().join("packaging/man").join(page)).unwrap();
+        let words = text.split([' ', '\n']);
+        let named = words.filter(|word| word.starts_with("/usr/share/doc/tunneld/"));
+        for path in named {
+            assert!(installed.contains(path), "{page}: {path}");
+        }
+        assert!(!text.contains(".Pa docs/"), "{page}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The ssh(1) command that does the same as a tunnel, as long as it lasts.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::config::{
@@ -76,6 +77,11 @@ pub(super) fn without(spec: &TunnelSpec) -> Vec<String> {
             ));
         }
     }
+    for path in paths(spec).iter().filter(|path| path.contains("${")) {
+        lines.push(format!(
+            "ssh takes `${{` in a path for a variable, and it can be written in no other way: {path}"
+        ));
+    }
     if socket_modes(spec).len() > 1 {
         lines.push("ssh has one mode for all socket files: that of the first".to_owned());
     }
@@ -85,6 +91,44 @@ pub(super) fn without(spec: &TunnelSpec) -> Vec<String> {
             .to_owned(),
     );
     lines
+}
+
+/// The paths that the command has in it, each once.
+fn paths(spec: &TunnelSpec) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    let mut add = |path: &Path| paths.insert(path.to_string_lossy().into_owned());
+    let mut target = Some(&spec.target);
+    while let Some(this) = target {
+        let files = this.identity_file.iter().chain(&this.certificate_file);
+        for file in files.chain(&this.known_hosts) {
+            add(&file.value);
+        }
+        if let Some(IdentityAgent::Socket(path)) = &this.identity_agent {
+            add(path);
+        }
+        target = match &this.via {
+            Via::Jump(hop) => Some(hop),
+            Via::Direct | Via::Proxy(_) | Via::Command(_) => None,
+        };
+    }
+    for forward in &spec.forwards {
+        match &forward.kind {
+            ForwardKind::Local(local) => {
+                if let Listen::Unix(unix) = &local.listen.value {
+                    add(&unix.path);
+                }
+            }
+            ForwardKind::Remote(remote) => {
+                if let RemoteListen::Unix(path) = &remote.listen.value {
+                    add(Path::new(path));
+                }
+            }
+        }
+        if let Goal::To(Destination::Unix(path)) = forward.goal() {
+            add(Path::new(path));
+        }
+    }
+    paths
 }
 
 /// The modes of the socket files that are listened on here, each once.

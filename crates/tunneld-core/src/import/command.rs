@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::flags::{self, Item};
 use super::forwards::{Kind, Written};
 use super::note::Note;
-use super::{autossh, shell};
+use super::{autossh, discreet, shell};
 use crate::config::{check_host, parse_hop, quoted};
 
 /// How many words a command line may have.
@@ -180,7 +180,8 @@ impl Command {
             Item::Host(host) => self.destination(&host),
             Item::Rest(words) => {
                 let why = "nothing is run at the server";
-                self.notes.push(Note::dropped(&words.join(" "), why));
+                let shown = discreet::program(&words.join(" "));
+                self.notes.push(Note::dropped(&shown, why));
                 Ok(())
             }
             Item::Flag(c) => {
@@ -286,6 +287,12 @@ impl Command {
                 return Ok(());
             }
             'o' => {
+                if let Some(block) = block(&value) {
+                    return Err(format!(
+                        "has -o {block}: {block} directive not supported as a command-line option"
+                    ));
+                }
+                let shown = format!("-o {}", discreet::line(&value));
                 self.line(option(&value, setting.directory.as_deref()), shown);
                 return Ok(());
             }
@@ -374,13 +381,18 @@ fn absolute(path: &str, directory: Option<&Path>) -> String {
     }
 }
 
+/// Which keyword that begins other lines there is behind `-o`: ssh takes none of them there.
+fn block(text: &str) -> Option<&'static str> {
+    let (keyword, _) = discreet::keyword(text);
+    let mut all = ["Host", "Match", "Include"].into_iter();
+    all.find(|block| keyword.eq_ignore_ascii_case(block))
+}
+
 /// `-o`: a line, in which a relative path is completed.
 fn option(text: &str, directory: Option<&Path>) -> String {
     const PATHS: [&str; 3] = ["IdentityFile", "CertificateFile", "UserKnownHostsFile"];
-    let ends = |c: char| c.is_whitespace() || c == '=';
     let text = text.trim_start();
-    let (keyword, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
-    let value = rest.trim_start_matches(ends);
+    let (keyword, value) = discreet::keyword(text);
     let is_path = PATHS.iter().any(|path| keyword.eq_ignore_ascii_case(path));
     match is_path && !value.trim_end().contains(char::is_whitespace) {
         true => format!("{keyword} {}", absolute(value.trim_end(), directory)),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::command::{Command, ConfigFile};
 use super::forwards::{Kind, Written};
 use super::keys::{Keys, one_or_all, path};
-use super::note::Note;
-use super::reasons;
+use super::note::{Note, warnings};
 use super::tunnel::{NAME, Tunnel};
+use super::{discreet, reasons};
 use crate::config::{duration, string};
 use crate::ssh_config::{Answer, Environment, Place, Problem, Query, Sources, evaluate};
 
@@ -17,6 +17,27 @@ const SYSTEM: &str = "/etc/ssh/ssh_config";
 
 /// Keywords that say where to go: without one of them it would be another place.
 const WHERE: [&str; 5] = ["HostName", "Port", "User", "ProxyJump", "ProxyCommand"];
+
+/// Keywords of forwards.
+const FORWARDS: [&str; 3] = ["LocalForward", "RemoteForward", "DynamicForward"];
+
+/// Keywords that limit the way or the trust, and those that may bring one that does.
+const LIMITS: [&str; 14] = [
+    "BindInterface",
+    "CASignatureAlgorithms",
+    "CheckHostIP",
+    "Ciphers",
+    "HostKeyAlgorithms",
+    "Include",
+    "KexAlgorithms",
+    "KnownHostsCommand",
+    "MACs",
+    "Match",
+    "PubkeyAcceptedAlgorithms",
+    "RefuseConnection",
+    "RevokedHostKeys",
+    "VerifyHostKeyDNS",
+];
 
 /// A command line, and who runs it.
 #[derive(Debug, Clone)]
@@ -226,7 +247,13 @@ impl Maker<'_> {
                     None => problem.message.clone(),
                 },
             };
-            self.notes.push(Note::dropped(&shown, &why));
+            let is = |wanted: &&str| keyword.eq_ignore_ascii_case(wanted);
+            self.notes
+                .push(match (FORWARDS.iter().any(is), LIMITS.iter().any(is)) {
+                    (true, _) => Note::LostForward(shown, why),
+                    (_, true) => Note::Lost(shown, why),
+                    (false, false) => Note::Dropped(shown, why),
+                });
         }
         Ok(())
     }
@@ -238,8 +265,8 @@ impl Maker<'_> {
         let before = text.get(..start).unwrap_or(text);
         let number = before.matches('\n').count();
         let line = text.lines().nth(number).unwrap_or_default().trim();
-        let ends = |c: char| c.is_whitespace() || c == '=';
-        let keyword = line.split(ends).next().unwrap_or_default().to_owned();
+        let keyword = discreet::keyword(line).0.to_owned();
+        let line = discreet::line(line);
         let option = self.job.command.lines.get(number).filter(|_| file == 0);
         let shown = match option {
             Some(option) => option.shown.clone(),
@@ -316,7 +343,8 @@ impl Maker<'_> {
                         None => error.message,
                     };
                     wrong.get_or_insert_with(|| format!("{}: {why}", forward.shown));
-                    self.notes.push(Note::dropped(&forward.shown, &why));
+                    self.notes
+                        .push(Note::LostForward(forward.shown.clone(), why));
                 }
             }
         }
@@ -346,7 +374,12 @@ impl Maker<'_> {
                 files.join(" and ")
             ),
         };
-        format!("forwards nothing: it has no -L, -R or -D{entry}")
+        // A block that was passed over may be the one.
+        let passed: String = warnings(&self.notes)
+            .iter()
+            .map(|text| format!("; {text}"))
+            .collect();
+        format!("forwards nothing: it has no -L, -R or -D{entry}{passed}")
     }
 }
 

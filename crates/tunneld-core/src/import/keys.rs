@@ -167,7 +167,10 @@ impl Keys {
                 true => string(text),
                 false => array(names.iter().map(|name| string(name))),
             });
-            self.checked(kind.key(), &shown, read);
+            match read {
+                Ok(value) => self.add(kind.key(), value),
+                Err(error) => self.notes.push(Note::Lost(shown, error.message)),
+            }
         }
     }
 }

@@ -14,12 +14,14 @@
 
 mod autossh;
 mod command;
+mod discreet;
 mod flags;
 mod forwards;
 mod job;
 mod keys;
 mod note;
 mod reasons;
+mod settle;
 mod shell;
 #[cfg(test)]
 mod tests;
@@ -29,5 +31,7 @@ mod way;
 
 pub use command::{Command, ConfigFile, Setting};
 pub use job::Job;
-pub use tunnel::{Tunnel, name_of, name_of_host, settle};
+pub use note::plain;
+pub use settle::{Refused, Settled, settle};
+pub use tunnel::{Tunnel, name_of, name_of_host};
 pub use unit::{Facts, Unit, UnitCommand};

@@ -12,6 +12,12 @@ pub(super) enum Note {
     Always(String),
     /// It is dropped: what, and why.
     Dropped(String, String),
+    /// The same, and without it the tunnel may do more than somebody has allowed: what, and why.
+    Lost(String, String),
+    /// The same with a forward: what, and why.
+    LostForward(String, String),
+    /// Something that whoever imports it should know at once.
+    Warned(String),
     /// Something else that whoever reads the file should know.
     Said(String),
 }
@@ -32,8 +38,10 @@ pub(super) fn comments(notes: &[Note]) -> Vec<String> {
     for note in notes {
         let line = match note {
             Note::Always(_) => continue,
-            Note::Dropped(what, why) => format!("# dropped: {}: {}", one_line(what), one_line(why)),
-            Note::Said(text) => format!("# {}", one_line(text)),
+            Note::Dropped(what, why) | Note::Lost(what, why) | Note::LostForward(what, why) => {
+                format!("# dropped: {}: {}", one_line(what), one_line(why))
+            }
+            Note::Said(text) | Note::Warned(text) => format!("# {}", one_line(text)),
         };
         if !lines.contains(&line) {
             lines.push(line);
@@ -49,12 +57,42 @@ fn always(note: &Note) -> Option<String> {
     }
 }
 
+/// What is said on the terminal of those that matter, each once.
+pub(super) fn warnings(notes: &[Note]) -> Vec<String> {
+    let mut all = Vec::new();
+    for note in notes {
+        let text = match note {
+            Note::Lost(what, why) | Note::LostForward(what, why) => {
+                format!("{} is dropped: {}", one_line(what), one_line(why))
+            }
+            Note::Warned(text) => one_line(text),
+            Note::Always(_) | Note::Dropped(..) | Note::Said(_) => continue,
+        };
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all
+}
+
 /// A comment ends with its line, so what comes from elsewhere has no other line in it.
 pub(super) fn one_line(text: &str) -> String {
-    let bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    clip(&plain(text), MAX_SHOWN)
+}
+
+/// A text from elsewhere on one line, without what moves the cursor of a terminal, and without what
+/// changes the direction of writing.
+pub fn plain(text: &str) -> String {
+    let bad = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
+    };
     let plain = text.chars().map(|c| match bad(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     });
-    clip(&plain.collect::<String>(), MAX_SHOWN)
+    plain.collect()
 }

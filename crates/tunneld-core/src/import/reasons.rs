@@ -5,9 +5,13 @@ use crate::ssh_config::Unused;
 
 /// What is said of a line; `shown` is what somebody has written.
 pub(super) fn note(unused: &Unused, shown: &str) -> Note {
-    match is_always(unused) {
-        true => Note::Always(shown.to_owned()),
-        false => Note::dropped(shown, why(unused.keyword)),
+    if is_always(unused) {
+        return Note::Always(shown.to_owned());
+    }
+    let why = why(unused.keyword);
+    match unused.keyword {
+        "PermitRemoteOpen" => Note::Lost(shown.to_owned(), why.to_owned()),
+        _ => Note::dropped(shown, why),
     }
 }
 
@@ -32,6 +36,7 @@ fn is_always(unused: &Unused) -> bool {
         | "GatewayPorts"
         | "ClearAllForwardings" => says(&["no", "false"]),
         "SessionType" | "ControlPath" => says(&["none"]),
+        "PermitRemoteOpen" => says(&["any"]),
         "Protocol" => says(&["2"]),
         _ => false,
     }

@@ -60,7 +60,13 @@ impl Case {
             let sources = self.sources(job.sources(false));
             tunnels.push(job.tunnel(&sources, &self.sources(job.sources(true)))?);
         }
-        settle(&mut tunnels, &Surroundings::for_tests()).map_err(|e| e.to_string())
+        let settled = settle(&mut tunnels, &Surroundings::for_tests());
+        let mut settled = settled.map_err(|e| e.to_string())?;
+        for refused in settled.refused {
+            let error = format!("error: {}: {}\n", refused.from, refused.message);
+            settled.file.push_str(&error);
+        }
+        Ok(settled.file)
     }
 }
 
@@ -191,6 +197,105 @@ fn what_is_too_much_is_refused() {
     let shells = ["sh", "-c", "sh -c 'sh -c \"sh -c true\"'"].map(str::to_owned);
     let said = Command::read(&shells, &Setting::default()).unwrap_err();
     assert_eq!(said, "has shells in shells more than 3 deep");
+}
+
+/// Tunnels of these command lines, each from its own number on.
+fn made(lines: &[String]) -> Vec<Tunnel> {
+    let setting = Setting::default();
+    let tunnels = lines.iter().enumerate().map(|(index, line)| {
+        let words = shell::words(line, &BTreeMap::new()).unwrap();
+        let command = Command::read(&words, &setting).unwrap();
+        let job = job(command, "t".to_owned(), &index.to_string(), "me", &setting);
+        job.tunnel(&job.sources(false), &job.sources(true)).unwrap()
+    });
+    tunnels.collect()
+}
+
+#[test]
+fn a_tunnel_that_is_not_right_is_left_out_and_the_others_are_kept() {
+    // Nor is one switched off because of it.
+    let lines = [
+        "ssh -N -L 1001:a:1 one",
+        "ssh -N -L 1001:a:1 two",
+        "ssh -N -L 1002:a:1 three",
+    ];
+    let mut tunnels = made(&lines.map(str::to_owned));
+    tunnels[0].keys.push(("port", "0".to_owned()));
+    let settled = settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    assert_eq!(settled.file.matches("[tunnels.").count(), 2);
+    assert!(
+        !settled.file.contains("enabled = false"),
+        "{}",
+        settled.file
+    );
+    let [refused] = settled.refused.as_slice() else {
+        panic!("{:?}", settled.refused);
+    };
+    assert_eq!(refused.from, "0");
+    assert!(refused.message.contains("port"), "{}", refused.message);
+}
+
+#[test]
+fn of_tunnels_in_a_row_only_those_are_switched_off_that_would_not_listen() {
+    // The second one is off, and so the third is in nobody's way.
+    let lines = [
+        "ssh -N -L 1001:a:1 one",
+        "ssh -N -L 1001:a:1 -L 1002:a:1 two",
+        "ssh -N -L 1002:a:1 three",
+    ];
+    let mut tunnels = made(&lines.map(str::to_owned));
+    settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    let enabled: Vec<_> = tunnels.iter().map(|tunnel| tunnel.enabled).collect();
+    assert_eq!(enabled, [true, false, true]);
+}
+
+#[test]
+fn many_tunnels_that_want_one_place_are_settled_in_a_few_turns() {
+    // One turn for each of them would take minutes.
+    let lines = vec!["ssh -N -L 1001:a:1 one".to_owned(); 400];
+    let mut tunnels = made(&lines);
+    let begin = std::time::Instant::now();
+    let settled = settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    assert_eq!(settled.file.matches("enabled = false").count(), 399);
+    assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn what_is_lost_is_told_and_the_rest_is_a_comment() {
+    // A forward, a restriction, and a password that others can read.
+    for (options, warning, lacks) in [
+        ("-L 1001:a:1 -L nonsense", "-L nonsense is dropped: ", true),
+        ("-L 1001:a:1 -B eth0", "-B eth0 is dropped: ", false),
+        (
+            "-L 1001:a:1 -o RevokedHostKeys=/etc/revoked",
+            "-o RevokedHostKeys=/etc/revoked is dropped: ",
+            false,
+        ),
+        (
+            "-L 1001:a:1 -o Ciphers=3des-cbc",
+            "Ciphers 3des-cbc is dropped: ",
+            false,
+        ),
+        (
+            "-D 1001 -o 'PermitRemoteOpen a:1'",
+            "-o PermitRemoteOpen a:1 is dropped: ",
+            false,
+        ),
+        (
+            "-L 1001:a:1 -o 'ProxyCommand ncat --proxy-auth a:b x 22'",
+            "the `proxy_command` has a password in it",
+            false,
+        ),
+    ] {
+        let [tunnel] = made(&[format!("ssh -N {options} db")]).try_into().unwrap();
+        let [said] = tunnel.warnings().try_into().unwrap();
+        assert!(said.starts_with(warning), "{said}");
+        assert_eq!(tunnel.lacks_a_forward(), lacks, "{options}");
+        let (what, _) = said.split_once(" is dropped").unwrap_or((&said, ""));
+        assert!(tunnel.text().contains(what), "{}", tunnel.text());
+    }
+    let lines = ["ssh -N -C -A -o ExitOnForwardFailure=yes -L 1:a:1 db".to_owned()];
+    assert_eq!(made(&lines)[0].warnings(), [""; 0]);
 }
 
 /// What ssh itself makes of a command line: the values of each keyword.

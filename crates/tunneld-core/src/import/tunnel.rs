@@ -1,16 +1,15 @@
 //! A tunnel that was made of something else, as a table of the file.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::note::{Note, comments, one_line};
-use crate::config::{Diagnostics, Origin, Surroundings, load, string};
+use super::note::{Note, comments, one_line, warnings};
+use crate::config::string;
 use crate::name::{MAX_NAME_LEN, TunnelName};
 
 /// A table of the file, and what it does not say.
 #[derive(Debug, Clone)]
 pub struct Tunnel {
-    /// Its name; unique once [`settle`] was called.
+    /// Its name; unique once [`settle`](super::settle()) was called.
     pub name: String,
     /// What it was made of.
     pub(super) from: String,
@@ -43,6 +42,18 @@ impl Tunnel {
         // What is to be done about the tunnel is said with its name.
         text.replace(NAME, &self.name)
     }
+
+    /// What somebody should know before it is used, one line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let all = warnings(&self.notes).into_iter();
+        all.map(|text| text.replace(NAME, &self.name)).collect()
+    }
+
+    /// Whether a forward is not in it that was in what it was made of.
+    pub fn lacks_a_forward(&self) -> bool {
+        let mut notes = self.notes.iter();
+        notes.any(|note| matches!(note, Note::LostForward(..)))
+    }
 }
 
 /// Stands for the name of the tunnel in a note.
@@ -72,72 +83,4 @@ pub fn name_of_host(host: &str) -> String {
         Some((first, _)) if !is_address => name_of(first),
         _ => name_of(host),
     }
-}
-
-/// Makes the names unique, and switches off each tunnel that listens where an earlier one does: the
-/// file as a whole, which is returned, is one that `check` accepts.
-///
-/// # Errors
-///
-/// What is wrong with the file all the same.
-pub fn settle(tunnels: &mut [Tunnel], surroundings: &Surroundings) -> Result<String, Diagnostics> {
-    let origin = Origin {
-        name: "what was imported".to_owned(),
-        dir: Path::new("/").to_owned(),
-    };
-    let mut names = BTreeSet::new();
-    for tunnel in tunnels.iter_mut() {
-        tunnel.name = unique(&tunnel.name, &names);
-        names.insert(tunnel.name.clone());
-    }
-    loop {
-        let (file, ends) = joined(tunnels);
-        if file.is_empty() {
-            return Ok(file);
-        }
-        let Err(problems) = load(&file, &origin, surroundings) else {
-            return Ok(file);
-        };
-        let first = problems.iter().next();
-        let place = first.and_then(|item| Some((item.span.as_ref()?.start, &item.message)));
-        let Some((start, message)) = place else {
-            return Err(problems);
-        };
-        let index = ends.partition_point(|end| *end <= start);
-        match tunnels.get_mut(index).filter(|tunnel| tunnel.enabled) {
-            Some(tunnel) => {
-                tunnel.enabled = false;
-                tunnel
-                    .notes
-                    .push(Note::Said(format!("not enabled: {message}")));
-            }
-            // It is not that another one is in the way.
-            None => return Err(problems),
-        }
-    }
-}
-
-/// The tables as one file, and where each of them ends.
-fn joined(tunnels: &[Tunnel]) -> (String, Vec<usize>) {
-    let mut file = String::new();
-    let mut ends = Vec::with_capacity(tunnels.len());
-    for tunnel in tunnels {
-        if !file.is_empty() {
-            file.push('\n');
-        }
-        file.push_str(&tunnel.text());
-        ends.push(file.len());
-    }
-    (file, ends)
-}
-
-fn unique(name: &str, names: &BTreeSet<String>) -> String {
-    let numbered = (2..).map(|n| {
-        let end = format!("-{n}");
-        let room = MAX_NAME_LEN.saturating_sub(end.len());
-        format!("{}{end}", name.get(..room.min(name.len())).unwrap_or(name))
-    });
-    let mut candidates = std::iter::once(name.to_owned()).chain(numbered);
-    let free = candidates.find(|candidate| !names.contains(candidate));
-    free.unwrap_or_else(|| name.to_owned())
 }

@@ -2,6 +2,7 @@
 
 use super::job::Maker;
 use super::keys::Keys;
+use super::note::Note;
 use crate::config::{array, host_port, parse_hop, string};
 use crate::ssh_config::{Answer, Query, Way, evaluate};
 
@@ -14,7 +15,7 @@ impl Maker<'_> {
         match answer.way.as_ref().map(|way| &way.value) {
             None | Some(Way::Direct) => Ok(()),
             Some(Way::Command(line)) => {
-                command(line, keys);
+                self.command(line, keys);
                 Ok(())
             }
             Some(Way::Jump(hops)) => self.hops(hops, keys),
@@ -41,7 +42,7 @@ impl Maker<'_> {
             if written.is_empty() && first {
                 match answer.way.as_ref().map(|way| &way.value) {
                     Some(Way::Jump(before)) => written = before.clone(),
-                    Some(Way::Command(line)) => command(line, keys),
+                    Some(Way::Command(line)) => self.command(line, keys),
                     None | Some(Way::Direct) => {}
                 }
                 first = !written.is_empty();
@@ -92,9 +93,24 @@ impl Maker<'_> {
         let parts: Vec<_> = all.into_iter().map(|(k, v)| format!("{k} = {v}")).collect();
         format!("{{ {} }}", parts.join(", "))
     }
+
+    /// Its tokens are expanded: what is left is no token.
+    fn command(&mut self, line: &str, keys: &mut Keys) {
+        if has_password(line) {
+            let said = "the `proxy_command` has a password in it: whoever may read the file or \
+                        list processes can read it";
+            self.notes.push(Note::Warned(said.to_owned()));
+        }
+        keys.add("proxy_command", string(&line.replace('%', "%%")));
+    }
 }
 
-/// Its tokens are expanded: what is left is no token.
-fn command(line: &str, keys: &mut Keys) {
-    keys.add("proxy_command", string(&line.replace('%', "%%")));
+/// Whether a password is on a command line: `sshpass -p`, `ncat --proxy-auth`.
+fn has_password(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let mut sshpass = false;
+    words.any(|word| {
+        sshpass |= word == "sshpass" || word.ends_with("/sshpass");
+        (sshpass && word.starts_with("-p")) || word.starts_with("--proxy-auth")
+    })
 }

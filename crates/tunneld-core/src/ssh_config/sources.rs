@@ -125,8 +125,34 @@ impl Sources {
         });
         let mut seen = BTreeSet::new();
         let names = patterns.map(String::as_str);
-        let names = names.filter(|name| !name.starts_with('!') && !name.contains(['*', '?']));
+        let names = names.filter(|name| is_name(name));
         names.filter(|name| seen.insert(*name)).collect()
+    }
+
+    /// How many blocks have a forward and name no host by itself: `Host` with patterns only, and
+    /// `Match`. What is for every host counts where no host is named at all.
+    pub fn patterns_with_forwards(&self) -> usize {
+        const FORWARDS: [&str; 3] = ["LocalForward", "RemoteForward", "DynamicForward"];
+        let named = !self.hosts().is_empty();
+        let mut blocks = 0;
+        for file in &self.files {
+            let mut is_pattern = false;
+            for line in &file.lines {
+                if let What::Block(block) = &line.what {
+                    is_pattern = match block {
+                        Block::Host(patterns) if named && patterns.iter().any(|p| p == "*") => {
+                            false
+                        }
+                        Block::Host(patterns) => !patterns.iter().any(|p| is_name(p)),
+                        Block::Match(_) => true,
+                    };
+                } else if is_pattern && FORWARDS.contains(&line.keyword) {
+                    blocks += 1;
+                    is_pattern = false;
+                }
+            }
+        }
+        blocks
     }
 
     /// What is wrong whatever the host is, in the order of the files.
@@ -196,4 +222,9 @@ impl Sources {
             faults,
         });
     }
+}
+
+/// Whether a pattern of `Host` is the name of one host.
+fn is_name(pattern: &str) -> bool {
+    !pattern.starts_with('!') && !pattern.contains(['*', '?'])
 }

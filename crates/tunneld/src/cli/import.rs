@@ -1,5 +1,6 @@
 //! `tunneld import …`
 
+mod drop_ins;
 mod entries;
 mod unit;
 mod whose;
@@ -9,7 +10,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
-use tunneld_core::import::{Command, ConfigFile, Job, Setting, Tunnel, name_of_host, settle};
+use tunneld_core::import::{
+    Command, ConfigFile, Job, Setting, Tunnel, name_of_host, plain, settle,
+};
 use tunneld_core::name::TunnelName;
 use tunneld_core::ssh_config::{Environment, Sources};
 use tunneld_ssh::error::os_reason;
@@ -21,6 +24,9 @@ use whose::Whose;
 
 /// The largest unit, or file of variables, that is read, in bytes.
 const MAX_FILE_LEN: u64 = 1 << 20;
+
+/// How many files, or entries of a file of ssh, are looked at in one run.
+const MAX_INPUTS: usize = 1_000;
 
 /// What is asked for.
 #[derive(Debug, Args)]
@@ -78,6 +84,13 @@ impl Made {
 
 pub(super) fn run(request: &Request) -> Exit {
     let mut made = Made::default();
+    let inputs = request.inputs.len();
+    if inputs > MAX_INPUTS {
+        made.errors.push(format!(
+            "there are {inputs} files or hosts, and at most {MAX_INPUTS} are taken in one run"
+        ));
+        return finish(made);
+    }
     match &request.ssh_config {
         Some(file) => entries::import(file, request, &mut made),
         None if request.command.is_empty() => {
@@ -96,21 +109,28 @@ pub(super) fn run(request: &Request) -> Exit {
 /// Prints the tunnels, and says what somebody should know about them.
 fn finish(mut made: Made) -> Exit {
     let text = match settle(&mut made.tunnels, &config_file::surroundings()) {
-        Ok(text) => text,
+        Ok(settled) => {
+            for refused in settled.refused {
+                made.add(&refused.from, Err(refused.message));
+            }
+            settled.file
+        }
         Err(problems) => {
             let report = problems.render(colour(&io::stderr()));
-            made.errors.push(format!(
-                "what was made of it is not right\n{}",
-                report.trim_end()
-            ));
+            eprintln!("{}", report.trim_end());
+            made.errors
+                .push("what was made of it is not right".to_owned());
             String::new()
         }
     };
     let printed = super::print(&text);
     for tunnel in &made.tunnels {
+        for warning in tunnel.warnings() {
+            eprintln!("warning: {}: {warning}", tunnel.name);
+        }
         let missing = tunnel.identity_files.iter().filter(|file| is_missing(file));
         for file in missing {
-            let (name, file) = (&tunnel.name, file.display());
+            let (name, file) = (&tunnel.name, plain(&file.to_string_lossy()));
             eprintln!("warning: {name}: {file}: no such file; `tunneld check` asks for it");
         }
     }
@@ -124,11 +144,12 @@ fn finish(mut made: Made) -> Exit {
     }
     made.warnings
         .iter()
-        .for_each(|warning| eprintln!("warning: {warning}"));
+        .for_each(|warning| eprintln!("warning: {}", plain(warning)));
     made.errors
         .iter()
-        .for_each(|error| eprintln!("error: {error}"));
-    match made.errors.is_empty() {
+        .for_each(|error| eprintln!("error: {}", plain(error)));
+    let whole = !made.tunnels.iter().any(Tunnel::lacks_a_forward);
+    match made.errors.is_empty() && whole {
         true => printed,
         false => Exit::Failed,
     }

@@ -18,11 +18,33 @@ const SILENCE: Duration = Duration::from_secs(45);
 pub(crate) struct Following {
     socket: PathBuf,
     body: Incoming,
-    /// What was received of a line that goes on.
-    rest: Vec<u8>,
+    received: Lines,
     /// The data of an event that goes on.
     data: String,
     _connection: AbortOnDropHandle<()>,
+}
+
+/// What was received, line by line.
+#[derive(Default)]
+struct Lines {
+    /// What is not taken yet.
+    rest: Vec<u8>,
+    /// How much of it has no end of a line: a long line comes in many pieces.
+    searched: usize,
+}
+
+impl Lines {
+    /// The next line, with its end.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let new = self.rest.get(self.searched..).unwrap_or_default();
+        let Some(end) = new.iter().position(|b| *b == b'\n') else {
+            self.searched = self.rest.len();
+            return None;
+        };
+        let line = self.rest.drain(..=self.searched + end).collect();
+        self.searched = 0;
+        Some(line)
+    }
 }
 
 /// Follows the status of the daemon: one at once, and one whenever it has changed; with `every`,
@@ -43,7 +65,7 @@ pub(crate) async fn follow(
     Ok(Following {
         socket: socket.to_owned(),
         body,
-        rest: Vec::new(),
+        received: Lines::default(),
         data: String::new(),
         _connection: connection,
     })
@@ -53,8 +75,7 @@ impl Following {
     /// The next status. A daemon that ends is [`ClientError::Unreachable`].
     pub(crate) async fn next(&mut self) -> Result<DaemonStatus, ClientError> {
         loop {
-            while let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
+            while let Some(line) = self.received.next() {
                 if let Some(status) = self.line(&line)? {
                     return Ok(status);
                 }
@@ -67,9 +88,9 @@ impl Following {
                 return Err(gone(&self.socket, io::ErrorKind::ConnectionReset));
             };
             if let Ok(bytes) = frame.into_data() {
-                self.rest.extend_from_slice(&bytes);
+                self.received.rest.extend_from_slice(&bytes);
             }
-            if self.rest.len() + self.data.len() > MAX_ANSWER {
+            if self.received.rest.len() + self.data.len() > MAX_ANSWER {
                 return Err(ClientError::Garbled("an event is too long".to_owned()));
             }
         }
@@ -90,5 +111,27 @@ impl Following {
         serde_json::from_str(&data)
             .map(Some)
             .map_err(|e| garbled(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_in_many_pieces_is_searched_once() {
+        // From its start at every piece it would be minutes.
+        let mut lines = Lines::default();
+        let begin = std::time::Instant::now();
+        for _ in 0..500_000 {
+            lines.rest.push(b'x');
+            assert_eq!(lines.next(), None);
+        }
+        lines.rest.extend_from_slice(b"\na\nb");
+        assert_eq!(lines.next().map(|line| line.len()), Some(500_001));
+        assert_eq!(lines.next().as_deref(), Some(&b"a\n"[..]));
+        assert_eq!(lines.next(), None);
+        assert_eq!(lines.rest, b"b");
+        assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
     }
 }

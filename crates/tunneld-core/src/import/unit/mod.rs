@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::discreet;
 use crate::config::quoted;
 use crate::config::values::parse_duration;
 
@@ -29,6 +30,10 @@ pub struct Unit {
     user: Option<String>,
     directory: Option<String>,
     restart: Option<String>,
+    /// `NetworkNamespacePath=`, as it is written.
+    network: Option<String>,
+    /// `PrivateNetwork=`, as it is written, where it is on.
+    private: Option<String>,
     dropped: Vec<(String, String)>,
 }
 
@@ -43,15 +48,50 @@ pub struct UnitCommand {
 
 /// What is around the command and has no place in a tunnel: the setting, and why.
 const DROPPED: &[(&str, &str)] = &[
+    ("BindPaths", THEIR_FILES),
+    ("BindReadOnlyPaths", THEIR_FILES),
+    ("DynamicUser", "the tunnel runs as the user of tunneld"),
     ("ExecCondition", "nothing is run before a session"),
     ("ExecReload", "`tunneld reload`"),
     ("ExecStartPost", "nothing is run for a session"),
     ("ExecStartPre", "nothing is run before a session"),
     ("ExecStop", "`tunneld stop`"),
     ("ExecStopPost", "nothing is run after a session"),
+    ("LoadCredential", THEIR_CREDENTIALS),
+    ("LoadCredentialEncrypted", THEIR_CREDENTIALS),
+    (
+        "PassEnvironment",
+        "the variables of the service manager are not known here: those in the command are empty",
+    ),
     ("Restart", "it always comes back by itself"),
+    ("RootDirectory", THEIR_FILES),
+    ("RootImage", THEIR_FILES),
     ("RuntimeMaxSec", "it does not end by itself"),
+    ("SetCredential", THEIR_CREDENTIALS),
+    ("SetCredentialEncrypted", THEIR_CREDENTIALS),
+    (
+        "UnsetEnvironment",
+        "the variables are taken as they were before it",
+    ),
 ];
+
+const THEIR_FILES: &str = "the files of the tunnel are those that tunneld sees: correct the paths";
+
+const THEIR_CREDENTIALS: &str = "tunneld has credentials of its own: give it to tunneld.service";
+
+/// What is shown of a setting: of a command the program, and of a value that may be a secret the name.
+fn shown(key: &str, value: &str) -> String {
+    let ends = match key {
+        _ if key.starts_with("Exec") => return format!("{key}={}", discreet::program(value)),
+        "SetCredential" | "SetCredentialEncrypted" => ':',
+        "UnsetEnvironment" => '=',
+        _ => return format!("{key}={value}"),
+    };
+    match value.split_once(ends) {
+        Some((name, _)) => format!("{key}={name}{ends}…"),
+        None => format!("{key}={value}"),
+    }
+}
 
 impl Unit {
     /// Reads a unit: its file first, and then the files that add to it. `name` is that of the file,
@@ -73,6 +113,8 @@ impl Unit {
             user: None,
             directory: None,
             restart: None,
+            network: None,
+            private: None,
             dropped: Vec::new(),
         };
         for (file, text) in texts {
@@ -80,11 +122,24 @@ impl Unit {
                 unit.set(key, value, format!("{file}:{line}"));
             }
         }
+        if let Some(network) = unit.network.as_ref().or(unit.private.as_ref()) {
+            let shown = quoted(network);
+            return Err(format!(
+                "runs in a network of its own, {shown}: a tunnel goes the way of tunneld, so run \
+                 one there"
+            ));
+        }
         match unit.commands.len() {
             0 => Err("has no ExecStart= in a section [Service]".to_owned()),
             n if n > MAX_COMMANDS => Err(format!("has more than {MAX_COMMANDS} ExecStart=")),
             _ => Ok(unit),
         }
+    }
+
+    /// What the folders are called whose files add to a unit, those that count more first. `name` is
+    /// that of its file, and `instance` stands behind the `@` of a template.
+    pub fn folders(name: &str, instance: Option<&str>) -> Vec<String> {
+        Name::new(name, instance).folders()
     }
 
     fn set(&mut self, key: &str, value: String, place: String) {
@@ -100,10 +155,15 @@ impl Unit {
             "User" => self.user = some,
             "WorkingDirectory" => self.directory = some,
             "RestartSec" => self.restart = some,
+            "NetworkNamespacePath" => self.network = some.map(|path| format!("{key}={path}")),
+            "PrivateNetwork" => {
+                let on = ["1", "yes", "y", "true", "t", "on"];
+                let is_on = on.iter().any(|on| value.eq_ignore_ascii_case(on));
+                self.private = is_on.then(|| format!("{key}={value}"));
+            }
             _ => {
                 if let Some((_, why)) = DROPPED.iter().find(|(known, _)| *known == key) {
-                    let what = format!("{key}={value}");
-                    self.dropped.push((what, (*why).to_owned()));
+                    self.dropped.push((shown(key, &value), (*why).to_owned()));
                 }
             }
         }

@@ -41,6 +41,29 @@ impl Name {
         }
     }
 
+    /// The folders of files that add to it, those that count more first: systemd.unit(5).
+    pub(super) fn folders(&self) -> Vec<String> {
+        let kind = self
+            .full
+            .rsplit_once('.')
+            .map_or("service", |(_, kind)| kind);
+        let mut folders = vec![format!("{}.d", self.full)];
+        if self.stem().contains('@') {
+            folders.push(format!("{}@.{kind}.d", self.prefix));
+        }
+        let mut prefix = self.prefix.as_str();
+        while let Some((before, after)) = prefix.rsplit_once('-') {
+            if !after.is_empty() {
+                folders.push(format!("{before}-.{kind}.d"));
+            }
+            prefix = before;
+        }
+        folders.push(format!("{kind}.d"));
+        folders.dedup();
+        folders.retain(|folder| !folder.contains('/'));
+        folders
+    }
+
     /// Without its type.
     pub(super) fn stem(&self) -> &str {
         self.full
@@ -121,6 +144,27 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_in_these_folders_add_to_a_unit() {
+        for (file, instance, wanted) in [
+            ("a.service", None, "a.service.d service.d"),
+            ("a@.service", None, "a@.service.d service.d"),
+            (
+                "a@.service",
+                Some("b"),
+                "a@b.service.d a@.service.d service.d",
+            ),
+            (
+                "a-b-c@d-e.service",
+                None,
+                "a-b-c@d-e.service.d a-b-c@.service.d a-b-.service.d a-.service.d service.d",
+            ),
+            ("a@.service", Some("../x"), "a@.service.d service.d"),
+        ] {
+            assert_eq!(Name::new(file, instance).folders().join(" "), wanted);
+        }
+    }
 
     #[test]
     fn a_specifier_stands_for_a_part_of_the_name_or_for_what_the_machine_knows() {

@@ -9,7 +9,7 @@ use tunneld_core::ssh_config::Sources;
 use tunneld_ssh::error::os_reason;
 
 use super::whose::{Whose, variables};
-use super::{Made, Request, complete, named};
+use super::{MAX_INPUTS, Made, Request, complete, named};
 use crate::config_file;
 
 /// Makes a tunnel of each entry that forwards something, or of those that were named.
@@ -36,6 +36,21 @@ pub(super) fn import(file: &Path, request: &Request, made: &mut Made) {
         whose.job(command, &setting, named(request, name_of(host)), &from)
     };
     let sources = complete(&job(""), &whose, false);
+    let names = sources.hosts().len();
+    if request.inputs.is_empty() && names > MAX_INPUTS {
+        let said = format!(
+            "names {names} hosts, and at most {MAX_INPUTS} are looked at in one run: name those \
+             that you mean"
+        );
+        return made.errors.push(format!("{input}: {said}"));
+    }
+    let patterns = sources.patterns_with_forwards();
+    if request.inputs.is_empty() && patterns > 0 {
+        made.warn(format!(
+            "{input}: {patterns} of its blocks with forwards are for patterns or `Match`: name the \
+             hosts that you mean, `tunneld import --ssh-config FILE HOST`"
+        ));
+    }
     let hosts = match request.inputs.is_empty() {
         true => with_forwards(&sources, job),
         false => request

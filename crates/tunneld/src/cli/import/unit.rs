@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 use tunneld_core::import::{Command, Facts, Setting, Tunnel, Unit, UnitCommand};
 
 use super::whose::Whose;
-use super::{Made, Request, named, read, tunnel};
-
-/// How many files may add to a unit.
-const MAX_DROP_INS: usize = 100;
+use super::{Made, Request, drop_ins, named, read, tunnel};
 
 /// Makes a tunnel of each command of a unit.
 pub(super) fn import(file: &Path, request: &Request, made: &mut Made) {
@@ -37,7 +34,7 @@ struct Service {
 impl Service {
     fn read(file: &Path, instance: Option<&str>) -> Result<Self, String> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let unit = Unit::read(&name, instance, &texts(file)?)?;
+        let unit = Unit::read(&name, instance, &drop_ins::texts(file, instance)?)?;
         let manager = manager(file);
         let facts = facts(&manager, is_of_user(file));
         let whose = match unit.user(&facts)? {
@@ -86,35 +83,6 @@ impl Service {
         job.dropped = self.unit.dropped().to_vec();
         tunnel(&job, &self.whose, made)
     }
-}
-
-/// The unit, and the files in the folder beside it that add to it: what they are called, and what they
-/// say.
-fn texts(file: &Path) -> Result<Vec<(String, String)>, String> {
-    let mut folder = file.as_os_str().to_owned();
-    folder.push(".d");
-    let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-    let entries = entries.map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = entries
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "conf")
-        })
-        .take(MAX_DROP_INS + 1)
-        .collect();
-    if files.len() > MAX_DROP_INS {
-        return Err(format!("has more than {MAX_DROP_INS} files beside it"));
-    }
-    files.sort();
-    files.insert(0, file.to_owned());
-    let texts = files.iter().map(|path| {
-        let text = read(path).map_err(|reason| match path == file {
-            true => reason,
-            false => format!("{}: {reason}", path.display()),
-        });
-        Ok((path.display().to_string(), text?))
-    });
-    texts.collect()
 }
 
 /// Whether it is a unit of a user's own service manager.
