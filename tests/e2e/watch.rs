@@ -179,3 +179,38 @@ fn a_file_that_cannot_be_watched_is_told_and_served_all_the_same() {
     has_forwards(&daemon, 2);
     echoes(bed.listen).unwrap();
 }
+
+#[test]
+fn a_reload_that_waits_for_a_key_or_a_program_is_tried_again() {
+    // Written before what it names is there: one error, and a touch of the file takes it once it is.
+    let bed = Bed::new();
+    let daemon = up(watching(&file(&bed, &[bed.listen])));
+    let (key, other) = (bed.sshd.client_key(), daemon.dir().join("key"));
+    let aside = daemon.dir().join("hook");
+    let (from, to) = (key.display().to_string(), other.display().to_string());
+    let text = file(&bed, &[bed.listen, free_addr()]).replace(&from, &to);
+    let hook = format!("on_up = [{:?}]\nlocal_forward", aside.display());
+    daemon.write_config(&text.replacen("local_forward", &hook, 1));
+    let line = daemon.wait_for_log("reload refused", LONG);
+    assert_has(&line, &["2 errors"]);
+    daemon.wait_for_log("`tunneld reload` once they are there", LONG);
+    let touch = || {
+        let mark = daemon.log_mark();
+        let text = fs::read(daemon.config_path()).unwrap();
+        fs::write(daemon.config_path(), text).unwrap();
+        daemon.wait_for_log_from(mark, "looked at again", LONG);
+    };
+    touch();
+    touch();
+    assert_eq!(count(&daemon, "reload refused"), 1);
+    // What is wrong now is another thing.
+    symlink("/bin/true", &aside).unwrap();
+    touch();
+    daemon.wait_for_log("1 error", LONG);
+    assert_eq!(count(&daemon, "reload refused"), 2);
+    fs::copy(key, &other).unwrap();
+    touch();
+    has_forwards(&daemon, 2);
+    assert_eq!(count(&daemon, "reload refused"), 2);
+    assert_eq!(count(&daemon, CHANGED), 1);
+}

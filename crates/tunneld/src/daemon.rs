@@ -18,7 +18,7 @@ use crate::observe::logging::LastWords;
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
-use crate::supervisor::{Command, Control, Supervisor};
+use crate::supervisor::{Command, Control, Request as Reload, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
 use crate::watch;
@@ -178,11 +178,7 @@ async fn until_stopped(
             Request::Stop => return true,
             Request::Reload => {
                 notify::reloading();
-                let reload = Command::Reload {
-                    dry_run: false,
-                    reply: None,
-                };
-                control.signal(reload).await;
+                control.signal(Command::Reload(Reload::default())).await;
             }
             Request::RetryNow => control.signal(Command::RetryNow).await,
         }

@@ -1,7 +1,9 @@
 //! `watch = true`: the file is watched with those that it includes, and a change of them is a reload.
 //!
 //! Folders are watched, and not files: an editor writes another file and renames it. What happened
-//! there is not asked; the files are read again, and only what is written in them counts.
+//! there is not asked; the files are read again, and only what is written in them counts. Where they
+//! were refused only for keys or programs that they name, these may be there by now: it is tried again
+//! whenever something happens, and every minute.
 
 mod folders;
 
@@ -25,6 +27,8 @@ use folders::Folders;
 const QUIET: Duration = Duration::from_millis(500);
 /// The longest that is waited for that.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long until a file that was refused for others that it names is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
 /// How often the folders are looked for anew until they stay the same.
 const LOOKS: usize = 10;
 
@@ -66,10 +70,11 @@ async fn follow(
     seen: &mut watch::Receiver<Seen>,
 ) -> io::Result<()> {
     let mut folders = Folders::new()?;
-    let mut settled = false;
+    let (mut settled, mut again) = (false, false);
     loop {
         let fingerprint = look(path, &mut folders).await?;
-        if fingerprint != seen.borrow_and_update().fingerprint {
+        let known = *seen.borrow_and_update();
+        if fingerprint != known.fingerprint {
             if !settled {
                 quiet(&mut folders).await?;
                 settled = true;
@@ -79,23 +84,32 @@ async fn follow(
             seen.mark_unchanged();
             // What it includes now may be in other folders.
             look(path, &mut folders).await?;
+        } else if again && known.by_files {
+            tracing::debug!("the files that the configuration names are looked at again");
+            // As it went before, it is not told again; what is new is logged.
+            let _ = control.reload_again().await;
+            seen.mark_unchanged();
         } else {
             tracing::debug!("the configuration has not changed");
         }
-        if !seen.borrow().watch {
+        let Seen {
+            watch, by_files, ..
+        } = *seen.borrow();
+        if !watch {
             return Ok(());
         }
         tokio::select! {
             happened = folders.happened() => {
                 happened?;
                 quiet(&mut folders).await?;
-                settled = true;
+                (settled, again) = (true, true);
             }
             // Somebody else has reloaded: it may be turned off, or include other files.
             changed = seen.changed() => match changed {
-                Ok(()) => settled = false,
+                Ok(()) => (settled, again) = (false, false),
                 Err(_) => return Ok(()),
             },
+            () = tokio::time::sleep(AGAIN), if by_files => (settled, again) = (false, true),
         }
     }
 }
