@@ -16,12 +16,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
-use tunneld_ssh::error::os_reason;
 
 use crate::config_file;
 use crate::observe::notify;
 use crate::supervisor::{Control, Seen};
-use folders::Folders;
+use folders::{Folders, Problem};
 
 /// How long nothing may happen for a change to count as done.
 const QUIET: Duration = Duration::from_millis(500);
@@ -42,15 +41,8 @@ pub(crate) async fn run(
     let watching = async {
         // Without a supervisor there is nothing to tell.
         while seen.wait_for(|seen| seen.watch).await.is_ok() {
-            if let Err(e) = follow(&path, &control, &mut seen).await {
-                let reason = os_reason(&e);
-                tracing::warn!(
-                    message_id = events::WATCH_FAILED,
-                    config = %path.display(),
-                    hint = "apply changes with `tunneld reload`, which tries to watch again; \
-                            what the system allows is in fs.inotify (sysctl)",
-                    "cannot watch the configuration for changes: {reason}"
-                );
+            if let Err(problem) = follow(&path, &control, &mut seen).await {
+                warn(&path, &problem);
                 if seen.changed().await.is_err() {
                     return;
                 }
@@ -63,12 +55,21 @@ pub(crate) async fn run(
     }
 }
 
+fn warn(path: &Path, problem: &Problem) {
+    tracing::warn!(
+        message_id = events::WATCH_FAILED,
+        config = %path.display(),
+        hint = problem.hint(),
+        "cannot watch the configuration for changes: {problem}"
+    );
+}
+
 /// Reloads after each change, for as long as `watch` is in force.
 async fn follow(
     path: &Path,
     control: &Control,
     seen: &mut watch::Receiver<Seen>,
-) -> io::Result<()> {
+) -> Result<(), Problem> {
     let mut folders = Folders::new()?;
     let (mut settled, mut again) = (false, false);
     loop {
@@ -126,17 +127,17 @@ async fn reload(path: &Path, control: &Control) {
 }
 
 /// What is in the files now. Every folder of theirs is watched from before they were read.
-async fn look(path: &Path, folders: &mut Folders) -> io::Result<u64> {
+async fn look(path: &Path, folders: &mut Folders) -> Result<u64, Problem> {
     let mut fingerprint = 0;
     for _ in 0..LOOKS {
-        let path = path.to_owned();
+        let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || -> (u64, HashSet<PathBuf>) {
-            let source = config_file::source(&path);
+            let source = config_file::source(&file);
             (source.fingerprint(), source.folders())
         });
         let (found, wanted) = read.await.map_err(io::Error::other)?;
         fingerprint = found;
-        if !folders.set(wanted)? {
+        if !folders.set(wanted, |problem| warn(path, problem))? {
             break;
         }
     }
