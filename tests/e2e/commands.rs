@@ -153,3 +153,28 @@ fn the_socket_can_be_named() {
     assert_exit(&tunneld(&["status", "--socket", &other]), 0);
     assert!(!there.socket().exists());
 }
+
+#[test]
+fn a_daemon_that_is_given_a_relative_path_finds_its_hooks() {
+    // They run in another folder than the daemon.
+    use std::os::unix::fs::PermissionsExt;
+    let bed = Bed::new();
+    let hook = "on_up = [\"bin/note\"]\nlocal_forward";
+    let text = bed.db().replacen("local_forward", hook, 1);
+    let start = "cd \"${3%/*}\" && exec \"$0\" run --config \"${3##*/}\"";
+    let builder = builder().config(&text).prefix(&["sh", "-c", start]);
+    let (bin, seen) = (builder.dir().join("bin"), builder.dir().join("seen"));
+    std::fs::create_dir(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$TUNNELD_CONFIG\" >{}.new\n",
+        seen.display()
+    );
+    let script = format!("{script}mv {0}.new {0}\n", seen.display());
+    std::fs::write(bin.join("note"), script).unwrap();
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bin.join("note"), mode).unwrap();
+    let daemon = up(builder);
+    let told = poll(LONG, || std::fs::read_to_string(&seen).ok());
+    let told = told.unwrap_or_else(|| panic!("it did not run:\n{}", daemon.log_text()));
+    assert_eq!(told.trim_end(), daemon.config_path().display().to_string());
+}

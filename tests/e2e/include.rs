@@ -104,6 +104,10 @@ fn every_problem_names_its_own_file() {
             "has to be there",
         ],
     );
+    folder.write("t.toml", "include = \"d\"\n");
+    let said = checked(&file, 78);
+    assert_has(&said, &["cannot include `d`: is a directory"]);
+    assert!(!said.contains("has to be there"), "{said}");
     folder.write("t.toml", INCLUDE);
     let odd = folder.at("d/b.toml");
     let refused = |what: &str| {

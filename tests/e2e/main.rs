@@ -39,6 +39,7 @@ mod reload_forwards;
 mod reload_plan;
 mod reload_refused;
 mod reload_sessions;
+mod reload_slow;
 mod signals;
 mod slow_clients;
 mod sources;

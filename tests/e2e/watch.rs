@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::{Daemon, DaemonBuilder};
@@ -10,14 +10,21 @@ use tunneld_lab::process::poll;
 use tunneld_lab::target::{echoes, free_addr};
 
 use crate::support::up;
-use crate::support::{Bed, LONG, assert_exit, assert_has, builder, daemon_table, stdout, tunnel};
+use crate::support::{
+    Bed, LONG, assert_exit, assert_has, builder, daemon_table, dead_tunnel, stdout, tunnel,
+};
 
 const CHANGED: &str = "the configuration has changed, reloading";
 
+/// `db`, from these places to the target.
+fn db(bed: &Bed, places: &[SocketAddr]) -> String {
+    let pairs: Vec<_> = places.iter().map(|p| (*p, bed.echo.addr())).collect();
+    tunnel("db", &bed.sshd, &pairs)
+}
+
 /// `db`, with this many places, in a file that is watched.
 fn file(bed: &Bed, places: &[SocketAddr]) -> String {
-    let pairs: Vec<_> = places.iter().map(|p| (*p, bed.echo.addr())).collect();
-    tunnel("db", &bed.sshd, &pairs) + &daemon_table("watch = true")
+    db(bed, places) + &daemon_table("watch = true")
 }
 
 fn watching(text: &str) -> DaemonBuilder {
@@ -178,4 +185,97 @@ fn a_file_that_cannot_be_watched_is_told_and_served_all_the_same() {
     assert_exit(&daemon.reload(), 0);
     has_forwards(&daemon, 2);
     echoes(bed.listen).unwrap();
+}
+
+#[test]
+fn a_folder_behind_a_link_that_is_set_anew_is_noticed() {
+    // As a deploy does: `current -> r1`, and then `current -> r2`, at once.
+    let bed = Bed::new();
+    let text = format!(
+        "include = [\"current/*.toml\"]\n{}",
+        daemon_table("watch = true")
+    );
+    let builder = watching(&(text + &bed.db().replace(".db]", ".main]")));
+    let at = |name: &str| builder.dir().join(name);
+    for (release, count) in [("r1", 1), ("r2", 2)] {
+        let places: Vec<_> = (0..count).map(|_| (free_addr(), bed.echo.addr())).collect();
+        fs::create_dir(at(release)).unwrap();
+        let path = at(release).join("a.toml");
+        fs::write(path, tunnel("db", &bed.sshd, &places)).unwrap();
+    }
+    // Deploys keep it elsewhere than the file.
+    fs::create_dir(at("elsewhere")).unwrap();
+    let (current, next) = (at("elsewhere/current"), at("elsewhere/next"));
+    symlink("../r1", &current).unwrap();
+    symlink(&current, at("current")).unwrap();
+    symlink("../r2", &next).unwrap();
+    let daemon = builder.start();
+    has_forwards(&daemon, 1);
+    looked_at(&daemon, 0);
+    fs::rename(&next, &current).unwrap();
+    has_forwards(&daemon, 2);
+    // And what happens there is seen.
+    fs::remove_file(daemon.dir().join("r2/a.toml")).unwrap();
+    assert!(poll(LONG, || (daemon.status().tunnels.len() == 1).then_some(())).is_some());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_named_and_the_others_are_watched() {
+    // A named file in it is read all the same. Nobody is told about limits of the system.
+    let bed = Bed::new();
+    let text = |places: &[SocketAddr]| {
+        let include = "include = [\"d/a.toml\"]\n".to_owned();
+        include + &daemon_table("watch = true") + &db(&bed, places).replace(".db]", ".main]")
+    };
+    let builder = watching(&text(&[bed.listen])).prefix(&["setpriv", "--bounding-set=-all"]);
+    let d = builder.dir().join("d");
+    fs::create_dir(&d).unwrap();
+    fs::write(d.join("a.toml"), dead_tunnel("a", bed.sshd.client_key())).unwrap();
+    fs::set_permissions(&d, fs::Permissions::from_mode(0o311)).unwrap();
+    let daemon = builder.start();
+    let line = daemon.wait_for_log("cannot watch the configuration for changes: ", LONG);
+    let folder = d.display();
+    let hint = format!("chmod g+rx {folder};");
+    assert_has(&line, &[&format!("{folder}: permission denied"), &hint]);
+    assert!(!line.contains("sysctl"), "{line}");
+    daemon.write_config(&text(&[bed.listen, free_addr()]));
+    daemon.wait_for("main", LONG, |t| t.forwards.len() == 2);
+    assert_eq!(count(&daemon, "cannot watch"), 1);
+    fs::set_permissions(&d, fs::Permissions::from_mode(0o711)).unwrap();
+}
+
+#[test]
+fn a_reload_that_waits_for_a_key_or_a_program_is_tried_again() {
+    // Written before what it names is there: one error, and a touch of the file takes it once it is.
+    let bed = Bed::new();
+    let daemon = up(watching(&file(&bed, &[bed.listen])));
+    let (key, other) = (bed.sshd.client_key(), daemon.dir().join("key"));
+    let aside = daemon.dir().join("hook");
+    let (from, to) = (key.display().to_string(), other.display().to_string());
+    let text = file(&bed, &[bed.listen, free_addr()]).replace(&from, &to);
+    let hook = format!("on_up = [{:?}]\nlocal_forward", aside.display());
+    daemon.write_config(&text.replacen("local_forward", &hook, 1));
+    let line = daemon.wait_for_log("reload refused", LONG);
+    assert_has(&line, &["2 errors"]);
+    daemon.wait_for_log("`tunneld reload` once they are there", LONG);
+    let touch = || {
+        let mark = daemon.log_mark();
+        let now = std::time::SystemTime::now();
+        let file = fs::File::open(daemon.config_path()).unwrap();
+        file.set_modified(now).unwrap();
+        daemon.wait_for_log_from(mark, "looked at again", LONG);
+    };
+    touch();
+    touch();
+    assert_eq!(count(&daemon, "reload refused"), 1);
+    // What is wrong now is another thing.
+    symlink("/bin/true", &aside).unwrap();
+    touch();
+    daemon.wait_for_log("1 error", LONG);
+    assert_eq!(count(&daemon, "reload refused"), 2);
+    fs::copy(key, &other).unwrap();
+    touch();
+    has_forwards(&daemon, 2);
+    assert_eq!(count(&daemon, "reload refused"), 2);
+    assert_eq!(count(&daemon, CHANGED), 1);
 }

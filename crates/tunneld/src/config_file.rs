@@ -1,6 +1,7 @@
 //! Reading the configuration file, and checking the files that it names.
 
 pub(crate) mod files;
+mod links;
 mod pattern;
 mod source;
 pub(crate) mod ssh;

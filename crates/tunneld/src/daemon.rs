@@ -20,7 +20,7 @@ use crate::logging::LastWords;
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
-use crate::supervisor::{Command, Control, Snapshots, Supervisor};
+use crate::supervisor::{Command, Control, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
 use crate::watch;
@@ -190,11 +190,7 @@ async fn until_stopped(
             Request::Stop => return true,
             Request::Reload => {
                 notify::reloading();
-                let reload = Command::Reload {
-                    dry_run: false,
-                    reply: None,
-                };
-                control.signal(reload).await;
+                control.signal(Command::Reload(Reload::default())).await;
             }
             Request::RetryNow => control.signal(Command::RetryNow).await,
         }

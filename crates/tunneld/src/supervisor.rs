@@ -1,10 +1,12 @@
 //! Owns the tunnels: starts their tasks, applies plans, and notices when a task dies.
 //!
-//! One command after the other: a reload that comes while another runs waits its turn.
+//! One command after the other. The files of a reload are read beside it; a reload that comes while
+//! another is read waits its turn.
 
 mod changes;
 mod control;
 mod heartbeat;
+mod reading;
 mod reload;
 mod snapshots;
 
@@ -26,7 +28,7 @@ use tunneld_core::status::ReloadStatus;
 
 use crate::clock;
 use crate::config_file::Loaded;
-use crate::control::{Reloaded, TunnelCommand};
+use crate::control::TunnelCommand;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::tunnel::{self, Surroundings, View, Wanted};
 use crate::wait;
@@ -34,6 +36,8 @@ use crate::wait;
 pub(crate) use changes::Changes;
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
+use reading::Readings;
+pub(crate) use reading::Request;
 pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
@@ -43,19 +47,16 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// What the supervisor is told.
 pub(crate) enum Command {
-    /// Read the file and apply it; `reply` is for whoever asked.
-    Reload {
-        /// Only say what would happen.
-        dry_run: bool,
-        /// Where the answer goes; nobody waits for the answer to a signal.
-        reply: Option<oneshot::Sender<Result<Reloaded, ApiError>>>,
-    },
+    /// Read the file and apply it.
+    Reload(Request),
     /// A command for one tunnel.
     Tunnel {
         /// Which.
         name: TunnelName,
         /// What.
         command: TunnelCommand,
+        /// That it is heard; whoever does not wait any more has been told that it is not.
+        heard: oneshot::Sender<()>,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), ApiError>>,
     },
@@ -104,6 +105,10 @@ pub(crate) struct Supervisor {
     seen: watch::Sender<Seen>,
     /// How often the file was read and taken.
     reading: u64,
+    /// The reloads that are being read or wait for it.
+    readings: Readings,
+    /// What was wrong at the last reload, if it was refused.
+    last_refusal: Option<String>,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -123,6 +128,8 @@ pub(crate) struct Seen {
     pub(crate) watch: bool,
     /// Of what was read, also if it was wrong.
     pub(crate) fingerprint: u64,
+    /// Whether it was refused only for files that it names: they may be there later.
+    pub(crate) by_files: bool,
 }
 
 impl Supervisor {
@@ -138,6 +145,7 @@ impl Supervisor {
         let (seen, seen_receiver) = watch::channel(Seen {
             watch: loaded.config.daemon.watch,
             fingerprint: loaded.fingerprint,
+            by_files: false,
         });
         let heartbeat = Arc::new(Heartbeat::new());
         let snapshots = Snapshots::new(
@@ -158,6 +166,8 @@ impl Supervisor {
             last_reload,
             seen,
             reading: 0,
+            readings: Readings::default(),
+            last_refusal: None,
             heartbeat: Arc::clone(&heartbeat),
             commands,
         };
@@ -183,9 +193,10 @@ impl Supervisor {
             tokio::select! {
                 () = self.surroundings.shutdown.cancelled() => break,
                 command = self.commands.recv() => match command {
-                    Some(command) => self.command(command).await,
+                    Some(command) => self.command(command),
                     None => break,
                 },
+                (request, read) = self.readings.done() => self.was_read(request, read).await,
                 Some(done) = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
                     self.task_ended(done);
                 }
@@ -194,25 +205,24 @@ impl Supervisor {
             }
         }
         self.surroundings.shutdown.cancel();
+        // To open keys takes time, and a daemon that shall stop has none: whoever waits hears that.
+        self.readings = Readings::default();
         // The heart of a daemon that stops need not beat: systemd watches the stop by its timeout.
         while self.tasks.join_next().await.is_some() {}
     }
 
-    async fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command) {
         match command {
-            Command::Reload { dry_run, reply } => {
-                let answer = self.reload(dry_run).await;
-                if let Some(reply) = reply {
-                    // Whoever asked may have gone; what was done is done and logged.
-                    let _ = reply.send(answer);
-                }
-            }
+            Command::Reload(request) => self.asked(request),
             Command::Tunnel {
                 name,
                 command,
+                heard,
                 reply,
             } => {
-                self.tell(&name, command, reply);
+                if heard.send(()).is_ok() {
+                    self.tell(&name, command, reply);
+                }
             }
             Command::RetryNow => {
                 for slot in self.slots.values_mut() {

@@ -1,7 +1,9 @@
 //! `watch = true`: the file is watched with those that it includes, and a change of them is a reload.
 //!
 //! Folders are watched, and not files: an editor writes another file and renames it. What happened
-//! there is not asked; the files are read again, and only what is written in them counts.
+//! there is not asked; the files are read again, and only what is written in them counts. Where they
+//! were refused only for keys or programs that they name, these may be there by now: it is tried again
+//! whenever something happens, and every minute.
 
 mod folders;
 
@@ -14,16 +16,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
-use tunneld_ssh::error::os_reason;
 
 use crate::config_file;
 use crate::supervisor::{Control, Seen};
-use folders::Folders;
+use folders::{Folders, Problem};
 
 /// How long nothing may happen for a change to count as done.
 const QUIET: Duration = Duration::from_millis(500);
 /// The longest that is waited for that.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long until a file that was refused for others that it names is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
 /// How often the folders are looked for anew until they stay the same.
 const LOOKS: usize = 10;
 
@@ -39,15 +42,8 @@ pub(crate) async fn run(
     let watching = async {
         // Without a supervisor there is nothing to tell.
         while seen.wait_for(|seen| seen.watch).await.is_ok() {
-            if let Err(e) = follow(&path, &control, &mut seen, reloading).await {
-                let reason = os_reason(&e);
-                tracing::warn!(
-                    message_id = events::WATCH_FAILED,
-                    config = %path.display(),
-                    hint = "apply changes with `tunneld reload`, which tries to watch again; \
-                            what the system allows is in fs.inotify (sysctl)",
-                    "cannot watch the configuration for changes: {reason}"
-                );
+            if let Err(problem) = follow(&path, &control, &mut seen, reloading).await {
+                warn(&path, &problem);
                 if seen.changed().await.is_err() {
                     return;
                 }
@@ -60,18 +56,28 @@ pub(crate) async fn run(
     }
 }
 
+fn warn(path: &Path, problem: &Problem) {
+    tracing::warn!(
+        message_id = events::WATCH_FAILED,
+        config = %path.display(),
+        hint = problem.hint(),
+        "cannot watch the configuration for changes: {problem}"
+    );
+}
+
 /// Reloads after each change, for as long as `watch` is in force.
 async fn follow(
     path: &Path,
     control: &Control,
     seen: &mut watch::Receiver<Seen>,
     reloading: fn(),
-) -> io::Result<()> {
+) -> Result<(), Problem> {
     let mut folders = Folders::new()?;
-    let mut settled = false;
+    let (mut settled, mut again) = (false, false);
     loop {
         let fingerprint = look(path, &mut folders).await?;
-        if fingerprint != seen.borrow_and_update().fingerprint {
+        let known = *seen.borrow_and_update();
+        if fingerprint != known.fingerprint {
             if !settled {
                 quiet(&mut folders).await?;
                 settled = true;
@@ -81,23 +87,32 @@ async fn follow(
             seen.mark_unchanged();
             // What it includes now may be in other folders.
             look(path, &mut folders).await?;
+        } else if again && known.by_files {
+            tracing::debug!("the files that the configuration names are looked at again");
+            // As it went before, it is not told again; what is new is logged.
+            let _ = control.reload_again().await;
+            seen.mark_unchanged();
         } else {
             tracing::debug!("the configuration has not changed");
         }
-        if !seen.borrow().watch {
+        let Seen {
+            watch, by_files, ..
+        } = *seen.borrow();
+        if !watch {
             return Ok(());
         }
         tokio::select! {
             happened = folders.happened() => {
                 happened?;
                 quiet(&mut folders).await?;
-                settled = true;
+                (settled, again) = (true, true);
             }
             // Somebody else has reloaded: it may be turned off, or include other files.
             changed = seen.changed() => match changed {
-                Ok(()) => settled = false,
+                Ok(()) => (settled, again) = (false, false),
                 Err(_) => return Ok(()),
             },
+            () = tokio::time::sleep(AGAIN), if by_files => (settled, again) = (false, true),
         }
     }
 }
@@ -114,17 +129,17 @@ async fn reload(path: &Path, control: &Control, reloading: fn()) {
 }
 
 /// What is in the files now. Every folder of theirs is watched from before they were read.
-async fn look(path: &Path, folders: &mut Folders) -> io::Result<u64> {
+async fn look(path: &Path, folders: &mut Folders) -> Result<u64, Problem> {
     let mut fingerprint = 0;
     for _ in 0..LOOKS {
-        let path = path.to_owned();
+        let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || -> (u64, HashSet<PathBuf>) {
-            let source = config_file::source(&path);
+            let source = config_file::source(&file);
             (source.fingerprint(), source.folders())
         });
         let (found, wanted) = read.await.map_err(io::Error::other)?;
         fingerprint = found;
-        if !folders.set(wanted)? {
+        if !folders.set(wanted, |problem| warn(path, problem))? {
             break;
         }
     }

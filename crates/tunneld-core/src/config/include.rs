@@ -30,7 +30,25 @@ pub struct Include {
     /// The pattern as it is written.
     pub pattern: String,
     /// The files, in the order of their names; or why that cannot be told.
-    pub found: Result<Vec<Included>, String>,
+    pub found: Result<Vec<Included>, NotIncluded>,
+}
+
+/// Why a pattern brings no files.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NotIncluded {
+    /// In the system's words.
+    pub reason: String,
+    /// Whether there is no such file.
+    pub is_missing: bool,
+}
+
+impl From<String> for NotIncluded {
+    fn from(reason: String) -> Self {
+        NotIncluded {
+            reason,
+            is_missing: false,
+        }
+    }
 }
 
 /// An included file.
@@ -89,12 +107,12 @@ pub(super) fn check_patterns(item: Item<'_, '_>, base: Base<'_>, problems: &mut 
         let includes = &base.surroundings.includes;
         let reason = match includes.iter().find(|i| i.pattern == pattern) {
             Some(include) => include.found.as_ref().err().cloned(),
-            None => Some("it was not looked for".to_owned()),
+            None => Some("it was not looked for".to_owned().into()),
         };
-        if let Some(reason) = reason {
+        if let Some(NotIncluded { reason, is_missing }) = reason {
             let said = format!("cannot include {}: {reason}", quoted(pattern));
             let mut problem = Diagnostic::at(item.span(), said);
-            if !pattern.contains(['*', '?', '[']) {
+            if is_missing && !pattern.contains(['*', '?', '[']) {
                 let help = "a file that is named has to be there; a pattern, \"tunneld.d/*.toml\", \
                             may match none";
                 problem = problem.with_help(help);

@@ -62,7 +62,7 @@ pub use forwards::{
     RemoteForward, RemoteListen, SocketOwner, TcpListen, UnixListen, WhileDown,
 };
 pub use hooks::Hook;
-pub use include::{Include, Included, Includes, MAX_INCLUDED, include_patterns};
+pub use include::{Include, Included, Includes, MAX_INCLUDED, NotIncluded, include_patterns};
 pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use russh::keys::ssh_key::public::KeyData;
 use tunneld_core::config::{Credential, Target};
@@ -42,15 +43,22 @@ pub struct Finding {
 /// for opening one takes a second. Of the keys themselves nothing is kept.
 #[derive(Default)]
 pub struct KeyChecks {
-    opens: bool,
+    /// How long keys may still be opened.
+    left: Duration,
     done: HashMap<(PathBuf, String), Result<Option<KeyData>, Failure>>,
 }
 
 impl KeyChecks {
     /// Opens the keys.
     pub fn new() -> Self {
+        KeyChecks::within(Duration::MAX)
+    }
+
+    /// Opens keys until that has taken so long in all, and takes it for granted that the passphrases
+    /// of the others are right. The one that is being opened then is finished.
+    pub fn within(time: Duration) -> Self {
         KeyChecks {
-            opens: true,
+            left: time,
             ..KeyChecks::default()
         }
     }
@@ -66,13 +74,16 @@ impl KeyChecks {
         key: &LockedKey,
         passphrase: &Credential,
     ) -> Result<Option<KeyData>, Failure> {
-        if !self.opens {
-            return Ok(None);
-        }
         let asked = (key.path().to_owned(), passphrase.to_string());
         let done = match self.done.entry(asked) {
             Entry::Occupied(done) => done.into_mut(),
-            Entry::Vacant(new) => new.insert(open(key, passphrase)),
+            Entry::Vacant(_) if self.left.is_zero() => return Ok(None),
+            Entry::Vacant(new) => {
+                let since = Instant::now();
+                let opened = open(key, passphrase);
+                self.left = self.left.saturating_sub(since.elapsed());
+                new.insert(opened)
+            }
         };
         done.clone()
     }

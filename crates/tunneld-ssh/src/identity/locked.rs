@@ -49,7 +49,7 @@ impl Locked {
         match key.kdf() {
             Kdf::Bcrypt { rounds, .. } if *rounds > MAX_BCRYPT_ROUNDS => {
                 let what = format!("a key of {rounds} bcrypt rounds");
-                Err(unsupported(what, WayOut::Rewrite))
+                Err(unsupported(what, WayOut::FewerRounds))
             }
             _ => Ok(Locked::OpenSsh(Box::new(key))),
         }
@@ -68,7 +68,7 @@ impl Locked {
         match &parameters.kdf {
             Pbes2Kdf::Pbkdf2(kdf) if kdf.iteration_count > MAX_PBKDF2_ROUNDS => {
                 let what = format!("a key of {} PBKDF2 rounds", kdf.iteration_count);
-                Err(unsupported(what, WayOut::Rewrite))
+                Err(unsupported(what, WayOut::FewerRounds))
             }
             Pbes2Kdf::Scrypt(kdf) => {
                 let cost = kdf
@@ -77,7 +77,7 @@ impl Locked {
                     .saturating_mul(kdf.parallelization.into());
                 if cost > MAX_SCRYPT_COST {
                     let what = format!("a key of scrypt cost {cost}");
-                    return Err(unsupported(what, WayOut::Rewrite));
+                    return Err(unsupported(what, WayOut::FewerRounds));
                 }
                 Ok(Locked::Pkcs8(blob))
             }

@@ -67,6 +67,8 @@ pub enum IdentityProblemKind {
 pub enum WayOut {
     /// `ssh-keygen -p` writes the same key anew, in OpenSSH's own format.
     Rewrite,
+    /// `ssh-keygen -p -a` writes the same key anew, with fewer rounds.
+    FewerRounds,
     /// `ssh-keygen -i` imports it.
     Import,
     /// `puttygen` exports it.
@@ -140,6 +142,9 @@ impl IdentityProblem {
             IdentityProblemKind::Unsupported { way_out, .. } => match way_out {
                 WayOut::Rewrite => {
                     format!("ssh-keygen -p -f {path} writes the same key in OpenSSH's own format")
+                }
+                WayOut::FewerRounds => {
+                    format!("ssh-keygen -p -a 24 -f {path} writes the same key with fewer rounds")
                 }
                 WayOut::Import => format!("ssh-keygen -i -f {path} > NEW converts it"),
                 WayOut::Puttygen => {

@@ -377,7 +377,7 @@ fn client_failed(e: &ClientError) -> Exit {
             eprintln!("error: {e}");
             Exit::Unreachable
         }
-        ClientError::Refused(_) | ClientError::Garbled(_) => {
+        ClientError::Unfinished(_) | ClientError::Refused(_) | ClientError::Garbled(_) => {
             eprintln!("error: {e}");
             Exit::Failed
         }

@@ -8,5 +8,7 @@ use crate::logging::{self, Format, Verbosity};
 pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
     let last_words = logging::init(format, verbosity);
     logging::log_panics();
-    daemon::run(&places.config, places.socket.as_deref(), last_words)
+    // Hooks run in another folder: what is relative to the file is not to be relative to that.
+    let config = std::path::absolute(&places.config).unwrap_or_else(|_| places.config.clone());
+    daemon::run(&config, places.socket.as_deref(), last_words)
 }

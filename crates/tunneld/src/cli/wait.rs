@@ -93,7 +93,7 @@ impl Waiting<'_> {
         let denied = match e {
             ClientError::Unreachable { e, .. } => e.kind() == IoKind::PermissionDenied,
             ClientError::Refused(error) => return !error.kind.is_passing(),
-            ClientError::Garbled(_) => return true,
+            ClientError::Unfinished(_) | ClientError::Garbled(_) => return true,
         };
         // One that starts opens its socket a moment after it has made it.
         std::mem::replace(&mut self.denied, denied) && denied

@@ -12,7 +12,7 @@ const OPTIONS: MatchOptions = MatchOptions {
 };
 
 /// How many folders of a pattern are looked at.
-const MAX_FOLDERS: usize = 1_000;
+pub(super) const MAX_FOLDERS: usize = 1_000;
 
 /// What matches a pattern, in the order of the names.
 pub(super) fn matching(pattern: &str) -> Result<Paths, String> {

@@ -6,9 +6,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tunneld_core::config::{self, Include, Included, Includes, MAX_FILE_LEN, MAX_INCLUDED};
+use tunneld_core::config::{
+    self, Include, Included, Includes, MAX_FILE_LEN, MAX_INCLUDED, NotIncluded,
+};
 use tunneld_ssh::error::os_reason;
 
+use super::links::Links;
 use super::pattern::{Wanted, matching, nearest};
 use super::{open, reason};
 
@@ -65,14 +68,18 @@ impl Source {
     }
 
     /// The folders in which something happens when a file of it is changed, comes or goes. A file is
-    /// written, and a link to it may be set anew: both its folder and that of what it leads to.
+    /// written, and a link to it may be set anew: its folder, that of what it leads to, and those of
+    /// every link on the way, for a folder may be one.
     pub(crate) fn folders(&self) -> HashSet<PathBuf> {
         let included = self.includes.iter().flat_map(|i| i.found.iter().flatten());
         let files = included
             .map(|file| file.path.as_path())
             .chain([self.path.as_path()]);
         let mut folders: HashSet<PathBuf> = self.wanted.iter().flat_map(Wanted::folders).collect();
+        let mut links = Links::default();
+        folders.iter().for_each(|folder| links.follow(folder));
         for file in files {
+            links.follow(file);
             let own = match file.parent() {
                 Some(folder) if folder.is_dir() => Some(folder.to_owned()),
                 Some(folder) if folder.as_os_str().is_empty() => Some(PathBuf::from(".")),
@@ -82,6 +89,7 @@ impl Source {
             let real = real.and_then(|file| file.parent().map(Path::to_owned));
             folders.extend(own.into_iter().chain(real));
         }
+        folders.extend(links.folders);
         folders
     }
 }
@@ -106,12 +114,15 @@ impl Reader {
         Ok(bytes)
     }
 
-    fn included(&mut self, wanted: &Wanted) -> Result<Vec<Included>, String> {
+    fn included(&mut self, wanted: &Wanted) -> Result<Vec<Included>, NotIncluded> {
         let mut found = Vec::new();
         let pattern = match wanted {
             Wanted::File(path) => {
                 let file = self.one(path);
-                found.extend(file.map_err(|e| os_reason(&e))?);
+                found.extend(file.map_err(|e| NotIncluded {
+                    reason: os_reason(&e),
+                    is_missing: e.kind() == io::ErrorKind::NotFound,
+                })?);
                 return Ok(found);
             }
             Wanted::Matching(pattern) => pattern,
@@ -122,7 +133,7 @@ impl Reader {
                 Ok(file) => found.extend(file),
                 // It went meanwhile; a link that leads nowhere is still there.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
-                Err(e) => return Err(reason(&path, &e)),
+                Err(e) => return Err(reason(&path, &e).into()),
             }
         }
         Ok(found)

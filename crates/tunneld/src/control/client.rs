@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(10);
 pub(crate) enum ClientError {
     /// The daemon cannot be reached.
     Unreachable { socket: PathBuf, e: io::Error },
+    /// It is there and works on it for longer than anybody waits here.
+    Unfinished(PathBuf),
     /// The daemon said no.
     Refused(Box<ApiError>),
     /// The answer makes no sense.
@@ -57,6 +59,12 @@ impl std::fmt::Display for ClientError {
                     None => Ok(()),
                 }
             }
+            ClientError::Unfinished(socket) => write!(
+                f,
+                "the daemon on {} is not done yet\nhint: it goes on, and how that ends is in the \
+                 journal: `tunneld logs`",
+                socket.display()
+            ),
             ClientError::Refused(error) => f.write_str(&error.message),
             ClientError::Garbled(why) => write!(f, "the daemon's answer makes no sense: {why}"),
         }
@@ -69,17 +77,32 @@ pub(crate) fn call<T: DeserializeOwned>(
     method: Method,
     path: &str,
 ) -> Result<T, ClientError> {
-    runtime(socket)?.block_on(async {
-        let patience = match method {
-            Method::GET => LOOK,
-            _ => TIMEOUT,
-        };
-        let call = ask(socket, method, path);
-        match tokio::time::timeout(patience, call).await {
-            Ok(answer) => answer,
-            Err(_) => Err(gone(socket, io::ErrorKind::TimedOut)),
-        }
-    })
+    let patience = match method {
+        Method::GET => LOOK,
+        _ => TIMEOUT,
+    };
+    runtime(socket)?.block_on(within(patience, socket, method, path))
+}
+
+/// As [`ask`], and waits for so long. What is asked of a daemon that is there goes on after that.
+async fn within<T: DeserializeOwned>(
+    patience: Duration,
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> Result<T, ClientError> {
+    let is_command = method != Method::GET;
+    let call = ask(socket, method, path);
+    if let Ok(answer) = tokio::time::timeout(patience, call).await {
+        return answer;
+    }
+    // One that hangs has its connections accepted by the system all the same.
+    let look = open(socket, Method::GET, "/healthz");
+    let look = tokio::time::timeout(patience.min(LOOK), look);
+    match is_command && look.await.is_ok_and(|answer| answer.is_ok()) {
+        true => Err(ClientError::Unfinished(socket.to_owned())),
+        false => Err(gone(socket, io::ErrorKind::TimedOut)),
+    }
 }
 
 /// The runtime of a command, which has one thing to wait for.
@@ -170,5 +193,46 @@ pub(super) fn gone(socket: &Path, kind: io::ErrorKind) -> ClientError {
     ClientError::Unreachable {
         socket: socket.to_owned(),
         e: kind.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A daemon that answers whether it is well, or nothing at all.
+    async fn serve(listener: UnixListener, is_well: bool) {
+        let mut held = Vec::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 512];
+            let read = client.read(&mut request).await.unwrap();
+            if is_well && request[..read].starts_with(b"GET /healthz ") {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                client.write_all(answer).await.unwrap();
+            }
+            held.push(client);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_long_is_no_reason_to_restart_a_daemon_that_is_well() {
+        for (method, is_well, words) in [
+            (Method::POST, true, "`tunneld logs`"),
+            (Method::POST, false, "it hangs"),
+            (Method::GET, true, "it hangs"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let socket = dir.path().join("s");
+            let served = serve(UnixListener::bind(&socket).unwrap(), is_well);
+            let _served = AbortOnDropHandle::new(tokio::spawn(served));
+            let patience = Duration::from_millis(300);
+            let asked = within::<super::super::Done>(patience, &socket, method, "/v1/reload");
+            let said = asked.await.unwrap_err().to_string();
+            assert!(said.contains(words), "{said}");
+            assert_eq!(said.contains("restart"), words == "it hangs", "{said}");
+        }
     }
 }

@@ -27,8 +27,8 @@ impl Heartbeat {
         self.millis.store(millis, Ordering::Release);
     }
 
-    /// Whether that was a short while ago. At rest the supervisor comes round every five seconds; a
-    /// reload of a large file takes it some more.
+    /// Whether that was a short while ago. At rest the supervisor comes round every five seconds; to
+    /// apply a large file takes it some more.
     pub(crate) fn is_fresh(&self) -> bool {
         self.age() < FRESH
     }

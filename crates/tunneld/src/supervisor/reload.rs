@@ -1,18 +1,16 @@
-//! A reload: read, check, compare, apply.
+//! A reload: what was read is compared with what is in force, and applied.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use tunneld_core::config::{Config, Diagnostics, TunnelSpec};
+use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
-use tunneld_core::name::TunnelName;
-use tunneld_core::plan::{self, Plan, PlanAction};
-use tunneld_core::status::{Phase, ReloadStatus, TunnelStatus};
-use tunneld_ssh::KeyChecks;
+use tunneld_core::plan::{Plan, PlanAction};
+use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
+use super::reading::{self, Checked, Read, Refusal, Request};
 use crate::clock;
-use crate::config_file::{self, LoadError, Loaded, Source};
+use crate::config_file::{self, LoadError};
 use crate::control::Reloaded;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::tunnel::Wanted;
@@ -20,62 +18,84 @@ use crate::tunnel::Wanted;
 /// How long a reload waits for the tunnels to take what the file says.
 const APPLY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What was read, what it changes, and what is wrong only for now with the files that it names.
-type Planned = (Loaded, Plan, Diagnostics);
-
 impl Supervisor {
-    /// Read, check, compare, apply: all or nothing.
-    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<Reloaded, ApiError> {
-        let (fingerprint, outcome) = self.read_and_plan().await;
-        let answer = match outcome {
-            Ok((loaded, mut plan, passing)) => {
-                plan.count_connections(&self.directory.borrow().tunnels());
-                if !dry_run {
-                    self.apply(loaded.config, &plan).await;
-                    config_file::files::warn(&passing);
-                }
-                let warnings = (&passing).into_iter().map(|item| item.message.clone());
-                Ok(Reloaded {
-                    dry_run,
-                    plan,
-                    warnings: warnings.collect(),
-                })
+    /// Takes a reload that is asked for: it is read when those before it are done.
+    pub(super) fn asked(&mut self, request: Request) {
+        if let Err(Request { reply, .. }) = self.readings.push(request) {
+            let message = "too many reloads wait for one that is being read; try again";
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(ApiError::new(ErrorKind::Busy, message)));
             }
-            Err(error) => Err(refused(error)),
+        }
+        self.read_next();
+    }
+
+    fn read_next(&mut self) {
+        self.readings.next(|| {
+            let views = self.directory.borrow().tunnels();
+            reading::start(self.path.clone(), self.config.clone(), views)
+        });
+    }
+
+    /// What was read is applied, all or nothing, and whoever asked hears of it.
+    pub(super) async fn was_read(&mut self, request: Request, read: Option<Read>) {
+        let Request {
+            dry_run,
+            again,
+            reply,
+        } = request;
+        let fingerprint = read.as_ref().map(|read| read.fingerprint);
+        let outcome = read.map_or_else(|| Err(self.interrupted()), |read| read.outcome);
+        let by_files = outcome.as_ref().is_err_and(|refusal| refusal.by_files);
+        let answer = match outcome {
+            Ok(checked) => Ok(self.take(checked, dry_run).await),
+            Err(Refusal { error, .. }) => Err(refused(error)),
         };
         if !dry_run {
-            self.note_reload(&answer);
+            let report = answer.as_ref().err().and_then(|e| e.report.clone());
+            if !again || report.is_none() || report != self.last_refusal {
+                self.note_reload(&answer, by_files);
+            }
+            self.last_refusal = report;
             let watch = self.config.daemon.watch;
             self.seen.send_modify(|seen| {
                 seen.watch = watch;
                 seen.fingerprint = fingerprint.unwrap_or(seen.fingerprint);
+                seen.by_files = by_files;
             });
         }
-        answer
+        if let Some(reply) = reply {
+            // Whoever asked may have gone; what was done is done and logged.
+            let _ = reply.send(answer);
+        }
+        self.read_next();
     }
 
-    /// Also the fingerprint of what was read, if it came to that.
-    async fn read_and_plan(&self) -> (Option<u64>, Result<Planned, LoadError>) {
-        let (path, old) = (self.path.clone(), self.config.clone());
+    async fn take(&mut self, checked: Checked, dry_run: bool) -> Reloaded {
+        let Checked { loaded, passing } = checked;
+        // Tunnels may have been stopped and started since the files were read.
         let views = self.directory.borrow().tunnels();
-        let read = tokio::task::spawn_blocking(move || {
-            let source = config_file::source(&path);
-            (source.fingerprint(), plan_for(source, &old, &views))
-        });
-        // To open keys takes time, and a daemon that shall stop has none.
-        let read = tokio::select! {
-            read = read => read.ok(),
-            () = self.surroundings.shutdown.cancelled() => None,
-        };
-        match read {
-            Some((fingerprint, planned)) => (Some(fingerprint), planned),
-            None => {
-                let interrupted = LoadError::Unreadable {
-                    path: self.path.clone(),
-                    reason: "reading it was interrupted".to_owned(),
-                };
-                (None, Err(interrupted))
-            }
+        let mut plan = reading::compare(&self.config, &loaded.config, &views);
+        plan.count_connections(&views);
+        if !dry_run {
+            self.apply(loaded.config, &plan).await;
+            config_file::files::warn(&passing);
+        }
+        let warnings = (&passing).into_iter().map(|item| item.message.clone());
+        Reloaded {
+            dry_run,
+            plan,
+            warnings: warnings.collect(),
+        }
+    }
+
+    fn interrupted(&self) -> Refusal {
+        Refusal {
+            error: LoadError::Unreadable {
+                path: self.path.clone(),
+                reason: "reading it was interrupted".to_owned(),
+            },
+            by_files: false,
         }
     }
 
@@ -132,7 +152,8 @@ impl Supervisor {
         let _ = tokio::time::timeout(APPLY_PATIENCE, all).await;
     }
 
-    fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {
+    /// Tells of a reload; `by_files` where it was refused only for files that the file names.
+    fn note_reload(&self, answer: &Result<Reloaded, ApiError>, by_files: bool) {
         let error = answer.as_ref().err().map(|e| e.message.clone());
         let before = self.last_reload.borrow().clone();
         let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
@@ -158,6 +179,7 @@ impl Supervisor {
                 let report = e.report.as_deref().unwrap_or_default();
                 tracing::error!(
                     message_id = events::RELOAD_REFUSED,
+                    hint = by_files.then(|| self.retry_hint()),
                     "reload refused, the running configuration is unchanged: {}\n{report}",
                     e.message
                 );
@@ -171,24 +193,16 @@ impl Supervisor {
             error,
         }));
     }
-}
 
-/// Checks what was read, and compares it with what is in force. Blocks.
-fn plan_for(source: Source, old: &Config, views: &[TunnelStatus]) -> Result<Planned, LoadError> {
-    let loaded = source.check()?;
-    let stopped = views.iter().filter(|t| t.phase == Phase::Stopped);
-    let stopped: HashSet<&TunnelName> = stopped.map(|t| &t.name).collect();
-    let plan = plan::diff(old, &loaded.config, |name| stopped.contains(name));
-    let touched = plan.tunnels.iter();
-    let touched: HashSet<&TunnelName> = touched
-        .filter(|c| matches!(c.action, PlanAction::Start | PlanAction::Replace))
-        .map(|c| &c.tunnel)
-        .collect();
-    let mut keys = KeyChecks::new();
-    let found = loaded.check_changes(&mut keys, old, |name| touched.contains(name));
-    match found.lasting.is_empty() {
-        true => Ok((loaded, plan, found.passing)),
-        false => Err(LoadError::Bad(Box::new(found.all))),
+    /// What to do where files that are named are not as they have to be.
+    fn retry_hint(&self) -> &'static str {
+        match self.config.daemon.watch {
+            true => {
+                "it is tried again every minute, and when anything happens beside the file; or \
+                 `tunneld reload` once they are there"
+            }
+            false => "`tunneld reload` once they are there",
+        }
     }
 }
 

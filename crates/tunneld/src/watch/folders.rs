@@ -1,6 +1,7 @@
 //! Folders in which something may happen: inotify(7).
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -9,6 +10,8 @@ use std::path::PathBuf;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
+use tunneld_core::text::shell_word;
+use tunneld_ssh::error::os_reason;
 
 /// What happens to a file that is written, renamed, linked, removed, or that others may read now; and
 /// to the folder itself. Not each write: a file that is being written is not done.
@@ -22,11 +25,54 @@ const WANTED: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
+/// Why nothing, or not all, can be watched.
+#[derive(Debug)]
+pub(super) struct Problem {
+    /// The folder that cannot; `None` where none can.
+    folder: Option<PathBuf>,
+    e: io::Error,
+}
+
+impl Problem {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> String {
+        let again = "`tunneld reload` applies changes, and tries to watch again";
+        let errno = self.e.raw_os_error().map(Errno::from_raw_os_error);
+        match (errno, &self.folder) {
+            (Some(Errno::ACCESS), Some(folder)) => {
+                let folder = shell_word(&folder.display().to_string());
+                format!("inotify(7) needs to read the folder: chmod g+rx {folder}; {again}")
+            }
+            (Some(Errno::MFILE | Errno::NFILE | Errno::NOSPC), _) => {
+                format!("{again}; what the system allows is in fs.inotify (sysctl)")
+            }
+            _ => again.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(folder) = &self.folder {
+            write!(f, "{}: ", folder.display())?;
+        }
+        f.write_str(&os_reason(&self.e))
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(e: io::Error) -> Self {
+        Problem { folder: None, e }
+    }
+}
+
 /// The folders that are watched.
 pub(super) struct Folders {
     inotify: AsyncFd<OwnedFd>,
     /// What the system calls each of them.
     watched: HashMap<PathBuf, i32>,
+    /// Those that may not be read, so that each is told once.
+    denied: HashSet<PathBuf>,
 }
 
 impl Folders {
@@ -39,13 +85,20 @@ impl Folders {
         Ok(Folders {
             inotify: AsyncFd::new(inotify)?,
             watched: HashMap::new(),
+            denied: HashSet::new(),
         })
     }
 
     /// Watches these and no others. Returns whether any of them was not watched before: also one of
-    /// the same name, in place of another.
-    pub(super) fn set(&mut self, wanted: HashSet<PathBuf>) -> io::Result<bool> {
+    /// the same name, in place of another. One that may not be read goes to `tell`, once, and does not
+    /// keep the others from being watched.
+    pub(super) fn set(
+        &mut self,
+        wanted: HashSet<PathBuf>,
+        tell: impl Fn(&Problem),
+    ) -> Result<bool, Problem> {
         let mut now = HashMap::with_capacity(wanted.len());
+        let mut denied = HashSet::new();
         for path in wanted {
             match inotify::add_watch(&self.inotify, &path, WANTED) {
                 Ok(id) => {
@@ -53,9 +106,22 @@ impl Folders {
                 }
                 // It is gone since: that happened in a folder that is watched.
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => {
+                    let problem = Problem {
+                        folder: Some(path.clone()),
+                        e: e.into(),
+                    };
+                    if e != Errno::ACCESS {
+                        return Err(problem);
+                    }
+                    if !self.denied.contains(&path) {
+                        tell(&problem);
+                    }
+                    denied.insert(path);
+                }
             }
         }
+        self.denied = denied;
         let kept: HashSet<i32> = now.values().copied().collect();
         for id in self.watched.values().filter(|id| !kept.contains(id)) {
             // One that is gone is not watched any more.

@@ -208,7 +208,7 @@ fn a_secret_in_an_included_file_is_not_shown() {
 #[test]
 fn what_cannot_be_included_is_told_at_its_pattern() {
     let mut there = found(&[]);
-    there.includes[0].found = Err("no such file or directory".to_owned());
+    there.includes[0].found = Err("no such file or directory".to_owned().into());
     let said = |text: &str| {
         let problems = crate::config::load(text, &origin(), &there).unwrap_err();
         let first = problems.iter().next().unwrap();

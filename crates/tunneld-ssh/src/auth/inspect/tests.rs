@@ -204,3 +204,20 @@ fn each_key_is_opened_once_with_each_passphrase() {
     target.passphrase_credential = Some(sourced(Credential::File(dir.path().join("a"))));
     assert!(inspect(&target, &mut checks).findings.is_empty());
 }
+
+#[test]
+fn keys_that_are_left_when_the_time_is_over_are_not_opened() {
+    // The one that takes too long is judged; what was found out stays.
+    let dir = TempDir::new().unwrap();
+    let wrong = secret(&dir, "wrong", "something else");
+    let with = |name| {
+        let key = locked(&dir, name, "RFC4716");
+        let mut target = target(&[&key.private]);
+        target.passphrase_credential = Some(sourced(wrong.clone()));
+        target
+    };
+    let (one, two) = (with("one"), with("two"));
+    let mut checks = KeyChecks::within(Duration::from_nanos(1));
+    let mut found = |target| inspect(target, &mut checks).findings.len();
+    assert_eq!([found(&one), found(&two), found(&one)], [1, 0, 1]);
+}

@@ -233,7 +233,7 @@ fn is_passing(e: &ClientError) -> bool {
     match e {
         ClientError::Unreachable { e, .. } => e.kind() != io::ErrorKind::PermissionDenied,
         ClientError::Refused(error) => error.kind.is_passing(),
-        ClientError::Garbled(_) => false,
+        ClientError::Unfinished(_) | ClientError::Garbled(_) => false,
     }
 }
 

@@ -95,9 +95,7 @@ impl Daemon {
                 ErrorKind::PermissionDenied => Answer::Denied,
                 _ => Answer::Unclear(os_reason(&e)),
             },
-            Ok(Err(e @ (ClientError::Refused(_) | ClientError::Garbled(_)))) => {
-                Answer::Unclear(e.to_string())
-            }
+            Ok(Err(e)) => Answer::Unclear(e.to_string()),
             Err(_) => Answer::Unclear(format!("no answer in {}s", PATIENCE.as_secs())),
         }
     }
