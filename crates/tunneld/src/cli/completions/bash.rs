@@ -9,6 +9,9 @@ use clap::Command;
 use clap_complete::engine::complete;
 use clap_complete::env::{Bash as Plain, EnvCompleter};
 
+/// Says what stands between the answers.
+const SEPARATOR: &str = "_CLAP_IFS";
+
 /// bash, with options and their values put together again.
 pub(super) struct Bash;
 
@@ -48,7 +51,7 @@ impl EnvCompleter for Bash {
                 .map_or(0, |(option, _)| option.len() + 1),
             _ => 0,
         };
-        let separator = std::env::var("_CLAP_IFS").unwrap_or_else(|_| "\n".to_owned());
+        let separator = std::env::var(SEPARATOR).unwrap_or_else(|_| "\n".to_owned());
         let found = complete(command, words, index, folder)?;
         let found = found
             .iter()
