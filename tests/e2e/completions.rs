@@ -136,6 +136,28 @@ fn bash_completes_at_the_keyboard() {
 }
 
 #[test]
+fn bash_knows_an_option_and_its_value_that_are_written_with_a_sign() {
+    // It takes them for three words, and replaces the last one only.
+    let daemon = daemon();
+    let elsewhere = daemon.dir().join("elsewhere.toml");
+    std::fs::write(&elsewhere, config(&["delta"])).unwrap();
+    let file = elsewhere.to_str().unwrap();
+    offers(&["delta"], || {
+        let words = ["tunneld", "--config", "=", file, "stop", ""];
+        in_bash(&daemon, &words)
+    });
+    let after = ["tunneld", "stop", "--config", "=", file, ""];
+    offers(&["delta"], || in_bash(&daemon, &after));
+    let formats = |word| in_bash(&daemon, &["tunneld", "run", "--log-format", "=", word]);
+    assert_eq!(formats("j"), ["journal", "json"]);
+    let mut bash = shell(&daemon, "bash");
+    bash.args(["--norc", "--noprofile", "-i"]);
+    let setup = "source <(tunneld completions bash)";
+    let line = typed(bash, setup, "tunneld run --log-format=js");
+    assert_eq!(line, "tunneld run --log-format=json");
+}
+
+#[test]
 fn zsh_completes_at_the_keyboard() {
     // From a line of .zshrc, and from a file of $fpath at its first use.
     let daemon = daemon();
@@ -209,4 +231,41 @@ fn without_a_daemon_that_answers_names_are_those_of_the_file() {
     assert!(offered(&dir, &["--config", "/nonexistent"]).0.is_empty());
     daemon.write_config("[tunnels");
     assert!(offered(&dir, &[&option]).0.is_empty());
+}
+
+#[test]
+fn the_names_of_another_daemon_are_not_offered() {
+    // This one listens where the daemon of a machine does. A file that is named and cannot be read
+    // says nothing, nor does a socket that is named and that nobody listens on.
+    let daemon = daemon();
+    let (socket, nobody) = (daemon.socket().display(), daemon.dir().join("nobody"));
+    let run = format!(
+        "mount -t tmpfs none /run && mkdir /run/tunneld &&
+         ln -s {socket} /run/tunneld/control.sock && exec \"$0\" \"$@\""
+    );
+    let offered = |option: &str| {
+        let mut tunneld = command("unshare");
+        tunneld.env("_TUNNELD_COMPLETE", "fish");
+        tunneld.args(["--mount", "sh", "-c", &run]).arg(binary());
+        tunneld.args(["--", "tunneld"]);
+        if !option.is_empty() {
+            tunneld.arg(format!("{option}={}", nobody.display()));
+        }
+        stdout(&within(tunneld.args(["stop", ""]), LONG))
+    };
+    offers(&true, || offered("").contains("alpha"));
+    for option in ["--config", "--socket"] {
+        let offered = offered(option);
+        assert!(!offered.contains("alpha"), "{option}: {offered}");
+    }
+}
+
+#[test]
+fn a_file_below_the_home_directory_is_found() {
+    // The shell leaves `~/` to the program while somebody types.
+    let daemon = daemon();
+    let dir = daemon.dir().to_owned();
+    std::fs::write(dir.join("mine.toml"), config(&["mine"])).unwrap();
+    offers(&["mine"], || offered(&dir, &["--config", "~/mine.toml"]).0);
+    offers(&["mine"], || offered(&dir, &["--config=~/mine.toml"]).0);
 }

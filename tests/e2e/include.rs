@@ -1,7 +1,7 @@
 //! `include`: tunnels in several files, for every command, and each problem where it is.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -67,6 +67,33 @@ fn a_file_is_read_once_even_if_two_patterns_match_it() {
     let include = "include = [\"*.toml\", \"d/a.toml\", \"*/*.toml\"]\n";
     folder.write("t.toml", &(include.to_owned() + &own));
     assert_has(&checked(&file, 0), &["t.toml: 2 tunnels, no errors"]);
+}
+
+#[test]
+fn a_file_that_a_stranger_can_change_is_not_included() {
+    // It can have programs run. Its group may write it; its owner may be that of the file itself.
+    let (folder, file) = folder();
+    let path = folder.write("d/a.toml", &small("a", 1));
+    let as_it_is = |mode: u32, owner: u32, main: u32| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        chown(&path, Some(owner), None).unwrap();
+        chown(&file, Some(main), None).unwrap();
+    };
+    for (mode, owner, main) in [(0o664, 0, 0), (0o660, 4711, 4711), (0o644, 0, 4711)] {
+        as_it_is(mode, owner, main);
+        assert_has(&checked(&file, 0), &["1 tunnel, no errors"]);
+    }
+    as_it_is(0o666, 0, 0);
+    let cannot = format!("cannot include `d/*.toml`: {path}");
+    let said = format!("{cannot}: others can change it: mode 0666 (chmod o-w {path})");
+    assert_has(&checked(&file, 78), &[&said]);
+    as_it_is(0o644, 4711, 0);
+    let said = format!("{cannot}: it belongs to another user: 4711 (chown root {path})");
+    assert_has(&checked(&file, 78), &[&said]);
+    // One that is named, too.
+    folder.write("t.toml", "include = [\"d/a.toml\"]\n");
+    let said = "cannot include `d/a.toml`: it belongs to another user: 4711";
+    assert_has(&checked(&file, 78), &[said]);
 }
 
 #[test]

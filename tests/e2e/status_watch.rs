@@ -11,7 +11,7 @@ use tunneld_lab::process::{LineLog, Signal, poll, signal};
 use tunneld_lab::terminal::Terminal;
 
 use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, up};
-use crate::support::{builder, within};
+use crate::support::{Folder, builder, dead_tunnel, within};
 
 const QUICK: &str = "reconnect = { initial = \"50ms\", max = \"100ms\" }\n";
 
@@ -206,6 +206,59 @@ fn a_name_that_does_not_exist_is_not_watched() {
     assert_eq!(status.code(), Some(1));
     let said = screen.rsplit("\x1b[?1049l").next().unwrap();
     assert_eq!(said, "error: no tunnel `bd`; there are: db\n");
+}
+
+#[test]
+fn a_tunnel_that_is_taken_out_of_the_file_is_not_shown_any_more() {
+    // On a terminal the page makes room for that; elsewhere it is said once. It may come back.
+    let bed = Bed::new();
+    let folder = Folder::new();
+    let (db, other) = (bed.db(), dead_tunnel("other", &folder.key()));
+    let daemon = up(builder().config(&db));
+    let terminal = Terminal::run(watching(&daemon, &["db"]));
+    let mut command = command(binary());
+    command.args(["status", "--watch", "db", "--socket"]);
+    command.arg(daemon.socket());
+    let mut pages = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (out, err) = (LineLog::default(), LineLog::default());
+    out.follow(pages.stdout.take().unwrap());
+    err.follow(pages.stderr.take().unwrap());
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    assert!(out.wait_for_line(0, "db  up ", LONG).is_some());
+    daemon.write_config(&other);
+    assert_exit(&daemon.reload(), 0);
+    let gone = "tunnel `db` is not in the configuration any more; waiting for it";
+    let is_gone = |f: &str| bare(f).contains(gone) && !bare(f).contains("db  up ");
+    wait_for_frame(&terminal, "loss", is_gone);
+    assert!(err.wait_for_line(0, gone, LONG).is_some());
+    // Drawn anew, it is gone still.
+    terminal.resize(100, 30);
+    let frames = || terminal.screen().matches("\x1b[H").count();
+    let before = frames();
+    assert!(poll(LONG, || (frames() > before + 1).then_some(())).is_some());
+    assert!(is_gone(&frame(&terminal)), "{:?}", frame(&terminal));
+    // Another change that is not about it.
+    daemon.write_config(&other.replace("tunnels.other", "tunnels.another"));
+    assert_exit(&daemon.reload(), 0);
+    daemon.write_config(&db);
+    assert_exit(&daemon.reload(), 0);
+    wait_for_frame(&terminal, "up again", |f| bare(f).contains("db  up "));
+    let again = || {
+        let ups = out
+            .lines()
+            .iter()
+            .filter(|l| l.starts_with("db  up "))
+            .count();
+        (ups >= 2).then_some(())
+    };
+    assert!(poll(LONG, again).is_some(), "{}", out.text());
+    assert_eq!(err.lines(), [gone]);
+    signal(pages.id(), Signal::INT);
+    assert_eq!(pages.wait().unwrap().code(), Some(0));
 }
 
 #[test]

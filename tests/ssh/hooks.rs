@@ -244,6 +244,27 @@ fn a_flood_of_output_is_cut_off() {
 }
 
 #[test]
+fn a_program_that_never_stops_writing_takes_no_processor() {
+    // What is beyond the bound is counted and not looked at, and the program waits.
+    let rig = Rig::new(|t| t.set("on_up", shell("exec yes", "3s")));
+    let before = processor(rig.daemon.pid());
+    let said = rig.daemon.wait_for_log("more lines are left out", LONG);
+    let took = processor(rig.daemon.pid()) - before;
+    assert!(took < Duration::from_secs(1), "{took:?}: {said}");
+    rig.daemon.wait_for_log("on_up did not end within 3s", LONG);
+}
+
+/// The time that a process has had on processors: the 14th and 15th field of proc_pid_stat(5), in
+/// hundredths of a second.
+fn processor(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let fields = fields.split(' ').skip(11).take(2);
+    let hundredths: u64 = fields.map(|f| f.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(10 * hundredths)
+}
+
+#[test]
 fn a_tunnel_that_flaps_has_one_program_at_a_time_and_in_their_order() {
     // What happens while one runs is remembered as the latest only.
     let witness = Witness::new();
@@ -382,9 +403,23 @@ fn the_end_of_the_daemon_is_told_and_waits_for_the_program() {
     assert_eq!(witness.lines(), ["stopped", "stopped"]);
     let sent = daemon.notifications();
     let extended = sent.iter().find_map(|n| n.get("EXTEND_TIMEOUT_USEC"));
-    // drain_timeout, the program's timeout and its grace, and a margin.
-    let needed = Duration::from_secs(10 + 30 + 2 + 5).as_micros().to_string();
+    // drain_timeout; the program's timeout, until SIGKILL, until it is gone and its last words are
+    // read; and a margin.
+    let needed = Duration::from_millis(10_000 + 30_000 + 2000 + 1000 + 250 + 5000);
+    let needed = needed.as_micros().to_string();
     assert_eq!(extended, Some(needed.as_str()));
+}
+
+#[test]
+fn a_program_that_hangs_at_the_end_of_the_daemon_is_told_as_what_it_is() {
+    // Its own end comes before the daemon's patience is over.
+    let hang = shell("trap '' TERM; echo here; sleep 1000", "1s");
+    let mut rig = Rig::new(|t| t.set("on_down", hang));
+    assert!(rig.daemon.terminate(LONG).success());
+    let said = "on_down did not end within 1s and was killed";
+    let log = rig.daemon.log_text();
+    assert!(log.contains(said), "{log}");
+    assert!(!log.contains("does not wait"), "{log}");
 }
 
 #[test]

@@ -84,6 +84,7 @@ mod socket_files;
 mod ssh_config;
 mod sshfp;
 mod stand_in;
+mod stopped;
 mod support;
 mod table;
 mod test_command;

@@ -15,7 +15,7 @@ pub use lines::Lines;
 pub use rustix::process::Signal;
 
 /// How long a program that was killed may take to be gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running program. Dropped, it is killed, with all that it has started and that has stayed in
 /// its group.
@@ -82,7 +82,7 @@ impl Program {
         // One that does not listen is killed.
         let _ = tokio::time::timeout(patience, self.exited()).await;
         // One that cannot even be killed hangs in the kernel: tokio reaps it when that is over.
-        let _ = tokio::time::timeout(PATIENCE, self.reap()).await;
+        let _ = tokio::time::timeout(KILL_PATIENCE, self.reap()).await;
     }
 
     fn signal(&self, signal: Signal) {

@@ -2,6 +2,7 @@
 
 pub(crate) mod files;
 mod links;
+mod owner;
 mod pattern;
 mod source;
 pub(crate) mod ssh;
@@ -80,18 +81,18 @@ pub(crate) fn load_as(path: &Path, uid: u32) -> Result<Loaded, LoadError> {
         home: account.map(|account| account.home),
         ..surroundings()
     };
-    Source::read(path, theirs.home.as_deref()).check_with(theirs, uid)
+    Source::read(path, theirs.home.as_deref(), uid).check_with(theirs, uid)
 }
 
 /// Reads a file with those that it includes. Blocks.
 pub(crate) fn source(path: &Path) -> Source {
-    Source::read(path, home().as_deref())
+    Source::read(path, home().as_deref(), own_uid())
 }
 
 impl Source {
     /// Reads the files of ssh that it names, and checks what it says. Blocks.
     pub(crate) fn check(self) -> Result<Loaded, LoadError> {
-        self.check_with(surroundings(), rustix::process::geteuid().as_raw())
+        self.check_with(surroundings(), own_uid())
     }
 
     fn check_with(self, mut surroundings: Surroundings, uid: u32) -> Result<Loaded, LoadError> {
@@ -169,6 +170,10 @@ pub(crate) fn surroundings() -> Surroundings {
     }
 }
 
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 fn home() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     home.map(PathBuf::from)
@@ -176,7 +181,7 @@ fn home() -> Option<PathBuf> {
 
 fn login_name() -> Option<String> {
     // The name of the effective user; the environment may still tell of another one.
-    let account = Account::of(rustix::process::geteuid().as_raw());
+    let account = Account::of(own_uid());
     let by_uid = account.map(|account| account.name);
     by_uid.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
 }

@@ -53,6 +53,33 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
         }
     }
+
+    /// Passes over what there is, unseen, and returns how many lines end in it: a moment's work for
+    /// a buffer of any content. Never returns once they are over. Nothing is lost when the future is
+    /// dropped.
+    pub async fn pass(&mut self) -> usize {
+        let Some(output) = &mut self.output else {
+            return std::future::pending().await;
+        };
+        let seen = output.fill_buf().await.unwrap_or_default();
+        let ends = seen.iter().filter(|b| **b == b'\n').count();
+        let open = seen.rsplit(|b| *b == b'\n').next().unwrap_or_default();
+        if seen.is_empty() {
+            self.output = None;
+            // What was begun ends with all of them.
+            return usize::from(!std::mem::take(&mut self.line).is_empty());
+        }
+        if ends > 0 {
+            self.line.clear();
+        }
+        // One byte says that a line is begun.
+        if self.line.is_empty() {
+            self.line.extend(open.first());
+        }
+        let taken = seen.len();
+        output.consume(taken);
+        ends
+    }
 }
 
 #[cfg(test)]
@@ -75,5 +102,31 @@ mod tests {
         assert_eq!(lines.next().await, "\u{fffd}");
         assert_eq!(lines.next().await, "last");
         assert!(lines.are_over());
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_passed_over_are_counted() {
+        // The rest of one that was begun, and one without an end.
+        for (output, expected) in [("", 0), ("a", 1), ("a\n", 1), ("a\nb", 2), ("a\n\nb\n", 3)] {
+            let mut lines = Lines::new(Some(output.as_bytes()));
+            let mut passed = 0;
+            while !lines.are_over() {
+                passed += lines.pass().await;
+            }
+            assert_eq!(passed, expected, "{output:?}");
+        }
+        // A byte at a time, as a slow program writes.
+        let (mut far, near) = tokio::io::duplex(1);
+        let written = tokio::spawn(async move {
+            tokio::io::AsyncWriteExt::write_all(&mut far, b"one\ntwo\nthr").await
+        });
+        let mut lines = Lines::new(Some(near));
+        assert_eq!(lines.next().await, "one");
+        let mut passed = 0;
+        while !lines.are_over() {
+            passed += lines.pass().await;
+        }
+        assert_eq!(passed, 2);
+        written.await.unwrap().unwrap();
     }
 }

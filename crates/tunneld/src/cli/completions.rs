@@ -3,15 +3,18 @@
 //! The shell calls this program with [`VARIABLE`] set and the words so far, and shows what it prints.
 //! Nobody who presses the tab key wants an error or a wait: there is an answer at once, or none.
 
+mod bash;
+
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use clap_complete::env::{EnvCompleter, Fish, Shells, Zsh};
 use hyper::Method;
 use serde::Deserialize;
 use tunneld_core::status::Phase;
@@ -20,6 +23,7 @@ use super::{Cli, DEFAULT_SOCKET, Places};
 use crate::config_file;
 use crate::control::client::ask;
 use crate::exit::Exit;
+use bash::Bash;
 
 /// Names the shell that asks.
 const VARIABLE: &str = "_TUNNELD_COMPLETE";
@@ -68,7 +72,9 @@ pub(super) fn run(shell: Shell) -> Exit {
 /// Answers a shell; `None` if none asks.
 pub(super) fn answered() -> Option<Exit> {
     std::env::var_os(VARIABLE)?;
-    let asked = CompleteEnv::with_factory(offered).var(VARIABLE);
+    let asked = CompleteEnv::with_factory(offered)
+        .var(VARIABLE)
+        .shells(Shells(&[&Bash, &Fish, &Zsh]));
     let here = std::env::current_dir().ok();
     match asked.try_complete(std::env::args_os(), here.as_deref()) {
         Ok(true) => Some(Exit::Done),
@@ -80,11 +86,10 @@ pub(super) fn answered() -> Option<Exit> {
 
 /// What there is to choose from: options only for a word that begins like one.
 fn offered() -> Command {
-    let words = words();
-    let index = std::env::var(INDEX).ok();
-    let index = index.and_then(|index| index.parse().ok());
-    let word = words.get(index.unwrap_or(words.len().saturating_sub(1)));
-    let is_option = word.is_some_and(|word| word.as_encoded_bytes().starts_with(b"-"));
+    let (words, index) = words();
+    let is_option = words
+        .get(index)
+        .is_some_and(|word| word.as_encoded_bytes().starts_with(b"-"));
     match is_option {
         true => Cli::command(),
         false => without_options(Cli::command()),
@@ -101,11 +106,17 @@ fn without_options(command: Command) -> Command {
     command.disable_help_flag(true).disable_version_flag(true)
 }
 
-/// The words of the line, from `tunneld` on.
-fn words() -> Vec<OsString> {
+/// The words of the line, from `tunneld` on, and which of them is being typed.
+fn words() -> (Vec<OsString>, usize) {
     let mut words = std::env::args_os().skip_while(|word| word != "--");
     words.next();
-    words.collect()
+    let words: Vec<OsString> = words.collect();
+    let index = index().unwrap_or(words.len().saturating_sub(1));
+    bash::joined(words, index)
+}
+
+fn index() -> Option<usize> {
+    std::env::var(INDEX).ok()?.parse().ok()
 }
 
 /// The names of tunnels.
@@ -114,29 +125,67 @@ pub(super) fn names() -> ArgValueCandidates {
 }
 
 fn candidates() -> Vec<CompletionCandidate> {
-    let Some(places) = places() else {
+    let Some(named) = Named::of_line() else {
         return Vec::new();
     };
     let (send, receive) = mpsc::sync_channel(1);
     // What hangs there ends with the process, and that is soon.
-    std::thread::spawn(move || send.send(known(&places)));
+    std::thread::spawn(move || send.send(known(&named)));
     receive.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
 /// What the words so far and the environment say.
-fn places() -> Option<Places> {
-    let command = Cli::command().ignore_errors(true);
-    let matches = command.try_get_matches_from(words()).ok()?;
-    Places::from_arg_matches(&matches).ok()
+struct Named {
+    places: Places,
+    /// Whether somebody has said which file.
+    file: bool,
+    /// Whether somebody has said which socket.
+    socket: bool,
 }
 
-/// The tunnels of the daemon, with how they are; where it does not answer, those of the file.
-fn known(places: &Places) -> Vec<CompletionCandidate> {
-    let named = || config_file::control_socket(&places.config);
-    let socket = places.socket.clone().or_else(named);
+impl Named {
+    fn of_line() -> Option<Self> {
+        let command = Cli::command().ignore_errors(true);
+        let matches = command.try_get_matches_from(words().0).ok()?;
+        let is_named = |id| {
+            let source = matches.value_source(id);
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        let mut places = Places::from_arg_matches(&matches).ok()?;
+        // The shell has not put the home directory there yet.
+        places.config = below_home(places.config);
+        places.socket = places.socket.map(below_home);
+        Some(Named {
+            file: is_named("config"),
+            socket: is_named("socket"),
+            places,
+        })
+    }
+}
+
+fn below_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(below), Some(home)) => Path::new(&home).join(below),
+        _ => path,
+    }
+}
+
+/// The tunnels of the daemon, with how they are; where it does not answer, those of the file. Never
+/// those of another daemon than the one that somebody has named.
+fn known(named: &Named) -> Vec<CompletionCandidate> {
+    let places = &named.places;
+    let socket = match &places.socket {
+        Some(socket) => Some(socket.clone()),
+        None if named.file && config_file::open(&places.config).is_err() => return Vec::new(),
+        None => config_file::control_socket(&places.config),
+    };
     if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
-        let shown = |t: Named| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));
+        let shown =
+            |t: Tunnel| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));
         return running.tunnels.into_iter().map(shown).collect();
+    }
+    if named.socket && !named.file {
+        return Vec::new();
     }
     let Ok(loaded) = config_file::load(&places.config) else {
         return Vec::new();
@@ -150,11 +199,11 @@ fn known(places: &Places) -> Vec<CompletionCandidate> {
 /// As much of the daemon's status as is needed.
 #[derive(Deserialize)]
 struct Running {
-    tunnels: Vec<Named>,
+    tunnels: Vec<Tunnel>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct Tunnel {
     name: String,
     phase: Phase,
 }

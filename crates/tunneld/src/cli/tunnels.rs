@@ -1,6 +1,9 @@
 //! `tunneld start|stop|restart NAME…`
 
+use std::path::Path;
+
 use hyper::Method;
+use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
 
 use super::{Places, client_failed};
 use crate::control::client::call;
@@ -12,14 +15,44 @@ pub(super) fn run(places: &Places, command: TunnelCommand, names: &[String]) -> 
     let mut exit = Exit::Done;
     for name in names {
         let path = format!("/v1/tunnels/{}/{}", escaped(name), command.as_str());
-        if let Err(e) = call::<Done>(&socket, Method::POST, &path) {
-            exit = client_failed(&e);
-            if exit == Exit::Unreachable {
-                break;
-            }
+        match call::<Done>(&socket, Method::POST, &path) {
+            Ok(_) if command == TunnelCommand::Stop => say_what_drains(&socket, name),
+            Ok(_) => {}
+            Err(e) => exit = client_failed(&e),
+        }
+        if exit == Exit::Unreachable {
+            break;
         }
     }
     exit
+}
+
+/// The daemon answers after a while, also if a stopped tunnel still carries connections.
+fn say_what_drains(socket: &Path, name: &str) {
+    // It is stopped, whether that can be asked for or not.
+    let Ok(status) = call::<DaemonStatus>(socket, Method::GET, "/v1/status") else {
+        return;
+    };
+    let mut tunnels = status.tunnels.iter();
+    let tunnel = tunnels.find(|tunnel| tunnel.name.as_str() == name);
+    if let Some(words) = tunnel.and_then(draining) {
+        eprintln!("{words}");
+    }
+}
+
+/// What a stopped tunnel still carries; `None` where that is nothing.
+fn draining(tunnel: &TunnelStatus) -> Option<String> {
+    let open: u64 = tunnel.forwards.iter().map(|f| f.connections.open).sum();
+    let drain = match open {
+        _ if tunnel.phase != Phase::Stopped => return None,
+        0 => return None,
+        1 => "1 connection still drains".to_owned(),
+        n => format!("{n} connections still drain"),
+    };
+    let name = &tunnel.name;
+    Some(format!(
+        "tunnel `{name}` is stopped; {drain}, up to drain_timeout"
+    ))
 }
 
 /// A name as a part of a URL (RFC 3986 section 2.1): whatever was typed arrives, and is refused
@@ -36,6 +69,35 @@ pub(super) fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_says_what_still_drains() {
+        let status = |phase: &str, open: [u64; 2]| -> TunnelStatus {
+            let forward = |open: &u64| {
+                serde_json::json!({
+                    "name": "f", "kind": "local", "listen": "", "connect": "",
+                    "connections": { "open": open, "total": 9, "refused": 0 },
+                    "bytes_sent": 0, "bytes_received": 0,
+                })
+            };
+            serde_json::from_value(serde_json::json!({
+                "name": "db", "phase": phase, "since_unix_ms": 0, "destination": "",
+                "attempts": 0, "sessions": 1,
+                "forwards": open.iter().map(forward).collect::<Vec<_>>(),
+            }))
+            .unwrap()
+        };
+        let said = |phase, open| draining(&status(phase, open));
+        assert_eq!(said("stopped", [0, 0]), None);
+        // It was started again meanwhile.
+        assert_eq!(said("up", [1, 1]), None);
+        let one = "tunnel `db` is stopped; 1 connection still drains, up to drain_timeout";
+        assert_eq!(said("stopped", [0, 1]).as_deref(), Some(one));
+        let more = "tunnel `db` is stopped; 3 connections still drain, up to drain_timeout";
+        assert_eq!(said("stopped", [1, 2]).as_deref(), Some(more));
+    }
+
     #[test]
     fn whatever_was_typed_fits_into_a_url() {
         assert_eq!(super::escaped("db-1.x"), "db-1.x");

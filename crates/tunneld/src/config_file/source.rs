@@ -12,6 +12,7 @@ use tunneld_core::config::{
 use tunneld_ssh::error::os_reason;
 
 use super::links::Links;
+use super::owner::check_included;
 use super::pattern::{Wanted, matching, nearest};
 use super::{open, reason};
 
@@ -25,12 +26,15 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads a file and those that it includes. `~/` is below `home`. Blocks.
-    pub(super) fn read(path: &Path, home: Option<&Path>) -> Self {
+    /// Reads a file and those that it includes, for a tunneld that runs as the user `uid`. `~/` is
+    /// below `home`. Blocks.
+    pub(super) fn read(path: &Path, home: Option<&Path>, uid: u32) -> Self {
         let mut reader = Reader {
             seen: HashSet::new(),
             left: MAX_FILE_LEN,
             files: 0,
+            uid,
+            owner: uid,
         };
         let main = reader.main(path).map_err(|e| os_reason(&e));
         let patterns = main.as_ref().map_or(Vec::new(), |bytes| {
@@ -101,6 +105,10 @@ struct Reader {
     /// How many bytes may still be read.
     left: usize,
     files: usize,
+    /// Who runs tunneld.
+    uid: u32,
+    /// Whose the file itself is.
+    owner: u32,
 }
 
 impl Reader {
@@ -108,6 +116,7 @@ impl Reader {
         let file = open(path)?;
         let metadata = file.metadata()?;
         self.seen.insert((metadata.dev(), metadata.ino()));
+        self.owner = metadata.uid();
         let mut bytes = Vec::new();
         file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
         self.left = self.left.saturating_sub(bytes.len());
@@ -151,6 +160,7 @@ impl Reader {
             let said = format!("more than {MAX_INCLUDED} files are included");
             return Err(io::Error::other(said));
         }
+        check_included(path, &metadata, self.uid, self.owner)?;
         let mut bytes = Vec::new();
         file.take(self.left as u64 + 1).read_to_end(&mut bytes)?;
         let Some(left) = self.left.checked_sub(bytes.len()) else {

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tunneld_core::config::{SshConfigs, Surroundings};
 use tunneld_core::ssh_config::{Environment, MAX_FILE_LEN, Sources};
-use tunneld_core::text::shell_word;
 use tunneld_ssh::error::os_reason;
 
+use super::owner::check_ssh;
 use super::pattern::matching;
 use super::{open, reason};
 
@@ -80,18 +79,7 @@ fn is_no_file(e: &io::Error) -> bool {
 /// byte more than is allowed, so that it is seen to be too much.
 fn text(path: &Path, uid: u32) -> io::Result<String> {
     let file = open(path)?;
-    let metadata = file.metadata()?;
-    let mode = metadata.mode() & 0o7777;
-    let shown = shell_word(&path.to_string_lossy());
-    if mode & 0o022 != 0 {
-        let said = format!("others can change it: mode {mode:04o} (chmod go-w {shown})");
-        return Err(io::Error::other(said));
-    }
-    let owner = metadata.uid();
-    if owner != 0 && owner != uid {
-        let said = format!("it belongs to another user: {owner} (chown root {shown})");
-        return Err(io::Error::other(said));
-    }
+    check_ssh(path, &file.metadata()?, uid)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

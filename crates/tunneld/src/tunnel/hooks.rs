@@ -87,7 +87,7 @@ impl Hooks {
         (self.on_up, self.on_down) = (hook(&spec.on_up), hook(&spec.on_down));
         self.host = host_port(&spec.target.host, spec.target.port);
         let hooks = [&self.on_up, &self.on_down].into_iter().flatten();
-        let longest: Duration = hooks.map(|hook| hook.timeout + GRACE).sum();
+        let longest: Duration = hooks.map(may_take).sum();
         self.turns.may_take(longest);
         if self.news.is_none() && !longest.is_zero() {
             let (sender, news) = watch::channel(None);
@@ -184,7 +184,7 @@ async fn attend(
         let Some(first) = latest(&mut news) else {
             continue;
         };
-        let patience = first.hook.map_or(GRACE, |hook| hook.timeout + GRACE);
+        let patience = first.hook.as_ref().map_or(GRACE, may_take);
         let work = async {
             let _turn = turns.turn().await;
             // It may have changed while others had their turn.
@@ -209,6 +209,11 @@ async fn attend(
             () = turns.too_late(patience) => run::too_late(&tunnel),
         }
     }
+}
+
+/// The longest that a run of the program takes.
+fn may_take(hook: &Hook) -> Duration {
+    hook.timeout.saturating_add(run::OVERTIME)
 }
 
 fn latest(news: &mut watch::Receiver<Option<News>>) -> Option<News> {

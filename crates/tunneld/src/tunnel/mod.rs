@@ -239,8 +239,17 @@ impl Tunnel {
                     session.probe();
                 }
             }
-            Action::Close => self.close().await,
+            Action::Close => {
+                // Connections may take their time to drain, and that it stops is news now.
+                self.tell();
+                self.close().await;
+            }
         }
+        self.tell();
+    }
+
+    /// Tells what keeps the tunnel's past, the log and the hooks where it stands, once.
+    fn tell(&mut self) {
         let (before, after) = (self.logged, self.phase());
         if before != after {
             self.logged = after;
@@ -248,7 +257,9 @@ impl Tunnel {
             self.log.phase(&self.life, before, after);
             // A forward that a reload adds to a live session is neither up nor down yet.
             if after == self.life.phase() {
-                let peer = self.pool.first().map(|session| session.peer().to_string());
+                // One that says goodbye is a session no more.
+                let session = self.pool.first().filter(|_| after != Phase::Stopped);
+                let peer = session.map(|session| session.peer().to_string());
                 self.hooks.phase(after, self.life.failure(), peer);
             }
         }

@@ -30,6 +30,18 @@ const NUMBERS: Duration = Duration::from_secs(2);
 /// What the daemon has said, or why it says nothing.
 type News = Result<DaemonStatus, ClientError>;
 
+/// What there is to show.
+enum Shown {
+    /// Nothing was heard yet.
+    Nothing,
+    /// What the daemon has said.
+    Status(DaemonStatus),
+    /// The tunnel is in the file no more, in the words for that; it may come back.
+    Lost(String),
+    /// The daemon says nothing, in the words for that.
+    Absent(String),
+}
+
 pub(in crate::cli) fn watch(places: &Places, asked: &Asked) -> Exit {
     let socket = places.socket();
     let runtime = match runtime(&socket) {
@@ -50,7 +62,8 @@ pub(in crate::cli) fn watch(places: &Places, asked: &Asked) -> Exit {
         let mut watch = Watch {
             asked,
             screen: on_terminal.then(Screen::enter),
-            last: None,
+            last: Shown::Nothing,
+            known: false,
             shown: false,
         };
         let ended = watch.run(&mut signals, &mut news).await;
@@ -99,7 +112,9 @@ struct Watch<'a> {
     asked: &'a Asked,
     /// The terminal, where there is one.
     screen: Option<Screen>,
-    last: Option<News>,
+    last: Shown,
+    /// Whether what is asked for has been there.
+    known: bool,
     /// Whether a page was printed: the next one comes after an empty line.
     shown: bool,
 }
@@ -151,45 +166,34 @@ impl Watch<'_> {
     fn hear(&mut self, news: News) -> Result<Exit, Said> {
         let news = match news {
             Ok(status) => match self.asked.select(status) {
-                Ok(status) => Ok(status),
+                Ok(status) => Shown::Status(status),
                 // One that is taken out of the file may come back; one that never was does not.
-                Err(unknown) if !matches!(self.last, Some(Ok(_))) => {
-                    return Err(Said::Unknown(unknown));
-                }
-                Err(unknown) => return self.lost(&unknown),
+                Err(unknown) if !self.known => return Err(Said::Unknown(unknown)),
+                Err(_) => Shown::Lost(loss(self.asked)),
             },
-            Err(e) if is_passing(&e) => Err(e),
+            Err(e) if is_passing(&e) => Shown::Absent(absence(&e)),
             Err(e) => return Err(Said::Client(e)),
         };
-        let was_there = !matches!(self.last, Some(Err(_)));
-        let gone = news.as_ref().err().map(absence);
-        self.last = Some(news);
-        match (&self.screen, gone) {
-            (Some(_), _) => Ok(self.draw()),
-            // Said once, and not with the data.
-            (None, Some(gone)) => {
-                if was_there {
-                    eprintln!("{gone}");
+        self.known |= matches!(news, Shown::Status(_));
+        let before = std::mem::replace(&mut self.last, news);
+        if self.screen.is_some() {
+            return Ok(self.draw());
+        }
+        match &self.last {
+            Shown::Lost(words) | Shown::Absent(words) => {
+                // Said once, and not with the data. Why it cannot be reached now is no news.
+                if std::mem::discriminant(&before) != std::mem::discriminant(&self.last) {
+                    eprintln!("{words}");
                 }
                 Ok(Exit::Done)
             }
-            (None, None) => Ok(self.page()),
-        }
-    }
-
-    fn lost(&mut self, unknown: &str) -> Result<Exit, Said> {
-        match &mut self.screen {
-            Some(screen) => Ok(screen.draw(&format!("{unknown}\n"))),
-            None => {
-                eprintln!("{unknown}");
-                Ok(Exit::Done)
-            }
+            Shown::Nothing | Shown::Status(_) => Ok(self.page()),
         }
     }
 
     /// What changed, for whoever reads a file or a pipe.
     fn page(&mut self) -> Exit {
-        let Some(Ok(status)) = &self.last else {
+        let Shown::Status(status) = &self.last else {
             return Exit::Done;
         };
         if self.asked.json {
@@ -210,9 +214,9 @@ impl Watch<'_> {
             return Exit::Done;
         };
         match &self.last {
-            None => Exit::Done,
-            Some(Ok(status)) => screen.draw(&self.asked.page(status, Pen::of_stdout())),
-            Some(Err(e)) => screen.draw(&format!("{}\n", absence(e))),
+            Shown::Nothing => Exit::Done,
+            Shown::Status(status) => screen.draw(&self.asked.page(status, Pen::of_stdout())),
+            Shown::Lost(words) | Shown::Absent(words) => screen.draw(&format!("{words}\n")),
         }
     }
 
@@ -242,6 +246,12 @@ fn absence(e: &ClientError) -> String {
     let said = e.to_string();
     let first = said.lines().next().unwrap_or_default();
     format!("{first}; waiting for it")
+}
+
+/// One line for a tunnel that is taken out of the file.
+fn loss(asked: &Asked) -> String {
+    let name = asked.name.as_deref().unwrap_or_default();
+    format!("tunnel `{name}` is not in the configuration any more; waiting for it")
 }
 
 /// Whether whoever read what is printed has gone: a write would say so, and there may be none for

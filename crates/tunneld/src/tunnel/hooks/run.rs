@@ -12,16 +12,22 @@ use tunneld_core::config::Hook;
 use tunneld_core::events;
 use tunneld_core::name::TunnelName;
 use tunneld_ssh::error::os_reason;
-use tunneld_ssh::program::{Lines, Program, Signal, ending};
+use tunneld_ssh::program::{KILL_PATIENCE, Lines, Program, Signal, ending};
 
 use super::GRACE;
 
 /// How many lines of a program's output are logged.
 const MAX_LINES: usize = 100;
-/// After so many lines that are not logged, the program has to wait a moment.
-const FLOOD: usize = 1000;
+/// How long a program has to wait for each buffer of what is not logged: one that never ends its
+/// output must not take a processor.
+const PAUSE: Duration = Duration::from_millis(10);
 /// What a program has said in its last moments may come in behind the news of its end.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// The longest that a run takes beyond the program's timeout: until SIGTERM, SIGKILL and what it
+/// still had to say are over.
+pub(super) const OVERTIME: Duration = GRACE
+    .saturating_add(KILL_PATIENCE)
+    .saturating_add(LAST_WORDS);
 /// What programs need of our environment. The rest is ours: credentials, the service manager's
 /// sockets, an agent.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -73,7 +79,7 @@ impl<'a> Run<'a> {
     async fn watch(&mut self, program: &mut Program, output: &mut Lines<Receiver>) {
         loop {
             tokio::select! {
-                line = output.next() => self.line(&line).await,
+                () = self.hear(output) => {}
                 () = program.exited() => return,
             }
         }
@@ -83,8 +89,7 @@ impl<'a> Run<'a> {
     async fn rest(&mut self, output: &mut Lines<Receiver>) {
         let rest = async {
             while !output.are_over() {
-                let line = output.next().await;
-                self.line(&line).await;
+                self.hear(output).await;
             }
         };
         let _ = timeout(LAST_WORDS, rest).await;
@@ -94,15 +99,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn line(&mut self, line: &str) {
-        if line.is_empty() {
+    /// Logs the next line; once there were too many, only counts them. Nothing is lost when the
+    /// future is dropped.
+    async fn hear(&mut self, output: &mut Lines<Receiver>) {
+        if self.lines >= MAX_LINES {
+            self.lines = self.lines.saturating_add(output.pass().await);
+            sleep(PAUSE).await;
             return;
         }
-        self.lines = self.lines.saturating_add(1);
-        if self.lines <= MAX_LINES {
-            self.say(line);
-        } else if self.lines.is_multiple_of(FLOOD) {
-            sleep(Duration::from_millis(1)).await;
+        let line = output.next().await;
+        if !line.is_empty() {
+            self.lines += 1;
+            self.say(&line);
         }
     }
 
