@@ -132,7 +132,7 @@ fn places() -> Option<Places> {
 
 /// The tunnels of the daemon, with how they are; where it does not answer, those of the file.
 fn known(places: &Places) -> Vec<CompletionCandidate> {
-    let named = || config_file::control_socket(&places.config);
+    let named = || config_file::control_socket(&places.config).ok().flatten();
     let socket = places.socket.clone().or_else(named);
     if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
         let shown = |t: Named| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));

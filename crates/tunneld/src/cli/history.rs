@@ -17,9 +17,13 @@ use crate::exit::Exit;
 
 pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>) -> Exit {
     let path = format!("/v1/tunnels/{}/history", escaped(name));
-    let mut report: HistoryReport = match call(&places.socket(), Method::GET, &path) {
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    let mut report: HistoryReport = match call(&socket, Method::GET, &path) {
         Ok(report) => report,
-        Err(e) => return client_failed(&e),
+        Err(e) => return client_failed(places, &e),
     };
     let surplus = number.map_or(0, |n| report.entries.len().saturating_sub(n));
     report.entries.drain(..surplus);

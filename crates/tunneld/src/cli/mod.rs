@@ -93,7 +93,31 @@ impl Places {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        config_file::control_socket(&self.config).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+        let named = config_file::control_socket(&self.config).ok().flatten();
+        named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    }
+
+    /// The same for whoever asks the daemon and nobody else: a file that somebody named and that
+    /// cannot be read is what is wrong, and not the daemon.
+    fn daemon(&self) -> Result<PathBuf, Exit> {
+        match self.unread() {
+            Some(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
+                let file = shown(&self.config);
+                eprintln!(
+                    "error: cannot read {file}: {reason}; `--socket PATH` asks the daemon without it"
+                );
+                Err(Exit::BadConfig)
+            }
+            _ => Ok(self.socket()),
+        }
+    }
+
+    /// Why the file does not say where the daemon is, if it was to say that and cannot be read.
+    fn unread(&self) -> Option<String> {
+        match self.socket {
+            Some(_) => None,
+            None => config_file::control_socket(&self.config).err(),
+        }
     }
 }
 
@@ -135,9 +159,10 @@ enum Command {
         /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
         json: bool,
-        /// Go on, and show each change as it happens; Ctrl-C ends it.
+        /// Go on, and show each change as it happens; `q` or Ctrl-C ends it.
         ///
-        /// Also through a restart of the daemon. With --json, one line a change.
+        /// Also through a restart of the daemon. On a terminal, tunnels that are not up come first.
+        /// With --json, one line a change.
         #[arg(long)]
         watch: bool,
     },
@@ -362,7 +387,7 @@ fn print(text: &str) -> Exit {
 }
 
 /// Prints what went wrong between us and the daemon.
-fn client_failed(e: &ClientError) -> Exit {
+fn client_failed(places: &Places, e: &ClientError) -> Exit {
     use crate::control::ErrorKind;
     match e {
         ClientError::Refused(error) if error.kind == ErrorKind::BadConfig => {
@@ -374,6 +399,10 @@ fn client_failed(e: &ClientError) -> Exit {
         }
         ClientError::Unreachable { .. } => {
             eprintln!("error: {e}");
+            if let Some(reason) = places.unread() {
+                let file = shown(&places.config);
+                eprintln!("hint: cannot read {file} ({reason}), so the default socket was tried");
+            }
             Exit::Unreachable
         }
         ClientError::Refused(_) | ClientError::Garbled(_) => {

@@ -8,12 +8,15 @@ use crate::control::{Done, TunnelCommand};
 use crate::exit::Exit;
 
 pub(super) fn run(places: &Places, command: TunnelCommand, names: &[String]) -> Exit {
-    let socket = places.socket();
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
     let mut exit = Exit::Done;
     for name in names {
         let path = format!("/v1/tunnels/{}/{}", escaped(name), command.as_str());
         if let Err(e) = call::<Done>(&socket, Method::POST, &path) {
-            exit = client_failed(&e);
+            exit = client_failed(places, &e);
             if exit == Exit::Unreachable {
                 break;
             }
