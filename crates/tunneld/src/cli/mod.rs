@@ -137,8 +137,8 @@ enum Command {
     },
     /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
-    /// Reports every problem at once, each with its place. Changes nothing, asks no server and no
-    /// agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// Reports every problem at once, each with its place, and warns of hosts whose keys known_hosts
+    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
     /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
@@ -188,14 +188,14 @@ enum Command {
     /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
     /// over a restart where the daemon has a state directory.
     History {
-        /// The tunnel.
+        /// The tunnel; without, a line for each: how it was in the last day, and what was wrong last.
         #[arg(value_name = "NAME", add = completions::names())]
-        name: String,
-        /// Print JSON, for programs.
+        name: Option<String>,
+        /// Print JSON, for programs; without NAME, an array of what is printed for each.
         #[arg(long)]
         json: bool,
         /// Only the last N changes.
-        #[arg(short, long, value_name = "N")]
+        #[arg(short, long, value_name = "N", requires = "name")]
         number: Option<usize>,
     },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
@@ -303,9 +303,7 @@ pub(crate) fn main() -> Exit {
             log_format,
             log_level,
         } => run::run(places, log_format, log_level),
-        Command::Check { file, print } => {
-            check::run(file.as_deref().unwrap_or(&places.config), print)
-        }
+        Command::Check { file, print } => check::run(places, file.as_deref(), print),
         Command::Status { name, json, watch } => {
             let asked = status::Asked { name, json };
             match watch {
@@ -315,7 +313,9 @@ pub(crate) fn main() -> Exit {
         }
         Command::Wait { names, timeout } => wait::run(places, &names, timeout),
         Command::Logs(request) => logs::run(places, &request),
-        Command::History { name, json, number } => history::run(places, &name, json, number),
+        Command::History { name, json, number } => {
+            history::run(places, name.as_deref(), json, number)
+        }
         Command::Test {
             name,
             json,

@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use tunneld_core::config::{DiagnosticView, nearest};
 use tunneld_core::plan::Plan;
 
+use crate::config_file::count;
+
 /// What a reload did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reloaded {
@@ -127,6 +129,25 @@ impl ApiError {
             message: message.into(),
             diagnostics: Vec::new(),
             report: None,
+        }
+    }
+
+    /// One line with the first thing that is wrong, where that is known, and how many others are.
+    pub(crate) fn first(&self) -> String {
+        let Some(first) = self.diagnostics.first() else {
+            return self.message.clone();
+        };
+        let mut place = first.file.clone();
+        for number in [first.line, first.line.and(first.column)]
+            .into_iter()
+            .flatten()
+        {
+            place.push_str(&format!(":{number}"));
+        }
+        let message = &first.message;
+        match self.diagnostics.len() {
+            1 => format!("{place}: {message}"),
+            n => format!("{place}: {message}; {} in all", count(n)),
         }
     }
 }

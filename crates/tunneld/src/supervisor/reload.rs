@@ -132,7 +132,7 @@ impl Supervisor {
     }
 
     fn note_reload(&self, answer: &Result<Reloaded, ApiError>) {
-        let error = answer.as_ref().err().map(|e| e.message.clone());
+        let error = answer.as_ref().err().map(ApiError::first);
         let before = self.last_reload.borrow().clone();
         let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
         match answer {

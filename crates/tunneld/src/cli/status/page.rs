@@ -4,9 +4,11 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
+use tunneld_core::text::shell_word;
 
 use super::layout::{columns, line, plain};
 use super::words::{brief, bytes, cause, colour_of, short, trip};
+use crate::cli::DEFAULT_CONFIG;
 use crate::clock::unix_ms;
 use crate::terminal::{colour, columns_of, utf8};
 
@@ -274,8 +276,12 @@ impl<'a> Page<'a> {
         let why = reload.error.as_deref().unwrap_or("no reason");
         let warning = self.pen.paint("warning:", "33");
         let ago = self.ago(reload.at_unix_ms);
+        let check = match self.status.config.as_str() {
+            DEFAULT_CONFIG => "tunneld check".to_owned(),
+            file => format!("tunneld check {}", plain(&shell_word(file))),
+        };
         Some(format!(
-            "{warning} the last reload was refused {ago} ago: {}",
+            "{warning} the last reload was refused {ago} ago: {}; `{check}` shows all of it",
             plain(why)
         ))
     }
