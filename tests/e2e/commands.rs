@@ -120,7 +120,7 @@ fn a_file_that_cannot_be_read_is_blamed_and_not_the_daemon() {
     let daemon = bed.up();
     let typo = daemon.dir().join("typo.toml").display().to_string();
     let said = format!(
-        "error: cannot read {typo}: no such file or directory; `--socket PATH` asks the \
+        "error: cannot read {typo}: no such file or directory; --socket PATH asks the \
          daemon without it\n"
     );
     let commands: [&[&str]; 8] = [

@@ -277,7 +277,7 @@ last hour                       99.19 %  down 29s in 1 outage; watched 59m59s of
 since 2025-11-21 19:00:00 +01   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
 ";
         assert_eq!(page.render(), expected);
-        let every = every::render(&[report], page.pen);
+        let every = every::render(std::slice::from_ref(&report), page.pen);
         let expected = "\
 in the last day:
 db  up           99.19 %  down 29s in 1 outage; last 9m59s ago: connection refused

@@ -104,7 +104,7 @@ impl Places {
             Some(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
                 let file = shown(&self.config);
                 eprintln!(
-                    "error: cannot read {file}: {reason}; `--socket PATH` asks the daemon without it"
+                    "error: cannot read {file}: {reason}; --socket PATH asks the daemon without it"
                 );
                 Err(Exit::BadConfig)
             }

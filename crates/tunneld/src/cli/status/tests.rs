@@ -167,8 +167,8 @@ gone  blocked      2h10m  svc@bastion.example.com:22
 old   stopped      2h10m  svc@bastion.example.com:22
 
 1 of 2 up, 1 blocked, 1 stopped
-warning: the last reload was refused 1m ago: 2 errors; `tunneld check /t.toml` shows all
-  of it
+warning: the last reload was refused 1m ago: 2 errors; `tunneld check /t.toml`
+  shows all of it
 ";
 
     let page = all(Some(80));
