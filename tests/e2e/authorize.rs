@@ -231,3 +231,35 @@ fn what_is_not_there_is_told_and_nothing_is_printed() {
     assert_exit(&output, 78);
     assert_has(&stderr(&output), &["has no `host`"]);
 }
+
+#[test]
+fn root_is_not_locked_out() {
+    // Its key gets its line; the block, which is for whoever logs in as root, only who asks for it.
+    let folder = Folder::new();
+    let file = folder.write("t.toml", &FILE.replace("\"tunnel\"", "\"root\""));
+    let output = tunneld(&["authorize", "apart", "--config", &file]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    assert_has(
+        &text,
+        &[
+            "restrict,",
+            "# on apart.example.com, no lines for sshd_config: `Match User root` would",
+            "an account of its own",
+        ],
+    );
+    let pasted: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(
+        !pasted.iter().any(|line| line.starts_with("Match")),
+        "{text}"
+    );
+    let output = tunneld(&[
+        "authorize",
+        "apart",
+        "--config",
+        &file,
+        "--only",
+        "sshd_config",
+    ]);
+    assert_has(&stdout(&output), &["\nMatch User root\n", "MaxSessions 0"]);
+}

@@ -17,6 +17,8 @@ fn a_good_file_is_said_to_be_good() {
     // Exit 0 and one line on stdout that names the file.
     let folder = Folder::new();
     let file = folder.write("t.toml", GOOD);
+    let key = fs::read_to_string(folder.at("id.pub")).unwrap();
+    folder.write("kh", &format!("h {key}"));
     let output = tunneld(&["check", &file]);
     assert_exit(&output, 0);
     assert_eq!(stdout(&output), format!("{file}: 1 tunnel, no errors\n"));

@@ -218,3 +218,91 @@ fn files_of_defaults_are_one_problem_however_many_tunnels_use_them() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_host_that_known_hosts_does_not_have_is_a_warning_with_the_command() {
+    // Each host once, jump hosts too, and the file is right all the same. By its line, bare or with the
+    // port, by its alias, an authority, a pin or `accept-new` a host is known; a revoked key is nothing.
+    let folder = Folder::new();
+    let key = fs::read_to_string(folder.at("id.pub")).unwrap();
+    let lines = ["known", "bare", "[port]:2222", "alias", "@revoked * "];
+    let mut known: String = lines[..4]
+        .iter()
+        .map(|name| format!("{name} {key}"))
+        .collect();
+    known.push_str(&format!("@cert-authority *.signed {key}"));
+    ssh_keygen(KeyType::Ed25519, &folder.at(""), "lost", "", &[]);
+    let lost = fs::read_to_string(folder.at("lost.pub")).unwrap();
+    known.push_str(&format!("{}{lost}", lines[4]));
+    folder.write("kh", &known);
+    let pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+    let tunnels = [
+        ("a1", "known", "", ""),
+        ("a2", "bare", "port = 2222\n", ""),
+        ("a3", "port", "port = 2222\n", ""),
+        ("a4", "10.0.0.1", "host_key_alias = \"alias\"\n", ""),
+        ("a5", "x.signed", "", ""),
+        ("a6", "pinned", "", pin),
+        (
+            "a7",
+            "new",
+            "strict_host_key_checking = \"accept-new\"\n",
+            "",
+        ),
+        ("a8", "off", "enabled = false\n", ""),
+        ("b1", "one", "proxy_jump = \"u@jump:2022\"\n", ""),
+        ("b2", "one", "", ""),
+        ("b3", "port", "", ""),
+    ];
+    let mut file =
+        String::from("[defaults]\nuser = \"u\"\nidentity_file = \"id\"\nknown_hosts = \"kh\"\n");
+    for (n, (name, host, more, pin)) in tunnels.into_iter().enumerate() {
+        file.push_str(&format!("[tunnels.{name}]\nhost = \"{host}\"\n{more}"));
+        if !pin.is_empty() {
+            file.push_str(&format!("host_key_fingerprint = \"{pin}\"\n"));
+        }
+        file.push_str(&format!(
+            "local_forward = \"127.0.0.1:{}:t:1\"\n",
+            20_000 + n
+        ));
+    }
+    let file = folder.write("t.toml", &file);
+    let output = tunneld(&["check", &file]);
+    assert_exit(&output, 0);
+    let expected: String = [
+        ("jump:2022", "b1", " --hop jump:2022"),
+        ("one:22", "b1", ""),
+        ("port:22", "b3", ""),
+    ]
+    .into_iter()
+    .map(|(place, name, hop)| {
+        format!(
+            "warning: no key of {place} is known yet: `tunneld trust {name} --config {file}{hop}` \
+             shows what it has, and adds it\n"
+        )
+    })
+    .collect();
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn of_many_unknown_hosts_ten_are_named() {
+    // A fresh fleet does not fill the screen.
+    let folder = Folder::new();
+    let mut file =
+        String::from("[defaults]\nuser = \"u\"\nidentity_file = \"id\"\nknown_hosts = \"kh\"\n");
+    for n in 10..23 {
+        let port = 20_000 + n;
+        file.push_str(&format!(
+            "[tunnels.t{n}]\nhost = \"h{n}\"\nlocal_forward = \"127.0.0.1:{port}:t:1\"\n"
+        ));
+    }
+    let output = tunneld(&["check", &folder.write("t.toml", &file)]);
+    assert_exit(&output, 0);
+    let said = stderr(&output);
+    assert_eq!(said.lines().count(), 11, "{said}");
+    assert_has(
+        &said,
+        &["no key of h19:22 is", "\nwarning: nor of 3 more hosts\n"],
+    );
+}

@@ -1,5 +1,7 @@
 //! `start`, `stop` and `restart`, and where every command finds the file and the daemon.
 
+use std::path::Path;
+
 use tunneld_core::status::Phase;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{echoes, try_connect};
@@ -109,6 +111,59 @@ fn restart_keeps_open_connections_while_they_finish() {
     transfer.finish();
     bed.sshd.wait_for_log("disconnect", LONG);
     assert_eq!(daemon.tunnel("db").sessions, 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_blamed_and_not_the_daemon() {
+    // One that was named: 78, and the reason in one line. Without it, `--socket` still finds the daemon.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let typo = daemon.dir().join("typo.toml").display().to_string();
+    let said = format!(
+        "error: cannot read {typo}: no such file or directory; --socket PATH asks the \
+         daemon without it\n"
+    );
+    let commands: [&[&str]; 8] = [
+        &["status"],
+        &["status", "--watch"],
+        &["wait", "db"],
+        &["history", "db"],
+        &["reload"],
+        &["start", "db"],
+        &["stop", "db"],
+        &["restart", "db"],
+    ];
+    for words in commands {
+        let output = tunneld(&[words, &["--config", &typo]].concat());
+        assert_exit(&output, 78);
+        assert_eq!(stderr(&output), said, "{words:?}");
+        let mut command = command(binary());
+        let output = within(command.env("TUNNELD_CONFIG", &typo).args(words), LONG);
+        assert_exit(&output, 78);
+    }
+    let socket = daemon.socket().display().to_string();
+    assert_exit(
+        &tunneld(&["status", "--config", &typo, "--socket", &socket]),
+        0,
+    );
+}
+
+#[test]
+fn without_a_file_the_default_socket_is_tried_and_that_is_told() {
+    // 4, since nobody answers there; and that the file might have named another one.
+    let elsewhere = ["/etc/tunneld/tunneld.toml", "/run/tunneld/control.sock"];
+    let theirs = elsewhere.iter().find(|path| Path::new(path).exists());
+    assert_eq!(theirs, None, "this machine has a tunneld of its own");
+    let output = tunneld(&["status"]);
+    assert_exit(&output, 4);
+    assert_has(
+        &stderr(&output),
+        &[
+            "no daemon on /run/tunneld/control.sock",
+            "hint: cannot read /etc/tunneld/tunneld.toml (no such file",
+            "so the default socket was tried\n",
+        ],
+    );
 }
 
 #[test]

@@ -160,3 +160,19 @@ fn a_file_that_is_being_written_is_taken_whole_or_not_at_all() {
     assert_exit(&daemon.reload(), 0);
     assert_eq!(daemon.tunnel("db").sessions, 1);
 }
+
+#[test]
+fn status_tells_what_is_wrong_with_the_file() {
+    // The place and the words of the first error, how many there are, and the command that shows all.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let place = daemon.config_path().display().to_string();
+    daemon.write_config("[tunnels.db]\nhots = \"a\"\nusre = \"u\"\n");
+    let refused = daemon.reload();
+    assert_exit(&refused, 78);
+    let first = daemon.status().last_reload.unwrap().error.unwrap();
+    assert!(first.starts_with(&format!("{place}:")), "{first}");
+    let page = stdout(&daemon.cli(&["status"]));
+    let said = format!("ago: {first}; `tunneld check {place}` shows all of it\n");
+    assert_has(&page, &[&said, " errors in all"]);
+}

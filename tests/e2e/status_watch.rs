@@ -10,8 +10,8 @@ use tunneld_lab::daemon::Daemon;
 use tunneld_lab::process::{LineLog, Signal, poll, signal};
 use tunneld_lab::terminal::Terminal;
 
-use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, up};
-use crate::support::{Folder, builder, dead_tunnel, within};
+use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, binary, command, stderr, stdout};
+use crate::support::{builder, dead_tunnel, up, within};
 
 const QUICK: &str = "reconnect = { initial = \"50ms\", max = \"100ms\" }\n";
 
@@ -109,6 +109,62 @@ fn ctrl_z_gives_the_terminal_to_the_shell_for_that_time() {
     assert_eq!(terminal.wait_exit(LONG).0.code(), Some(0));
 }
 
+#[test]
+fn q_ends_it_and_the_keyboard_is_as_before() {
+    // Keys are not shown while it runs; stty(1) finds every mode as it was, also while it sleeps.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let script = "stty -g; \"$0\" status --watch --socket \"$1\"; echo \"ended $?\"; stty -g";
+    let mut shell = command("setsid");
+    shell.args(["--ctty", "sh", "-c", script]);
+    shell.arg(binary()).arg(daemon.socket());
+    let mut terminal = Terminal::run(shell);
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    terminal.press(b"xyz");
+    terminal.press(b"q");
+    let (status, screen) = terminal.wait_exit(LONG);
+    assert_eq!(status.code(), Some(0), "{screen:?}");
+    assert!(!screen.contains("xyz"), "{screen:?}");
+    let (before, _) = screen.split_once("\n\x1b[?1049h").unwrap();
+    let (_, after) = screen.rsplit_once("\x1b[?1049l").unwrap();
+    assert_eq!(after, format!("ended 0\n{before}\n"), "{screen:?}");
+}
+
+#[test]
+fn the_keyboard_is_given_back_with_ctrl_z_and_taken_again() {
+    // What is typed is seen while it sleeps; after SIGCONT `q` ends it.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let mut terminal = Terminal::run(watching(&daemon, &[]));
+    wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
+    terminal.press(b"\x1a");
+    let asleep = || (state(terminal.pid()).as_deref() == Some("T")).then_some(());
+    assert!(poll(LONG, asleep).is_some(), "{:?}", state(terminal.pid()));
+    terminal.type_line("typed");
+    terminal.wait_for("typed", LONG);
+    signal(terminal.pid(), Signal::CONT);
+    wait_for_frame(&terminal, "up again", |f| {
+        bare(f).contains("db  up ") && !f.contains("1049l")
+    });
+    terminal.press(b"q");
+    assert_eq!(terminal.wait_exit(LONG).0.code(), Some(0));
+}
+
+#[test]
+fn a_broken_tunnel_is_on_the_screen_however_many_are_well() {
+    // The last one by name is blocked: line 1 counts it, and it comes before those that are up.
+    let bed = Bed::new();
+    let folder = Folder::new();
+    let daemon = up(builder().config(&(bed.db() + &dead_tunnel("zz", &folder.key()))));
+    let terminal = Terminal::run(watching(&daemon, &[]));
+    terminal.resize(80, 6);
+    wait_for_frame(&terminal, "zz before db", |f| {
+        let page = bare(f);
+        let at = |name: &str| page.lines().position(|line| line.starts_with(name));
+        page.starts_with("1 of 2 up, 1 waiting") && at("zz  waiting ") < at("db  up ")
+    });
+}
+
 /// The state of a process, as ps(1) shows it.
 fn state(pid: u32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -130,11 +186,11 @@ fn another_size_is_another_page() {
         bed.echo.addr()
     );
     wait_for_frame(&terminal, "a line", |f| bare(f).contains(&whole));
-    terminal.resize(20, 5);
+    terminal.resize(20, 2);
     wait_for_frame(&terminal, "short lines", |f| {
         let page = bare(f);
         let fits = page.lines().all(|line| line.chars().count() <= 20);
-        fits && page.lines().count() == 5 && page.contains("more lines")
+        fits && page.lines().count() == 2 && page.contains("more lines")
     });
     // Ended by a signal it leaves nothing behind either.
     signal(terminal.pid(), Signal::TERM);

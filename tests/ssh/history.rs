@@ -98,10 +98,19 @@ fn an_outage_is_told_with_its_cause_and_its_length() {
         "connection refused (",
         "after an outage of ",
         "in 1 outage",
-        "last week",
+        "since ",
     ] {
         assert!(page.contains(part), "{part:?} is not in:\n{page}");
     }
+    assert!(!page.contains("last hour"), "{page}");
+    let page = String::from_utf8(daemon.cli(&["history"]).stdout).unwrap();
+    assert!(
+        page.contains("\nt  up ") && page.contains(" in 1 outage; last "),
+        "{page}"
+    );
+    let every = daemon.cli(&["history", "--json"]).stdout;
+    let every: Vec<HistoryReport> = serde_json::from_slice(&every).unwrap();
+    assert_eq!(every.len(), 1);
     let page = String::from_utf8(daemon.cli(&["history", "t", "-n", "1"]).stdout).unwrap();
     assert!(
         !page.contains("refused") && page.contains("until now"),

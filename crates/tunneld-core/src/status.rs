@@ -92,7 +92,7 @@ pub struct ReloadStatus {
     pub at_unix_ms: u64,
     /// Whether the new configuration is in force.
     pub ok: bool,
-    /// Why not.
+    /// Why not, in one line: the first thing that is wrong, and how many there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// How many were taken since the start.

@@ -154,9 +154,11 @@ impl Loaded {
     }
 }
 
-/// The control socket that a file names, even if the file is wrong otherwise.
-pub(crate) fn control_socket(path: &Path) -> Option<PathBuf> {
-    config::control_socket(&read(path).ok()?, &Origin::of_file(path))
+/// The control socket that a file names, if it names one, even if the file is wrong otherwise; or why
+/// the file cannot be read.
+pub(crate) fn control_socket(path: &Path) -> Result<Option<PathBuf>, String> {
+    let bytes = read(path).map_err(|e| os_reason(&e))?;
+    Ok(config::control_socket(&bytes, &Origin::of_file(path)))
 }
 
 /// What ssh would take for `user` and `~`: the running user's own.

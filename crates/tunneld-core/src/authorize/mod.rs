@@ -137,6 +137,20 @@ impl Account {
         }
     }
 
+    /// Whether the `Match` block would keep the administrator out: it is for whoever logs in.
+    pub fn is_root(&self) -> bool {
+        self.user == "root"
+    }
+
+    /// What takes the place of the block where nobody should put it into the file.
+    pub fn without_sshd_config(&self) -> String {
+        let (place, user) = (self.place(), &self.user);
+        format!(
+            "# on {place}, no lines for sshd_config: `Match User {user}` would take its shell from\n\
+             # {user} itself, and lock you out; better, give the tunnel an account of its own\n"
+        )
+    }
+
     fn place(&self) -> String {
         match self.port {
             SSH_PORT => self.host.clone(),

@@ -181,6 +181,14 @@ impl KnownHosts {
         self.entries.iter().filter(matching).collect()
     }
 
+    /// Whether any line says that a key is the host's, or of an authority for it.
+    pub fn has(&self, host: &KnownAs) -> bool {
+        let mut entries = [self.lookup(host), self.lookup_bare(host)]
+            .concat()
+            .into_iter();
+        entries.any(|e| e.marker.is_none()) || self.has_authority(host)
+    }
+
     /// Whether an authority is known for the host: then it is asked for its certificate.
     pub fn has_authority(&self, host: &KnownAs) -> bool {
         let entries = [self.lookup(host), self.lookup_bare(host)].concat();

@@ -198,8 +198,10 @@ impl Page {
             if only != Some(Part::SshdConfig) {
                 parts.push(account.authorized_keys());
             }
-            if only != Some(Part::AuthorizedKeys) {
-                parts.push(account.sshd_config());
+            match only {
+                Some(Part::AuthorizedKeys) => {}
+                None if account.is_root() => parts.push(account.without_sshd_config()),
+                _ => parts.push(account.sshd_config()),
             }
         }
         parts.join("\n")

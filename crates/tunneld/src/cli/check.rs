@@ -1,15 +1,19 @@
 //! `tunneld check [FILE]`
 
+mod hosts;
+
 use std::io;
 use std::path::Path;
 
 use tunneld_ssh::KeyChecks;
 
+use super::Places;
 use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::colour;
 
-pub(super) fn run(path: &Path, print: bool) -> Exit {
+pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
+    let path = file.unwrap_or(&places.config);
     let loaded = match super::load(path) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -19,6 +23,14 @@ pub(super) fn run(path: &Path, print: bool) -> Exit {
         let report = problems.render(colour(&io::stderr()));
         eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));
         return Exit::BadConfig;
+    }
+    let places = Places {
+        config: path.to_owned(),
+        socket: places.socket.clone(),
+    };
+    let warning = colour(&io::stderr()).then_some("\x1b[33mwarning:\x1b[0m");
+    for text in hosts::warnings(&loaded.config, &places) {
+        eprintln!("{} {text}", warning.unwrap_or("warning:"));
     }
     if print {
         return super::print(&loaded.effective());

@@ -177,7 +177,7 @@ fn known(named: &Named) -> Vec<CompletionCandidate> {
     let socket = match &places.socket {
         Some(socket) => Some(socket.clone()),
         None if named.file && config_file::open(&places.config).is_err() => return Vec::new(),
-        None => config_file::control_socket(&places.config),
+        None => config_file::control_socket(&places.config).ok().flatten(),
     };
     if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
         let shown =

@@ -1,36 +1,46 @@
-//! `tunneld history NAME`
+//! `tunneld history [NAME]`
+
+mod every;
+
+use std::path::Path;
 
 use std::time::Duration;
 
 use hyper::Method;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tunneld_core::history::{HistoryReport, Outage, Span, Window};
+use jiff::{Timestamp, Zoned};
+use serde::Serialize;
+use tunneld_core::history::{HistoryReport, Outage, Span, Tally, Window};
 use tunneld_core::ledger::Entry;
-use tunneld_core::status::Phase;
+use tunneld_core::status::{DaemonStatus, Phase};
 
 use super::status::{Pen, line, plain, short};
 use super::tunnels::escaped;
 use super::{Places, client_failed};
-use crate::control::client::call;
+use crate::control::client::{ClientError, call};
 use crate::exit::Exit;
+use crate::http::error::ErrorKind;
 
-pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>) -> Exit {
-    let path = format!("/v1/tunnels/{}/history", escaped(name));
-    let mut report: HistoryReport = match call(&places.socket(), Method::GET, &path) {
+pub(super) fn run(places: &Places, name: Option<&str>, json: bool, number: Option<usize>) -> Exit {
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    let Some(name) = name else {
+        return match every(&socket) {
+            Ok(reports) if json => print_json(&reports),
+            Ok(reports) => super::print(&every::render(&reports, Pen::of_stdout())),
+            Err(e) => client_failed(places, &e),
+        };
+    };
+    let mut report = match ask(&socket, name) {
         Ok(report) => report,
-        Err(e) => return client_failed(&e),
+        Err(e) => return client_failed(places, &e),
     };
     let surplus = number.map_or(0, |n| report.entries.len().saturating_sub(n));
     report.entries.drain(..surplus);
     if json {
-        return match serde_json::to_string_pretty(&report) {
-            Ok(text) => super::print(&(text + "\n")),
-            Err(e) => {
-                eprintln!("error: {e}");
-                Exit::Failed
-            }
-        };
+        return print_json(&report);
     }
     let page = Page {
         report: &report,
@@ -38,6 +48,32 @@ pub(super) fn run(places: &Places, name: &str, json: bool, number: Option<usize>
         pen: Pen::of_stdout(),
     };
     super::print(&page.render())
+}
+
+fn ask(socket: &Path, name: &str) -> Result<HistoryReport, ClientError> {
+    let path = format!("/v1/tunnels/{}/history", escaped(name));
+    call(socket, Method::GET, &path)
+}
+
+/// Of every tunnel; one that is taken out of the file meanwhile is none.
+fn every(socket: &Path) -> Result<Vec<HistoryReport>, ClientError> {
+    let status: DaemonStatus = call(socket, Method::GET, "/v1/status")?;
+    let names = status.tunnels.iter().map(|tunnel| tunnel.name.as_str());
+    let asked = names.map(|name| ask(socket, name));
+    let is_gone = |e: &ClientError| matches!(e, ClientError::Refused(error) if error.kind == ErrorKind::NoSuchTunnel);
+    asked
+        .filter(|answer| !answer.as_ref().is_err_and(is_gone))
+        .collect()
+}
+
+fn print_json(value: &impl Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => super::print(&(text + "\n")),
+        Err(e) => {
+            eprintln!("error: {e}");
+            Exit::Failed
+        }
+    }
 }
 
 struct Page<'a> {
@@ -58,10 +94,16 @@ impl Page<'_> {
             out.push_str("nothing has happened yet\n");
         }
         out.push('\n');
-        let windows = &self.report.availability;
+        // One that is longer than the record is the whole record, which is told as that.
+        let all = self
+            .report
+            .at_unix_ms
+            .saturating_sub(self.report.since_unix_ms);
+        let is_full = |w: &&Window| w.window.nominal_ms().is_none_or(|length| length <= all);
+        let windows: Vec<&Window> = self.report.availability.iter().filter(is_full).collect();
         let labels: Vec<String> = windows.iter().map(|w| self.label(w.window)).collect();
         let widest = labels.iter().map(String::len).max().unwrap_or(0);
-        for (window, label) in windows.iter().zip(labels) {
+        for (window, label) in windows.into_iter().zip(labels) {
             let told = format!("{label:widest$}  {}", available(window));
             line(&mut out, 0, &told, self.pen.width);
         }
@@ -110,21 +152,32 @@ impl Page<'_> {
             Span::Hour => "last hour".to_owned(),
             Span::Day => "last day".to_owned(),
             Span::Week => "last week".to_owned(),
-            Span::All => format!("since {}", self.time(self.report.since_unix_ms)),
+            // The clock of every line, named once.
+            Span::All => {
+                let since = self.report.since_unix_ms;
+                format!("since {}{}", self.time(since), self.zone_at(since))
+            }
         }
     }
 
     /// As the clock of the wall here shows it.
     fn time(&self, unix_ms: u64) -> String {
-        let at = i64::try_from(unix_ms).ok();
-        let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        match at {
-            Some(at) => {
-                let local = at.to_zoned(self.zone.clone());
-                local.strftime("%Y-%m-%d %H:%M:%S").to_string()
-            }
+        match self.here(unix_ms) {
+            Some(local) => local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             None => format!("{unix_ms} ms"),
         }
+    }
+
+    /// ` CET`: what that clock goes by.
+    fn zone_at(&self, unix_ms: u64) -> String {
+        let local = self.here(unix_ms);
+        local.map_or_else(String::new, |local| local.strftime(" %Z").to_string())
+    }
+
+    fn here(&self, unix_ms: u64) -> Option<Zoned> {
+        let at = i64::try_from(unix_ms).ok()?;
+        let at = Timestamp::from_millisecond(at).ok()?;
+        Some(at.to_zoned(self.zone.clone()))
     }
 }
 
@@ -134,12 +187,7 @@ fn available(window: &Window) -> String {
     if tally.watched_ms == 0 {
         return "not watched".to_owned();
     }
-    let mut more = Vec::new();
-    if tally.outages > 0 {
-        let many = if tally.outages == 1 { "" } else { "s" };
-        let (down, n) = (length(tally.down_ms), tally.outages);
-        more.push(format!("down {down} in {n} outage{many}"));
-    }
+    let mut more: Vec<String> = down(tally).into_iter().collect();
     if tally.degraded_ms > 0 {
         more.push(format!("degraded for {}", length(tally.degraded_ms)));
     }
@@ -155,6 +203,17 @@ fn available(window: &Window) -> String {
     }
     let percent = percent(tally.up_ms, tally.watched_ms);
     format!("{percent:>8}  {}", more.join("; "))
+}
+
+/// `down 29s in 1 outage`, if it was.
+fn down(tally: &Tally) -> Option<String> {
+    let many = match tally.outages {
+        0 => return None,
+        1 => "",
+        _ => "s",
+    };
+    let (down, n) = (length(tally.down_ms), tally.outages);
+    Some(format!("down {down} in {n} outage{many}"))
 }
 
 /// Rounded down, so that 100 % is all of it.
@@ -214,12 +273,16 @@ mod tests {
 2025-11-21 19:50:01  waiting         29s  connection refused (×4)
 2025-11-21 19:50:30  up            9m30s  after an outage of 29s; until now
 
-last hour                   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
-last day                    99.19 %  down 29s in 1 outage; watched 59m59s of 1d
-last week                   99.19 %  down 29s in 1 outage; watched 59m59s of 7d
-since 2025-11-21 19:00:00   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
+last hour                       99.19 %  down 29s in 1 outage; watched 59m59s of 1h
+since 2025-11-21 19:00:00 +01   99.19 %  down 29s in 1 outage; watched 59m59s of 1h
 ";
         assert_eq!(page.render(), expected);
+        let every = every::render(std::slice::from_ref(&report), page.pen);
+        let expected = "\
+in the last day:
+db  up           99.19 %  down 29s in 1 outage; last 9m59s ago: connection refused
+";
+        assert_eq!(every, expected);
     }
 
     #[test]

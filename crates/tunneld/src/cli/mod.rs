@@ -94,7 +94,31 @@ impl Places {
         if let Some(socket) = &self.socket {
             return socket.clone();
         }
-        config_file::control_socket(&self.config).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+        let named = config_file::control_socket(&self.config).ok().flatten();
+        named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    }
+
+    /// The same for whoever asks the daemon and nobody else: a file that somebody named and that
+    /// cannot be read is what is wrong, and not the daemon.
+    fn daemon(&self) -> Result<PathBuf, Exit> {
+        match self.unread() {
+            Some(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
+                let file = shown(&self.config);
+                eprintln!(
+                    "error: cannot read {file}: {reason}; --socket PATH asks the daemon without it"
+                );
+                Err(Exit::BadConfig)
+            }
+            _ => Ok(self.socket()),
+        }
+    }
+
+    /// Why the file does not say where the daemon is, if it was to say that and cannot be read.
+    fn unread(&self) -> Option<String> {
+        match self.socket {
+            Some(_) => None,
+            None => config_file::control_socket(&self.config).err(),
+        }
     }
 }
 
@@ -114,8 +138,8 @@ enum Command {
     },
     /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
-    /// Reports every problem at once, each with its place. Changes nothing, asks no server and no
-    /// agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// Reports every problem at once, each with its place, and warns of hosts whose keys known_hosts
+    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
     /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
@@ -136,9 +160,10 @@ enum Command {
         /// Print JSON, for programs: docs/status.schema.json says what is in it.
         #[arg(long)]
         json: bool,
-        /// Go on, and show each change as it happens; Ctrl-C ends it.
+        /// Go on, and show each change as it happens; `q` or Ctrl-C ends it.
         ///
-        /// Also through a restart of the daemon. With --json, one line a change.
+        /// Also through a restart of the daemon. On a terminal, tunnels that are not up come first.
+        /// With --json, one line a change.
         #[arg(long)]
         watch: bool,
     },
@@ -164,14 +189,14 @@ enum Command {
     /// degraded. Time in which it was not wanted, or the daemon did not run, does not count. It is kept
     /// over a restart where the daemon has a state directory.
     History {
-        /// The tunnel.
+        /// The tunnel; without, a line for each: how it was in the last day, and what was wrong last.
         #[arg(value_name = "NAME", add = completions::names())]
-        name: String,
-        /// Print JSON, for programs.
+        name: Option<String>,
+        /// Print JSON, for programs; without NAME, an array of what is printed for each.
         #[arg(long)]
         json: bool,
         /// Only the last N changes.
-        #[arg(short, long, value_name = "N")]
+        #[arg(short, long, value_name = "N", requires = "name")]
         number: Option<usize>,
     },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
@@ -279,9 +304,7 @@ pub(crate) fn main() -> Exit {
             log_format,
             log_level,
         } => run::run(places, log_format, log_level),
-        Command::Check { file, print } => {
-            check::run(file.as_deref().unwrap_or(&places.config), print)
-        }
+        Command::Check { file, print } => check::run(places, file.as_deref(), print),
         Command::Status { name, json, watch } => {
             let asked = status::Asked { name, json };
             match watch {
@@ -291,7 +314,9 @@ pub(crate) fn main() -> Exit {
         }
         Command::Wait { names, timeout } => wait::run(places, &names, timeout),
         Command::Logs(request) => logs::run(places, &request),
-        Command::History { name, json, number } => history::run(places, &name, json, number),
+        Command::History { name, json, number } => {
+            history::run(places, name.as_deref(), json, number)
+        }
         Command::Test {
             name,
             json,
@@ -363,7 +388,7 @@ fn print(text: &str) -> Exit {
 }
 
 /// Prints what went wrong between us and the daemon.
-fn client_failed(e: &ClientError) -> Exit {
+fn client_failed(places: &Places, e: &ClientError) -> Exit {
     use crate::http::error::ErrorKind;
     match e {
         ClientError::Refused(error) if error.kind == ErrorKind::BadConfig => {
@@ -375,6 +400,10 @@ fn client_failed(e: &ClientError) -> Exit {
         }
         ClientError::Unreachable { .. } => {
             eprintln!("error: {e}");
+            if let Some(reason) = places.unread() {
+                let file = shown(&places.config);
+                eprintln!("hint: cannot read {file} ({reason}), so the default socket was tried");
+            }
             Exit::Unreachable
         }
         ClientError::Unfinished(_) | ClientError::Refused(_) | ClientError::Garbled(_) => {

@@ -20,7 +20,11 @@ pub(super) fn run(places: &Places, dry_run: bool, json: bool) -> Exit {
         true => "/v1/reload?dry_run=true",
         false => "/v1/reload",
     };
-    match call::<Reloaded>(&places.socket(), Method::POST, path) {
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    match call::<Reloaded>(&socket, Method::POST, path) {
         Ok(reloaded) if json => print_json(&reloaded),
         Ok(reloaded) => super::print(&page::render(&reloaded, colour(&io::stdout()))),
         Err(ClientError::Refused(error)) if json => {
@@ -31,7 +35,7 @@ pub(super) fn run(places: &Places, dry_run: bool, json: bool) -> Exit {
             }
         }
         Err(e @ ClientError::Unreachable { .. }) => unreachable(places, &e),
-        Err(e) => client_failed(&e),
+        Err(e) => client_failed(places, &e),
     }
 }
 
@@ -48,10 +52,10 @@ fn print_json(value: &impl Serialize) -> Exit {
 /// A file that is wrong may be why the daemon is not found: what is wrong with it comes first.
 fn unreachable(places: &Places, e: &ClientError) -> Exit {
     match config_file::load(&places.config) {
-        Ok(_) | Err(LoadError::Unreadable { .. }) => client_failed(e),
+        Ok(_) | Err(LoadError::Unreadable { .. }) => client_failed(places, e),
         Err(bad @ LoadError::Bad(_)) => {
             eprintln!("{}\n", bad.render(false).trim_end());
-            client_failed(e);
+            client_failed(places, e);
             Exit::BadConfig
         }
     }

@@ -11,14 +11,17 @@ use crate::control::{Done, TunnelCommand};
 use crate::exit::Exit;
 
 pub(super) fn run(places: &Places, command: TunnelCommand, names: &[String]) -> Exit {
-    let socket = places.socket();
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
     let mut exit = Exit::Done;
     for name in names {
         let path = format!("/v1/tunnels/{}/{}", escaped(name), command.as_str());
         match call::<Done>(&socket, Method::POST, &path) {
             Ok(_) if command == TunnelCommand::Stop => say_what_drains(&socket, name),
             Ok(_) => {}
-            Err(e) => exit = client_failed(&e),
+            Err(e) => exit = client_failed(places, &e),
         }
         if exit == Exit::Unreachable {
             break;

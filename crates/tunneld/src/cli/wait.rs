@@ -31,12 +31,16 @@ pub(super) fn timeout_of(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(places: &Places, names: &[String], patience: Option<Duration>) -> Exit {
-    let socket = places.socket();
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
     let runtime = match runtime(&socket) {
         Ok(runtime) => runtime,
-        Err(e) => return client_failed(&e),
+        Err(e) => return client_failed(places, &e),
     };
     let mut waiting = Waiting {
+        places,
         socket,
         names,
         last: None,
@@ -56,6 +60,7 @@ pub(super) fn run(places: &Places, names: &[String], patience: Option<Duration>)
 }
 
 struct Waiting<'a> {
+    places: &'a Places,
     socket: PathBuf,
     /// Every one that is not stopped, where there are none.
     names: &'a [String],
@@ -70,7 +75,7 @@ impl Waiting<'_> {
         loop {
             match self.follow().await {
                 Ok(exit) => return exit,
-                Err(e) if self.is_final(&e) => return client_failed(&e),
+                Err(e) if self.is_final(&e) => return client_failed(self.places, &e),
                 Err(e) => self.last = Some(Err(e)),
             }
             tokio::time::sleep(AGAIN).await;
@@ -143,7 +148,7 @@ impl Waiting<'_> {
         }
         let status = match &self.last {
             Some(Ok(status)) => status,
-            Some(Err(e)) => return client_failed(e),
+            Some(Err(e)) => return client_failed(self.places, e),
             None => return Exit::Unreachable,
         };
         if let Some(exit) = self.judge(status) {

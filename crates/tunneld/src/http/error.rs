@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tunneld_core::config::{DiagnosticView, nearest};
 
+use crate::config_file::count;
+
 /// Why a request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApiError {
@@ -64,6 +66,25 @@ impl ApiError {
     /// There is no tunnel of that name, but these.
     pub(crate) fn no_such_tunnel(name: &str, names: &[String]) -> Self {
         ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, names))
+    }
+
+    /// One line with the first thing that is wrong, where that is known, and how many others are.
+    pub(crate) fn first(&self) -> String {
+        let Some(first) = self.diagnostics.first() else {
+            return self.message.clone();
+        };
+        let mut place = first.file.clone();
+        for number in [first.line, first.line.and(first.column)]
+            .into_iter()
+            .flatten()
+        {
+            place.push_str(&format!(":{number}"));
+        }
+        let message = &first.message;
+        match self.diagnostics.len() {
+            1 => format!("{place}: {message}"),
+            n => format!("{place}: {message}; {} in all", count(n)),
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl Supervisor {
 
     /// Tells of a reload; `by_files` where it was refused only for files that the file names.
     fn note_reload(&self, answer: &Result<Reloaded, ApiError>, by_files: bool) {
-        let error = answer.as_ref().err().map(|e| e.message.clone());
+        let error = answer.as_ref().err().map(ApiError::first);
         let before = self.last_reload.borrow().clone();
         let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
         match answer {

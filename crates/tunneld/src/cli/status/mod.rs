@@ -1,14 +1,13 @@
 //! `tunneld status [NAME]`
 
 mod detail;
+mod keyboard;
 mod layout;
 mod page;
 #[cfg(test)]
 mod tests;
 mod watch;
 mod words;
-
-use std::time::SystemTime;
 
 use hyper::Method;
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
@@ -19,7 +18,6 @@ pub(super) use watch::watch;
 pub(super) use words::{short, why_not_up};
 
 use super::{Places, client_failed};
-use crate::clock::unix_ms;
 use crate::control::client::call;
 use crate::exit::Exit;
 use crate::http::error::no_tunnel;
@@ -34,9 +32,13 @@ pub(super) struct Asked {
 }
 
 pub(super) fn run(places: &Places, asked: &Asked) -> Exit {
-    let status: DaemonStatus = match call(&places.socket(), Method::GET, "/v1/status") {
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    let status: DaemonStatus = match call(&socket, Method::GET, "/v1/status") {
         Ok(status) => status,
-        Err(e) => return client_failed(&e),
+        Err(e) => return client_failed(places, &e),
     };
     let status = match asked.select(status) {
         Ok(status) => status,
@@ -77,14 +79,18 @@ impl Asked {
 
     /// The page for people.
     fn page(&self, status: &DaemonStatus, pen: Pen) -> String {
-        let page = Page {
-            status,
-            now: unix_ms(SystemTime::now()),
-            pen,
-        };
+        let page = Page::now(status, pen);
         match (&self.name, status.tunnels.first()) {
             (Some(_), Some(tunnel)) => page.one(tunnel),
             _ => page.all(),
+        }
+    }
+
+    /// The page for a screen with so many rows.
+    fn screen(&self, status: &DaemonStatus, pen: Pen, rows: usize) -> String {
+        match self.name {
+            Some(_) => self.page(status, pen),
+            None => Page::now(status, pen).screen(rows),
         }
     }
 

@@ -1,12 +1,15 @@
 //! The status as people read it: one line a tunnel, its forwards under it, and what is wrong.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase, SessionStatus, TunnelStatus};
+use tunneld_core::text::shell_word;
 
 use super::layout::{columns, line, plain};
 use super::words::{brief, bytes, cause, colour_of, short, trip};
+use crate::cli::DEFAULT_CONFIG;
+use crate::clock::unix_ms;
 use crate::terminal::{colour, columns_of, utf8};
 
 /// Names longer than this do not move the column behind them for all.
@@ -80,10 +83,46 @@ pub(super) struct Page<'a> {
     pub(super) pen: Pen,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// A status as it is at this moment.
+    pub(super) fn now(status: &'a DaemonStatus, pen: Pen) -> Self {
+        Page {
+            status,
+            now: unix_ms(SystemTime::now()),
+            pen,
+        }
+    }
+
     /// Every tunnel, and what is to be said of all of them.
     pub(super) fn all(&self) -> String {
-        let tunnels = &self.status.tunnels;
+        let mut out = self.list(&self.status.tunnels.iter().collect::<Vec<_>>(), |_| false);
+        let ending = self.summary();
+        if !ending.is_empty() {
+            out.push('\n');
+            out.push_str(&ending);
+        }
+        out
+    }
+
+    /// The same for a screen with so many rows, where what comes last may have no room: what is to be
+    /// said of all of them, those that are not up, and the others, without their forwards if need be.
+    pub(super) fn screen(&self, rows: usize) -> String {
+        let mut tunnels: Vec<_> = self.status.tunnels.iter().collect();
+        tunnels.sort_by_key(|t| urgency(t.phase));
+        let summary = self.summary();
+        let gap = match summary.is_empty() {
+            true => "",
+            false => "\n",
+        };
+        let whole = format!("{summary}{gap}{}", self.list(&tunnels, |_| false));
+        if whole.lines().count() <= rows {
+            return whole;
+        }
+        summary + &self.list(&tunnels, |t| is_well(t.phase))
+    }
+
+    /// Tunnels, and the forwards of those that are not `folded`.
+    fn list(&self, tunnels: &[&TunnelStatus], folded: impl Fn(&TunnelStatus) -> bool) -> String {
         if tunnels.is_empty() {
             return "no tunnels\n".to_owned();
         }
@@ -93,18 +132,22 @@ impl Page<'_> {
         for tunnel in tunnels {
             self.head(&mut out, tunnel, name);
             self.trouble(&mut out, tunnel, self.indent(name));
-            self.forwards(&mut out, tunnel, self.indent(name));
+            if !folded(tunnel) {
+                self.forwards(&mut out, tunnel, self.indent(name));
+            }
         }
-        let mut ending = String::new();
+        out
+    }
+
+    /// How many are up, and a file that is not in force.
+    fn summary(&self) -> String {
+        let tunnels = &self.status.tunnels;
+        let mut out = String::new();
         if tunnels.len() > 1 {
-            line(&mut ending, 0, &counts(tunnels), self.pen.width);
+            line(&mut out, 0, &counts(tunnels), self.pen.width);
         }
-        if let Some(refused) = self.refused_reload() {
-            line(&mut ending, 0, &refused, self.pen.width);
-        }
-        if !ending.is_empty() {
-            out.push('\n');
-            out.push_str(&ending);
+        if let Some(refused) = self.refused_reload().filter(|_| !tunnels.is_empty()) {
+            line(&mut out, 0, &refused, self.pen.width);
         }
         out
     }
@@ -233,8 +276,12 @@ impl Page<'_> {
         let why = reload.error.as_deref().unwrap_or("no reason");
         let warning = self.pen.paint("warning:", "33");
         let ago = self.ago(reload.at_unix_ms);
+        let check = match self.status.config.as_str() {
+            DEFAULT_CONFIG => "tunneld check".to_owned(),
+            file => format!("tunneld check {}", plain(&shell_word(file))),
+        };
         Some(format!(
-            "{warning} the last reload was refused {ago} ago: {}",
+            "{warning} the last reload was refused {ago} ago: {}; `{check}` shows all of it",
             plain(why)
         ))
     }
@@ -242,6 +289,24 @@ impl Page<'_> {
     pub(super) fn ago(&self, at: u64) -> String {
         short(Duration::from_millis(self.now.saturating_sub(at)))
     }
+}
+
+/// Where a tunnel stands on a screen: whom a person has to help comes first.
+fn urgency(phase: Phase) -> u8 {
+    match phase {
+        Phase::Blocked => 0,
+        Phase::Waiting => 1,
+        Phase::Degraded => 2,
+        Phase::Connecting => 3,
+        Phase::Idle => 4,
+        Phase::Up => 5,
+        Phase::Stopped => 6,
+    }
+}
+
+/// Whether it is as somebody wants it.
+fn is_well(phase: Phase) -> bool {
+    matches!(phase, Phase::Up | Phase::Stopped)
 }
 
 /// What the line of a tunnel has room for on a wide terminal, the most useful first.

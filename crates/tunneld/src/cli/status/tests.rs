@@ -167,11 +167,48 @@ gone  blocked      2h10m  svc@bastion.example.com:22
 old   stopped      2h10m  svc@bastion.example.com:22
 
 1 of 2 up, 1 blocked, 1 stopped
-warning: the last reload was refused 1m ago: 2 errors
+warning: the last reload was refused 1m ago: 2 errors; `tunneld check /t.toml`
+  shows all of it
 ";
 
     let page = all(Some(80));
     assert_eq!(page, expected, "\n{page}");
+}
+
+#[test]
+fn a_screen_begins_with_what_is_not_up_and_folds_what_is() {
+    // The sum, those that a person has to see, and the forwards of the others where there is room.
+    let status = status(vec![
+        up(),
+        tunnel("late", Phase::Connecting),
+        tunnel("old", Phase::Stopped),
+        waiting(),
+        tunnel("off", Phase::Waiting),
+        tunnel("part", Phase::Degraded),
+    ]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(None),
+    };
+    let heads = |page: &str| {
+        let lines = page.lines().filter(|line| !line.starts_with(' '));
+        let words = lines.filter_map(|line| line.split(' ').next());
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = page.screen(17);
+    assert_eq!(whole.lines().count(), 17, "{whole}");
+    let order = [
+        "1", "warning:", "", "gone", "off", "part", "late", "db", "old",
+    ];
+    assert_eq!(heads(&whole), order, "{whole}");
+    assert!(whole.starts_with("1 of 5 up, "), "{whole}");
+    assert!(whole.contains("127.0.0.1:5432"), "{whole}");
+    let folded = page.screen(16);
+    let order = ["1", "warning:", "gone", "off", "part", "late", "db", "old"];
+    assert_eq!(heads(&folded), order, "{folded}");
+    assert!(!folded.contains("127.0.0.1:5432"), "{folded}");
+    assert!(folded.contains("127.0.0.1:1080") && folded.contains("warning: keepalive is off"));
 }
 
 #[test]

@@ -8,12 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, getpid, kill_process};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook_tokio::Signals;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::status::DaemonStatus;
 
+use super::keyboard::Keyboard;
 use super::page::Pen;
 use super::{Asked, Places, client_failed};
 use crate::cli::print;
@@ -43,13 +44,16 @@ enum Shown {
 }
 
 pub(in crate::cli) fn watch(places: &Places, asked: &Asked) -> Exit {
-    let socket = places.socket();
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
     let runtime = match runtime(&socket) {
         Ok(runtime) => runtime,
-        Err(e) => return client_failed(&e),
+        Err(e) => return client_failed(places, &e),
     };
     runtime.block_on(async {
-        let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH]);
+        let signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH]);
         let mut signals = match signals {
             Ok(signals) => signals,
             Err(e) => {
@@ -69,7 +73,7 @@ pub(in crate::cli) fn watch(places: &Places, asked: &Asked) -> Exit {
         let ended = watch.run(&mut signals, &mut news).await;
         // The screen first: what there is to say would go with it.
         drop(watch);
-        ended.unwrap_or_else(|said| said.say())
+        ended.unwrap_or_else(|said| said.say(places))
     })
 }
 
@@ -126,9 +130,9 @@ enum Said {
 }
 
 impl Said {
-    fn say(self) -> Exit {
+    fn say(self, places: &Places) -> Exit {
         match self {
-            Said::Client(e) => client_failed(&e),
+            Said::Client(e) => client_failed(places, &e),
             Said::Unknown(unknown) => {
                 eprintln!("error: {unknown}");
                 Exit::Failed
@@ -153,6 +157,7 @@ impl Watch<'_> {
                 },
                 Some(news) = news.recv() => self.hear(news)?,
                 _ = tick.tick() => self.draw(),
+                () = quit(&self.screen) => return Ok(Exit::Done),
             };
             if printed != Exit::Done {
                 return Ok(printed);
@@ -215,7 +220,10 @@ impl Watch<'_> {
         };
         match &self.last {
             Shown::Nothing => Exit::Done,
-            Shown::Status(status) => screen.draw(&self.asked.page(status, Pen::of_stdout())),
+            Shown::Status(status) => {
+                let (_, rows) = size(&io::stdout());
+                screen.draw(&self.asked.screen(status, Pen::of_stdout(), rows))
+            }
             Shown::Lost(words) | Shown::Absent(words) => screen.draw(&format!("{words}\n")),
         }
     }
@@ -264,14 +272,26 @@ fn reader_is_gone() -> bool {
     poll(&mut asked, Some(&none)).is_ok() && asked[0].revents().intersects(gone)
 }
 
-/// The other screen of the terminal, without a cursor (xterm's private modes 1049 and 25). Dropped,
-/// it is as it was.
-struct Screen;
+/// Returns once the key is pressed that ends it, where there is a keyboard.
+async fn quit(screen: &Option<Screen>) {
+    match screen.as_ref().and_then(|screen| screen.keyboard.as_ref()) {
+        Some(keyboard) => keyboard.quit().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The other screen of the terminal, without a cursor (xterm's private modes 1049 and 25), and its
+/// keyboard. Dropped, it is as it was.
+struct Screen {
+    keyboard: Option<Keyboard>,
+}
 
 impl Screen {
     fn enter() -> Self {
+        // First: where we are in the background, this is where we wait to be called up.
+        let keyboard = Keyboard::listen();
         print("\x1b[?1049h\x1b[?25l");
-        Screen
+        Screen { keyboard }
     }
 
     /// Writes over what is there. What has no room is counted.
