@@ -208,11 +208,7 @@ fn the_page_is_served_with_what_keeps_a_browser_from_harm() {
     };
     let url = format!("http://{at}/");
     let socket = daemon.socket().display().to_string();
-    let ways: [&[&str]; 3] = [
-        &[&url],
-        &["--head", &url],
-        &["--unix-socket", &socket, "http://localhost/"],
-    ];
+    let ways: [&[&str]; 2] = [&[&url], &["--head", &url]];
     for way in ways {
         let answer = curl(way);
         for header in [
@@ -234,4 +230,7 @@ fn the_page_is_served_with_what_keeps_a_browser_from_harm() {
     }
     let posted = curl(&["--data", "x", &url]);
     assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
+    // The control socket has none: somebody may have forwarded it to where a browser is.
+    let there = curl(&["--unix-socket", &socket, "http://localhost/"]);
+    assert!(there.starts_with("HTTP/1.1 404 "), "{there}");
 }

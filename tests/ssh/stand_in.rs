@@ -11,7 +11,7 @@ use tunneld_core::status::{DaemonStatus, TunnelStatus};
 use tunneld_lab::process::{POLL, run};
 use tunneld_lab::target::{TcpServer, free_addr};
 
-use crate::support::daemon;
+use crate::support::{LONG, daemon};
 
 /// Seconds in an hour.
 pub(crate) const HOUR: u64 = 3600;
@@ -39,10 +39,10 @@ impl StandIn {
         let config =
             format!("[daemon]\ncontrol_socket = \"{{socket}}\"\nmetrics_listen = \"{at}\"\n");
         let daemon = daemon().config(&config).start();
-        let socket = daemon.socket().display().to_string();
+        daemon.wait_for_log("serving metrics", LONG);
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--include", "--unix-socket", &socket]);
-        let page = run(curl.arg("http://localhost/"));
+        curl.args(["--silent", "--include", "--noproxy", "*"]);
+        let page = run(curl.arg(format!("http://{at}/")));
         let story = Arc::<Mutex<Story>>::default();
         let told = story.clone();
         let server = TcpServer::start_anywhere(move |stream| {
