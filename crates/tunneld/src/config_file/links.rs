@@ -33,7 +33,9 @@ impl Links {
                 let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
                 let folder = folder.unwrap_or(Path::new("."));
                 ways.push(folder.join(target));
-                self.folders.insert(folder.to_owned());
+                // By one name, however the links come to it.
+                let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+                self.folders.insert(folder);
             }
         }
     }
