@@ -42,7 +42,8 @@ fn the_shipped_unit_does_what_an_operator_expects() {
 /// systemd knows every key of the unit, and thinks well of what it may do.
 fn the_unit_is_right_and_hardened(lab: &Lab) {
     let unit = "/usr/lib/systemd/system/tunneld.service";
-    let verified = lab.sh(&format!("systemd-analyze verify {unit}"));
+    // Its manual comes with a package, and is not here.
+    let verified = lab.sh(&format!("systemd-analyze verify --man=no {unit}"));
     assert!(
         verified.status.success() && verified.stderr.is_empty(),
         "{}",

@@ -24,6 +24,8 @@ use crate::wire::Wire;
 /// What the program has said in its last moments, and what the server has said through it, may
 /// come in behind the news of its end.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long a program has to pass on what it still has, before it is told to end.
+const FAREWELL: Duration = Duration::from_millis(250);
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
@@ -165,7 +167,11 @@ async fn attend(
             line = log.complaints.next() => log.note(line),
             () = program.exited() => break program.reap().await,
             // As ssh does.
-            () = upkeep.dropped.cancelled() => return program.end(Signal::HUP, PATIENCE).await,
+            () = upkeep.dropped.cancelled() => {
+                // Its input has ended, and the goodbye to the server may still be with it.
+                let _ = tokio::time::timeout(FAREWELL, program.exited()).await;
+                return program.end(Signal::HUP, PATIENCE).await;
+            }
         }
     };
     // Not until its error output ends: somebody else may have it open.
