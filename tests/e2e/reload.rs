@@ -176,10 +176,11 @@ fn reloads_at_the_same_time_are_all_answered() {
             assert_has(&stdout(&output), &["1 unchanged"]);
         }
     });
-    // Four commands and the signal.
+    // The signal has a reload of its own, or that of a command which was not read yet when it came.
     let log = || daemon.log_text().matches("configuration reloaded").count();
-    let all = poll(LONG, || (log() == 5).then_some(()));
+    let all = poll(LONG, || (log() >= 4).then_some(()));
     assert!(all.is_some(), "{} reloads", log());
+    assert!(log() <= 5, "{} reloads", log());
     assert_eq!(daemon.tunnel("db").sessions, 1);
 }
 
