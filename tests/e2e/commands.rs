@@ -123,9 +123,10 @@ fn a_file_that_cannot_be_read_is_blamed_and_not_the_daemon() {
         "error: cannot read {typo}: no such file or directory; --socket PATH asks the \
          daemon without it\n"
     );
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["status"],
         &["status", "--watch"],
+        &["logs"],
         &["wait", "db"],
         &["history", "db"],
         &["reload"],

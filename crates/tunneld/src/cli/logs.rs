@@ -41,7 +41,11 @@ pub(super) struct Request {
 }
 
 pub(super) fn run(places: &Places, request: &Request) -> Exit {
-    let daemon = call::<DaemonStatus>(&places.socket(), Method::GET, "/v1/status");
+    let socket = match places.daemon() {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    let daemon = call::<DaemonStatus>(&socket, Method::GET, "/v1/status");
     let unit = match &daemon {
         Ok(status) => {
             remark_on_name(request, status);
