@@ -375,6 +375,21 @@ fn a_program_that_fails_is_a_warning_with_its_fields() {
 }
 
 #[test]
+fn a_script_that_does_not_say_what_runs_it_is_told_with_what_it_lacks() {
+    // It works in the shell of whoever wrote it.
+    let witness = Witness::new();
+    let script = witness.script("bare", "exit 0");
+    fs::write(&script, "exit 0\n").unwrap();
+    let (sshd, echo, listen) = (Sshd::start(), EchoServer::start(), free_addr());
+    let table = Table::to(&sshd).forward(listen, echo.addr());
+    let daemon = table.set("on_up", text(&script)).up();
+    let line = daemon.wait_for_log("on_up cannot be started: exec format error", LONG);
+    let hint = daemon.wait_for_log("the program has no `#!` line", LONG);
+    assert!(hint.contains("begins with `#!/bin/sh`"), "{line}\n{hint}");
+    assert_eq!(daemon.tunnel("t").phase, Phase::Up);
+}
+
+#[test]
 fn the_end_of_the_daemon_is_told_and_waits_for_the_program() {
     // Also that of a tunnel that a reload takes away. systemd is asked for the time.
     let witness = Witness::new();

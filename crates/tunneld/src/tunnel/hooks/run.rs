@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
@@ -56,7 +57,7 @@ impl<'a> Run<'a> {
         let began = Instant::now();
         let (mut program, output) = match start(self.hook, variables) {
             Ok(started) => started,
-            Err(e) => return self.failed(&format!("cannot be started: {}", os_reason(&e))),
+            Err(e) => return self.not_started(&e),
         };
         let mut output = Lines::new(Some(output));
         let limit = self.hook.timeout;
@@ -128,17 +129,27 @@ impl<'a> Run<'a> {
                 self.key,
                 began.elapsed().as_secs_f64()
             ),
-            _ => self.failed(&how),
+            _ => self.failed(&how, None),
         }
     }
 
-    fn failed(&self, cause: &str) {
+    /// A shell runs a script without a `#!` line all the same, so that it works for whoever wrote it.
+    fn not_started(&self, e: &io::Error) {
+        let is_no_program = e.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+        let hint = "the program has no `#!` line, or is for another kind of machine; a script \
+                    begins with `#!/bin/sh`";
+        let cause = format!("cannot be started: {}", os_reason(e));
+        self.failed(&cause, is_no_program.then_some(hint));
+    }
+
+    fn failed(&self, cause: &str, hint: Option<&str>) {
         tracing::warn!(
             message_id = events::HOOK_FAILED,
             tunnel = %self.tunnel,
             hook = self.key,
             program = self.hook.command.first(),
             cause,
+            hint,
             "{} {cause}",
             self.key
         );
