@@ -196,7 +196,7 @@ fn a_reload_does_with_each_key_what_the_page_says() {
             let said = entry.and_then(|entry| entry.says("On reload:"));
             let said = said.unwrap_or_else(|| panic!("{table}: no `On reload:` of {key}"));
             let files = [before, after].map(|value| config(&file(table, key, value)));
-            let plan = diff(&files[0], &files[1], |_| false);
+            let plan = diff(&files[0].daemon, &files[0], &files[1], |_| false);
             assert!(
                 said.starts_with(done(&plan)),
                 "{key}: {said:?}, and {plan:?}"

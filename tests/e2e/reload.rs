@@ -157,6 +157,36 @@ fn daemon_keys_that_need_a_restart_are_named() {
 }
 
 #[test]
+fn daemon_keys_that_need_a_restart_are_named_until_there_is_one() {
+    // By each reload of a person, its dry run and its JSON, and by `status`; no more when the file says
+    // again what the daemon runs with.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    let changed = daemon_table("ready_when = \"all\"\nstart_timeout = \"9s\"");
+    daemon.write_config(&(bed.db() + &changed));
+    let keys = "ready_when     settled → all\n      start_timeout  30s → 9s\n";
+    for words in [&["reload"][..], &["reload"], &["reload", "--dry-run"]] {
+        assert_has(&stdout(&daemon.cli(words)), &[keys]);
+    }
+    let json = stdout(&daemon.cli(&["reload", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let named = json["plan"]["needs_restart"].as_array().unwrap();
+    let named: Vec<_> = named.iter().map(|key| &key["key"]).collect();
+    assert_eq!(named, ["ready_when", "start_timeout"]);
+    let line = "warning: changed in [daemon] and in force only after a restart: ready_when, start_timeout\n";
+    assert_has(&stdout(&daemon.cli(&["status"])), &[line]);
+    assert_eq!(
+        daemon.status().needs_restart,
+        ["ready_when", "start_timeout"]
+    );
+    let told = daemon.log_text().matches("only after a restart").count();
+    assert_eq!(told, 3);
+    daemon.write_config(&bed.db());
+    assert_eq!(stdout(&daemon.reload()), "= 1 unchanged\n");
+    assert!(daemon.status().needs_restart.is_empty());
+}
+
+#[test]
 fn reloads_at_the_same_time_are_all_answered() {
     // One after the other, whoever asks: each gets its own answer.
     let bed = Bed::new();

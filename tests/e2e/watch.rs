@@ -99,6 +99,32 @@ fn what_says_the_same_reloads_nothing_and_a_bad_file_is_told_once() {
 }
 
 #[test]
+fn what_waits_for_a_restart_is_told_once_while_it_stays_the_same() {
+    // Another change of the file is no news of that; another key is.
+    let bed = Bed::new();
+    let file = |keys: &str, places: usize| {
+        let places: Vec<_> = (0..places).map(|_| free_addr()).collect();
+        db(&bed, &places) + &daemon_table(&format!("watch = true\n{keys}"))
+    };
+    let daemon = up(watching(&file("", 1)));
+    let (one, two) = (
+        "start_timeout = \"9s\"\n",
+        "start_timeout = \"9s\"\nready_when = \"all\"\n",
+    );
+    for (n, keys, told) in [(1, one, 1), (2, one, 1), (3, two, 2), (4, two, 2)] {
+        daemon.write_config(&file(keys, 1 + n));
+        let is_taken = || {
+            daemon
+                .status()
+                .last_reload
+                .is_some_and(|r| r.accepted == n as u64)
+        };
+        assert!(poll(LONG, || is_taken().then_some(())).is_some(), "{keys}");
+        assert_eq!(count(&daemon, "only after a restart"), told, "{keys}");
+    }
+}
+
+#[test]
 fn it_is_off_by_default_and_a_reload_turns_it_on_and_off() {
     // What was done by command is not done again by the watch.
     let bed = Bed::new();

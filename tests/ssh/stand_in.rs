@@ -65,6 +65,7 @@ impl StandIn {
             config: "/etc/tunneld/tunneld.toml".to_owned(),
             ready: true,
             last_reload: None,
+            needs_restart: Vec::new(),
             tunnels,
         };
         self.story.lock().unwrap().status = serde_json::to_string(&status).unwrap();

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Hook, Sourced, TunnelSpec};
+use crate::config::{Config, DaemonConfig, Hook, Sourced, TunnelSpec};
 use crate::name::TunnelName;
 use crate::text::clip;
-use daemon::daemon_changes;
+use daemon::at_once;
+pub use daemon::needs_restart;
 pub use forwards::{ForwardAction, ForwardChange, ForwardView};
 use target::{MAX_SHOWN, target_changes};
 pub use touched::Drains;
@@ -31,7 +32,8 @@ pub struct Plan {
     /// `[daemon]` keys that have another value now and take effect at once.
     #[serde(default)]
     pub daemon: Vec<KeyChange>,
-    /// `[daemon]` keys that have another value now and take effect at the next start only.
+    /// `[daemon]` keys that have another value now than at the start, and take effect at the next one
+    /// only.
     #[serde(default)]
     pub needs_restart: Vec<KeyChange>,
 }
@@ -148,9 +150,14 @@ impl Plan {
     }
 }
 
-/// Compares two configurations. `stopped` says which tunnels were stopped by command: that lasts
-/// until a reload.
-pub fn diff(old: &Config, new: &Config, stopped: impl Fn(&TunnelName) -> bool) -> Plan {
+/// Compares two configurations in a daemon that began with `at_start`. `stopped` says which tunnels
+/// were stopped by command: that lasts until a reload.
+pub fn diff(
+    at_start: &DaemonConfig,
+    old: &Config,
+    new: &Config,
+    stopped: impl Fn(&TunnelName) -> bool,
+) -> Plan {
     let patience = (old.daemon.drain_timeout, new.daemon.drain_timeout);
     let mut tunnels = BTreeMap::new();
     for (name, before) in &old.tunnels {
@@ -172,11 +179,10 @@ pub fn diff(old: &Config, new: &Config, stopped: impl Fn(&TunnelName) -> bool) -
             false => Change::new(name, PlanAction::Keep, Why::NewDisabled),
         });
     }
-    let (daemon, needs_restart) = daemon_changes(&old.daemon, &new.daemon);
     Plan {
         tunnels: tunnels.into_values().collect(),
-        daemon,
-        needs_restart,
+        daemon: at_once(&old.daemon, &new.daemon),
+        needs_restart: needs_restart(at_start, &new.daemon),
     }
 }
 

@@ -81,6 +81,10 @@ pub struct DaemonStatus {
     /// How the last reload ended; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<ReloadStatus>,
+    /// Keys of `[daemon]` that have another value in the file than at the start, and take effect at the
+    /// next one only.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
     /// Every tunnel of the file, by name.
     pub tunnels: Vec<TunnelStatus>,
 }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
-use tunneld_core::config::{Config, TunnelSpec};
+use tunneld_core::config::{Config, DaemonConfig, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
@@ -37,7 +37,7 @@ pub(crate) use changes::Changes;
 pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
 use reading::Readings;
-pub(crate) use reading::Request;
+pub(crate) use reading::{By, Request};
 pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
@@ -95,6 +95,8 @@ impl Slot {
 pub(crate) struct Supervisor {
     path: PathBuf,
     config: Config,
+    /// `[daemon]` as it was at the start.
+    at_start: DaemonConfig,
     surroundings: Surroundings,
     slots: BTreeMap<TunnelName, Slot>,
     tasks: JoinSet<()>,
@@ -109,6 +111,8 @@ pub(crate) struct Supervisor {
     readings: Readings,
     /// What was wrong at the last reload, if it was refused.
     last_refusal: Option<String>,
+    /// The keys that wait for a restart, as the journal was told last.
+    restart_told: Vec<String>,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -157,6 +161,7 @@ impl Supervisor {
         );
         let supervisor = Supervisor {
             path,
+            at_start: loaded.config.daemon.clone(),
             config: loaded.config,
             surroundings,
             slots: BTreeMap::new(),
@@ -168,6 +173,7 @@ impl Supervisor {
             reading: 0,
             readings: Readings::default(),
             last_refusal: None,
+            restart_told: Vec::new(),
             heartbeat: Arc::clone(&heartbeat),
             commands,
         };

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 
 use crate::config_file;
-use crate::supervisor::{Control, Seen};
+use crate::supervisor::{By, Control, Seen};
 use folders::{Folders, Problem};
 
 /// How long nothing may happen for a change to count as done.
@@ -90,7 +90,7 @@ async fn follow(
         } else if again && known.by_files {
             tracing::debug!("the files that the configuration names are looked at again");
             // As it went before, it is not told again; what is new is logged.
-            let _ = control.reload_again().await;
+            let _ = control.reload_by(By::Again).await;
             seen.mark_unchanged();
         } else {
             tracing::debug!("the configuration has not changed");
@@ -125,7 +125,7 @@ async fn reload(path: &Path, control: &Control, reloading: fn()) {
         "the configuration has changed, reloading"
     );
     reloading();
-    let _ = control.reload(false).await;
+    let _ = control.reload_by(By::Watch).await;
 }
 
 /// What is in the files now. Every folder of theirs is watched from before they were read.

@@ -93,6 +93,7 @@ fn scrape() -> Scrape {
                 accepted: 2,
                 refused: 1,
             }),
+            needs_restart: Vec::new(),
             tunnels: vec![tunnel("db", Phase::Waiting), tunnel("web", Phase::Up)],
         },
         ready: false,

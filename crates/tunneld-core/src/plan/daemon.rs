@@ -3,13 +3,9 @@
 use super::{KeyChange, change, time};
 use crate::config::{DaemonConfig, ReadyWhen};
 
-/// The changed keys that take effect at once, and those that do at the next start.
-pub(super) fn daemon_changes(
-    old: &DaemonConfig,
-    new: &DaemonConfig,
-) -> (Vec<KeyChange>, Vec<KeyChange>) {
-    let ready_when = |v: &ReadyWhen| v.as_str().to_owned();
-    let at_once = [
+/// The keys that have another value and take effect at once.
+pub(super) fn at_once(old: &DaemonConfig, new: &DaemonConfig) -> Vec<KeyChange> {
+    let changes = [
         change(
             "drain_timeout",
             &old.drain_timeout,
@@ -18,24 +14,31 @@ pub(super) fn daemon_changes(
         ),
         change("watch", &old.watch, &new.watch, bool::to_string),
     ];
-    let at_a_start = [
+    changes.into_iter().flatten().collect()
+}
+
+/// The keys that wait for a restart: a daemon that began with `at_start` goes on with their values of
+/// then, however often the file was read since.
+pub fn needs_restart(at_start: &DaemonConfig, now: &DaemonConfig) -> Vec<KeyChange> {
+    let ready_when = |v: &ReadyWhen| v.as_str().to_owned();
+    let changes = [
         // The daemon goes on serving where it began to.
         change(
             "control_socket",
-            &old.control_socket,
-            &new.control_socket,
+            &at_start.control_socket,
+            &now.control_socket,
             |v| v.display().to_string(),
         ),
         change(
             "metrics_listen",
-            &old.metrics_listen,
-            &new.metrics_listen,
+            &at_start.metrics_listen,
+            &now.metrics_listen,
             |v| v.map_or_else(|| "none".to_owned(), |at| at.to_string()),
         ),
         change(
             "state_directory",
-            &old.state_directory,
-            &new.state_directory,
+            &at_start.state_directory,
+            &now.state_directory,
             |v| {
                 let none = || "default".to_owned();
                 v.as_ref()
@@ -43,17 +46,18 @@ pub(super) fn daemon_changes(
             },
         ),
         // Both decide about a start that is over.
-        change("ready_when", &old.ready_when, &new.ready_when, ready_when),
+        change(
+            "ready_when",
+            &at_start.ready_when,
+            &now.ready_when,
+            ready_when,
+        ),
         change(
             "start_timeout",
-            &old.start_timeout,
-            &new.start_timeout,
+            &at_start.start_timeout,
+            &now.start_timeout,
             time,
         ),
     ];
-    let found = |changes: &mut dyn Iterator<Item = Option<KeyChange>>| changes.flatten().collect();
-    (
-        found(&mut at_once.into_iter()),
-        found(&mut at_a_start.into_iter()),
-    )
+    changes.into_iter().flatten().collect()
 }

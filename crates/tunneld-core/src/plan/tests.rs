@@ -8,8 +8,13 @@ fn config(text: &str) -> Config {
     load(text, &Origin::for_tests(), &Surroundings::for_tests()).unwrap()
 }
 
+/// The first reload of a daemon.
+fn first(old: &Config, new: &Config) -> Plan {
+    diff(&old.daemon, old, new, |_| false)
+}
+
 fn actions(old: &str, new: &str) -> Vec<(String, PlanAction, String)> {
-    diff(&config(old), &config(new), |_| false)
+    first(&config(old), &config(new))
         .tunnels
         .into_iter()
         .map(|c| (c.tunnel.to_string(), c.action, told(&c)))
@@ -387,7 +392,7 @@ fn daemon_keys_are_told_with_when_they_take_effect() {
         "[daemon]\nready_when = \"all\"\ndrain_timeout = \"3s\"\nwatch = true\n\
          control_socket = \"/x\"\n{DB}"
     );
-    let plan = diff(&config(DB), &config(&new), |_| false);
+    let plan = first(&config(DB), &config(&new));
     let told = |keys: &[KeyChange]| -> Vec<String> {
         let value = |v: &Option<String>| v.clone().unwrap();
         keys.iter()
@@ -408,8 +413,26 @@ fn daemon_keys_are_told_with_when_they_take_effect() {
 }
 
 #[test]
+fn what_needs_a_restart_is_told_until_there_is_one_or_it_is_as_it_was() {
+    // Against what the daemon runs with, and not against what was read last.
+    let file = |keys: &str| config(&format!("[daemon]\n{keys}{DB}"));
+    let (began, other) = (file(""), file("ready_when = \"all\"\n"));
+    let keys = |old: &Config, new: &Config| -> Vec<String> {
+        let plan = diff(&began.daemon, old, new, |_| false);
+        assert!(plan.daemon.is_empty());
+        plan.needs_restart.into_iter().map(|k| k.key).collect()
+    };
+    assert_eq!(keys(&began, &other), ["ready_when"]);
+    assert_eq!(keys(&other, &other), ["ready_when"]);
+    assert!(keys(&other, &began).is_empty());
+}
+
+#[test]
 fn a_reload_starts_what_was_stopped_by_command_and_says_so() {
-    let plan = diff(&config(DB), &config(DB), |name| name.as_str() == "db");
+    let plan = {
+        let db = config(DB);
+        diff(&db.daemon, &db, &db, |name| name.as_str() == "db")
+    };
     assert_eq!(plan.tunnels[0].action, PlanAction::Start);
     assert_eq!(plan.tunnels[0].why, Why::StoppedByCommand);
 }
@@ -458,7 +481,7 @@ fn a_change_says_how_many_connections_it_touches() {
     let old = config(&file("a", three));
     let now = [with_open(&old, &[1, 2, 4])];
     let touched = |new: &str| {
-        let mut plan = diff(&old, &config(new), |_| false);
+        let mut plan = first(&old, &config(new));
         plan.count_connections(&now);
         let count = |drains: &Option<Drains>| drains.map(|d| (d.connections, d.within_ms));
         let change = &plan.tunnels[0];
@@ -485,7 +508,7 @@ fn the_json_of_a_plan_is_this() {
     let new = DB
         .replace("\"a\"", "\"b\"")
         .replace("5432:localhost", "5433:localhost");
-    let plan = diff(&config(DB), &config(&new), |_| false);
+    let plan = first(&config(DB), &config(&new));
     let view = |listen: &str, name: &str| {
         serde_json::json!({
             "name": name, "kind": "local", "listen": listen, "connect": "localhost:5432",

@@ -136,6 +136,7 @@ fn samples() -> [DaemonStatus; 2] {
         config: "t".into(),
         ready: true,
         last_reload: Some(reload),
+        needs_restart: vec!["ready_when".into()],
         tunnels: vec![TunnelStatus {
             failure: Some(failure),
             retry_at_unix_ms: Some(1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tunneld_core::name::TunnelName;
 
-use super::{Command, Request, Snapshots};
+use super::{By, Command, Request, Snapshots};
 use crate::control::{Reloaded, TunnelCommand};
 use crate::http::error::{ApiError, ErrorKind};
 
@@ -38,11 +38,10 @@ impl Control {
         self.request(request).await
     }
 
-    /// As [`Control::reload`] after one that was refused for files that may be there by now. That
-    /// they still are not is nothing new.
-    pub(crate) async fn reload_again(&self) -> Result<Reloaded, ApiError> {
+    /// As [`Control::reload`], when nobody asks for it but the watch.
+    pub(crate) async fn reload_by(&self, by: By) -> Result<Reloaded, ApiError> {
         let request = Request {
-            again: true,
+            by,
             ..Request::default()
         };
         self.request(request).await

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tunneld_core::config::{Config, Diagnostics};
+use tunneld_core::config::{Config, DaemonConfig, Diagnostics};
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{self, Plan, PlanAction};
 use tunneld_core::status::{Phase, TunnelStatus};
@@ -23,14 +23,26 @@ use crate::http::error::ApiError;
 /// then are opened by the tunnels that need them, as at the start.
 const OPENING: Duration = Duration::from_secs(10);
 
+/// Who asks for a reload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A person, or a program for one: by command or signal.
+    #[default]
+    Person,
+    /// The watch: the file has changed.
+    Watch,
+    /// The watch, once more: the one before was refused for files that may be there by now. The same
+    /// refusal is no news.
+    Again,
+}
+
 /// A reload that is asked for.
 #[derive(Default)]
 pub(crate) struct Request {
     /// Only say what would happen.
     pub(crate) dry_run: bool,
-    /// Nobody asks: the one before was refused for files that may be there by now. The same refusal
-    /// is no news.
-    pub(crate) again: bool,
+    /// Who asks.
+    pub(crate) by: By,
     /// Where the answer goes; nobody waits for the answer to a signal.
     pub(crate) reply: Option<oneshot::Sender<Result<Reloaded, ApiError>>>,
 }
@@ -67,7 +79,7 @@ impl Readings {
     /// Puts a reload at the end. One that nobody waits for is done by one that waits already: the
     /// files are read after now. Returns it where too many wait.
     pub(super) fn push(&mut self, request: Request) -> Result<(), Request> {
-        let covers = |waiting: &Request| !waiting.dry_run && !waiting.again;
+        let covers = |waiting: &Request| !waiting.dry_run && waiting.by == By::Person;
         if request.reply.is_none() && self.waiting.iter().any(covers) {
             return Ok(());
         }
@@ -102,23 +114,33 @@ impl Readings {
 }
 
 /// Reads and checks the files for a daemon with this configuration and these tunnels.
-pub(super) fn start(path: PathBuf, old: Config, views: Vec<TunnelStatus>) -> JoinHandle<Read> {
+pub(super) fn start(
+    path: PathBuf,
+    at_start: DaemonConfig,
+    old: Config,
+    views: Vec<TunnelStatus>,
+) -> JoinHandle<Read> {
     tokio::task::spawn_blocking(move || {
         let source = config_file::source(&path);
         Read {
             fingerprint: source.fingerprint(),
-            outcome: check(source, &old, &views),
+            outcome: check(source, &at_start, &old, &views),
         }
     })
 }
 
 /// Checks what was read, and the files of the tunnels that it starts or replaces. Blocks.
-fn check(source: Source, old: &Config, views: &[TunnelStatus]) -> Result<Checked, Refusal> {
+fn check(
+    source: Source,
+    at_start: &DaemonConfig,
+    old: &Config,
+    views: &[TunnelStatus],
+) -> Result<Checked, Refusal> {
     let loaded = source.check().map_err(|error| Refusal {
         error,
         by_files: false,
     })?;
-    let plan = compare(old, &loaded.config, views);
+    let plan = compare(at_start, old, &loaded.config, views);
     let touched = plan.tunnels.iter();
     let touched: HashSet<&TunnelName> = touched
         .filter(|c| matches!(c.action, PlanAction::Start | PlanAction::Replace))
@@ -138,11 +160,16 @@ fn check(source: Source, old: &Config, views: &[TunnelStatus]) -> Result<Checked
     }
 }
 
-/// What a configuration changes, as the tunnels are now.
-pub(super) fn compare(old: &Config, new: &Config, views: &[TunnelStatus]) -> Plan {
+/// What a configuration changes, as the tunnels are now, in a daemon that began with `at_start`.
+pub(super) fn compare(
+    at_start: &DaemonConfig,
+    old: &Config,
+    new: &Config,
+    views: &[TunnelStatus],
+) -> Plan {
     let stopped = views.iter().filter(|t| t.phase == Phase::Stopped);
     let stopped: HashSet<&TunnelName> = stopped.map(|t| &t.name).collect();
-    plan::diff(old, new, |name| stopped.contains(name))
+    plan::diff(at_start, old, new, |name| stopped.contains(name))
 }
 
 #[cfg(test)]

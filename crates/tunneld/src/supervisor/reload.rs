@@ -8,7 +8,7 @@ use tunneld_core::plan::{Plan, PlanAction};
 use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
-use super::reading::{self, Checked, Read, Refusal, Request};
+use super::reading::{self, By, Checked, Read, Refusal, Request};
 use crate::clock;
 use crate::config_file::{self, LoadError};
 use crate::control::Reloaded;
@@ -33,17 +33,14 @@ impl Supervisor {
     fn read_next(&mut self) {
         self.readings.next(|| {
             let views = self.directory.borrow().tunnels();
-            reading::start(self.path.clone(), self.config.clone(), views)
+            let (path, at_start) = (self.path.clone(), self.at_start.clone());
+            reading::start(path, at_start, self.config.clone(), views)
         });
     }
 
     /// What was read is applied, all or nothing, and whoever asked hears of it.
     pub(super) async fn was_read(&mut self, request: Request, read: Option<Read>) {
-        let Request {
-            dry_run,
-            again,
-            reply,
-        } = request;
+        let Request { dry_run, by, reply } = request;
         let fingerprint = read.as_ref().map(|read| read.fingerprint);
         let outcome = read.map_or_else(|| Err(self.interrupted()), |read| read.outcome);
         let by_files = outcome.as_ref().is_err_and(|refusal| refusal.by_files);
@@ -53,8 +50,8 @@ impl Supervisor {
         };
         if !dry_run {
             let report = answer.as_ref().err().and_then(|e| e.report.clone());
-            if !again || report.is_none() || report != self.last_refusal {
-                self.note_reload(&answer, by_files);
+            if by != By::Again || report.is_none() || report != self.last_refusal {
+                self.note_reload(&answer, by_files, by);
             }
             self.last_refusal = report;
             let watch = self.config.daemon.watch;
@@ -75,7 +72,7 @@ impl Supervisor {
         let Checked { loaded, passing } = checked;
         // Tunnels may have been stopped and started since the files were read.
         let views = self.directory.borrow().tunnels();
-        let mut plan = reading::compare(&self.config, &loaded.config, &views);
+        let mut plan = reading::compare(&self.at_start, &self.config, &loaded.config, &views);
         plan.count_connections(&views);
         if !dry_run {
             self.apply(loaded.config, &plan).await;
@@ -153,7 +150,7 @@ impl Supervisor {
     }
 
     /// Tells of a reload; `by_files` where it was refused only for files that the file names.
-    fn note_reload(&self, answer: &Result<Reloaded, ApiError>, by_files: bool) {
+    fn note_reload(&mut self, answer: &Result<Reloaded, ApiError>, by_files: bool, by: By) {
         let error = answer.as_ref().err().map(ApiError::first);
         let before = self.last_reload.borrow().clone();
         let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
@@ -168,12 +165,8 @@ impl Supervisor {
                     unchanged = plan.count(PlanAction::Keep),
                     "configuration reloaded"
                 );
-                if !plan.needs_restart.is_empty() {
-                    let keys: Vec<&str> =
-                        plan.needs_restart.iter().map(|k| k.key.as_str()).collect();
-                    let keys = keys.join(", ");
-                    tracing::warn!("changed in [daemon] and in force only after a restart: {keys}");
-                }
+                let keys = plan.needs_restart.iter().map(|k| k.key.clone());
+                self.note_restart(keys.collect(), by);
             }
             Err(e) => {
                 let report = e.report.as_deref().unwrap_or_default();
@@ -192,6 +185,15 @@ impl Supervisor {
             refused: refused + u64::from(error.is_some()),
             error,
         }));
+    }
+
+    /// A person is told each time which keys wait for a restart; nobody else is twice of the same.
+    fn note_restart(&mut self, keys: Vec<String>, by: By) {
+        if !keys.is_empty() && (by == By::Person || keys != self.restart_told) {
+            let list = keys.join(", ");
+            tracing::warn!("changed in [daemon] and in force only after a restart: {list}");
+        }
+        self.restart_told = keys;
     }
 
     /// What to do where files that are named are not as they have to be.

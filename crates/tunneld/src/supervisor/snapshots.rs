@@ -11,6 +11,7 @@ use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
+use tunneld_core::plan::needs_restart;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
 use super::{Changes, Heartbeat};
@@ -200,15 +201,19 @@ impl Snapshots {
         };
         let directory = self.directory.borrow().clone();
         let (tunnels, more) = directory.views.values().map(both).unzip();
-        (self.daemon_of(tunnels), more)
+        (self.daemon_of(&directory, tunnels), more)
     }
 
     /// The whole daemon.
     pub(crate) fn daemon(&self) -> DaemonStatus {
-        self.daemon_of(self.directory.borrow().tunnels())
+        let directory = self.directory.borrow().clone();
+        self.daemon_of(&directory, directory.tunnels())
     }
 
-    fn daemon_of(&self, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
+    fn daemon_of(&self, directory: &Directory, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
+        let changed = directory
+            .daemon()
+            .map(|now| needs_restart(&self.at_start, now));
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -216,6 +221,7 @@ impl Snapshots {
             config: self.config.clone(),
             ready: self.is_ready(),
             last_reload: self.last_reload.borrow().clone(),
+            needs_restart: changed.into_iter().flatten().map(|k| k.key).collect(),
             tunnels,
         }
     }

@@ -139,7 +139,7 @@ impl<'a> Page<'a> {
         out
     }
 
-    /// How many are up, and a file that is not in force.
+    /// How many are up, and what of the file is not in force.
     fn summary(&self) -> String {
         let tunnels = &self.status.tunnels;
         let mut out = String::new();
@@ -148,6 +148,17 @@ impl<'a> Page<'a> {
         }
         if let Some(refused) = self.refused_reload().filter(|_| !tunnels.is_empty()) {
             line(&mut out, 0, &refused, self.pen.width);
+        }
+        if !self.status.needs_restart.is_empty() {
+            let warning = self.pen.paint("warning:", "33");
+            let keys = plain(&self.status.needs_restart.join(", "));
+            let when = "changed in [daemon] and in force only after a restart";
+            line(
+                &mut out,
+                0,
+                &format!("{warning} {when}: {keys}"),
+                self.pen.width,
+            );
         }
         out
     }

@@ -124,6 +124,7 @@ fn status(tunnels: Vec<TunnelStatus>) -> DaemonStatus {
             accepted: 0,
             refused: 1,
         }),
+        needs_restart: Vec::new(),
         tunnels,
     }
 }
