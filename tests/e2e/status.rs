@@ -5,10 +5,11 @@ use std::process::Command;
 use serde_json::Value;
 use tunneld_core::status::{DaemonStatus, Phase};
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::echoes;
 
-use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, binary, command, daemon};
-use crate::support::{dead_tunnel, stderr, stdout, within};
+use crate::support::{Bed, Folder, LONG, Transfer, assert_exit, assert_has, binary, builder};
+use crate::support::{command, daemon, daemon_table, dead_tunnel, stderr, stdout, up, within};
 
 /// A daemon with a tunnel that is up and one that is not.
 fn one_of_two(bed: &Bed, folder: &Folder) -> Daemon {
@@ -16,6 +17,25 @@ fn one_of_two(bed: &Bed, folder: &Folder) -> Daemon {
     daemon.wait_phase("db", Phase::Up, LONG);
     daemon.wait_phase("gone", Phase::Waiting, LONG);
     daemon
+}
+
+#[test]
+fn a_daemon_that_stops_says_so_while_connections_finish() {
+    // In the first line, whatever is asked, and in the JSON; not before.
+    let bed = Bed::new();
+    let daemon = up(builder().config(&(bed.db() + &daemon_table("drain_timeout = \"5m\""))));
+    let said = |words: &[&str]| stdout(&daemon.cli(words));
+    assert!(!said(&["status"]).contains("stopping") && !daemon.status().stopping);
+    let transfer = Transfer::start(bed.listen, 21);
+    daemon.signal(Signal::TERM);
+    assert!(poll(LONG, || daemon.status().stopping.then_some(())).is_some());
+    for words in [&["status"][..], &["status", "db"]] {
+        let page = said(words);
+        assert!(page.starts_with("stopping: the daemon ends when"), "{page}");
+    }
+    assert_has(&said(&["status", "--json"]), &["\"stopping\": true"]);
+    transfer.wait_for_more();
+    transfer.finish();
 }
 
 #[test]

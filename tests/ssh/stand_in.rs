@@ -64,6 +64,7 @@ impl StandIn {
             started_unix_ms: ago(27 * HOUR),
             config: "/etc/tunneld/tunneld.toml".to_owned(),
             ready: true,
+            stopping: false,
             last_reload: None,
             needs_restart: Vec::new(),
             tunnels,

@@ -78,6 +78,9 @@ pub struct DaemonStatus {
     pub config: String,
     /// Whether `ready_when` has held since the start, and the daemon is not stopping.
     pub ready: bool,
+    /// Whether it is stopping: nothing is accepted, and connections have `drain_timeout` to finish.
+    #[serde(default)]
+    pub stopping: bool,
     /// How the last reload ended; absent when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_reload: Option<ReloadStatus>,

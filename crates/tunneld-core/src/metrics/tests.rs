@@ -86,6 +86,7 @@ fn scrape() -> Scrape {
             started_unix_ms: 1_000_000_000_000,
             config: String::new(),
             ready: true,
+            stopping: false,
             last_reload: Some(ReloadStatus {
                 at_unix_ms: 1_000_000_005_000,
                 ok: false,

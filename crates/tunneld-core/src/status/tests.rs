@@ -135,6 +135,7 @@ fn samples() -> [DaemonStatus; 2] {
         started_unix_ms: 0,
         config: "t".into(),
         ready: true,
+        stopping: false,
         last_reload: Some(reload),
         needs_restart: vec!["ready_when".into()],
         tunnels: vec![TunnelStatus {

@@ -220,6 +220,7 @@ impl Snapshots {
             started_unix_ms: unix_ms(self.started),
             config: self.config.clone(),
             ready: self.is_ready(),
+            stopping: self.life() == Life::Stopping,
             last_reload: self.last_reload.borrow().clone(),
             needs_restart: changed.into_iter().flatten().map(|k| k.key).collect(),
             tunnels,

@@ -15,7 +15,7 @@ const INDENT: usize = 2;
 impl Page<'_> {
     /// One tunnel, with everything.
     pub(super) fn one(&self, t: &TunnelStatus) -> String {
-        let mut out = String::new();
+        let mut out = self.stopping();
         self.head(&mut out, t, t.name.as_str().len());
         self.trouble(&mut out, t, INDENT);
         self.forwards(&mut out, t, INDENT);

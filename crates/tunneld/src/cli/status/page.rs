@@ -95,7 +95,8 @@ impl<'a> Page<'a> {
 
     /// Every tunnel, and what is to be said of all of them.
     pub(super) fn all(&self) -> String {
-        let mut out = self.list(&self.status.tunnels.iter().collect::<Vec<_>>(), |_| false);
+        let mut out = self.stopping();
+        out += &self.list(&self.status.tunnels.iter().collect::<Vec<_>>(), |_| false);
         let ending = self.summary();
         if !ending.is_empty() {
             out.push('\n');
@@ -109,7 +110,7 @@ impl<'a> Page<'a> {
     pub(super) fn screen(&self, rows: usize) -> String {
         let mut tunnels: Vec<_> = self.status.tunnels.iter().collect();
         tunnels.sort_by_key(|t| urgency(t.phase));
-        let summary = self.summary();
+        let summary = self.stopping() + &self.summary();
         let gap = match summary.is_empty() {
             true => "",
             false => "\n",
@@ -135,6 +136,20 @@ impl<'a> Page<'a> {
             if !folded(tunnel) {
                 self.forwards(&mut out, tunnel, self.indent(name));
             }
+        }
+        out
+    }
+
+    /// That the daemon stops, in the first line: its tunnels are stopped by then, and nobody did that to
+    /// them.
+    pub(super) fn stopping(&self) -> String {
+        let mut out = String::new();
+        if self.status.stopping {
+            let word = self.pen.paint("stopping:", "33");
+            let text = format!(
+                "{word} the daemon ends when its connections have, or drain_timeout is over"
+            );
+            line(&mut out, 0, &text, self.pen.width);
         }
         out
     }

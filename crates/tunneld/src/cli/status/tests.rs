@@ -117,6 +117,7 @@ fn status(tunnels: Vec<TunnelStatus>) -> DaemonStatus {
         started_unix_ms: 0,
         config: "/t.toml".into(),
         ready: true,
+        stopping: false,
         last_reload: Some(ReloadStatus {
             at_unix_ms: NOW - 60_000,
             ok: false,
@@ -210,6 +211,25 @@ fn a_screen_begins_with_what_is_not_up_and_folds_what_is() {
     assert_eq!(heads(&folded), order, "{folded}");
     assert!(!folded.contains("127.0.0.1:5432"), "{folded}");
     assert!(folded.contains("127.0.0.1:1080") && folded.contains("warning: keepalive is off"));
+}
+
+#[test]
+fn what_is_not_so_any_more_and_not_yet_is_told_of_the_whole_daemon() {
+    // That it stops before all else; keys that wait for a restart at the end.
+    let mut status = status(vec![tunnel("old", Phase::Stopped)]);
+    status.last_reload = None;
+    (status.stopping, status.needs_restart) = (true, vec!["a".into(), "b".into()]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(None),
+    };
+    let first = "stopping: the daemon ends when its connections have, or drain_timeout is over\n";
+    let tunnel = "old  stopped      2h10m  svc@bastion.example.com:22\n";
+    let last = "warning: changed in [daemon] and in force only after a restart: a, b\n";
+    assert_eq!(page.all(), format!("{first}{tunnel}\n{last}"));
+    assert_eq!(page.screen(9), format!("{first}{last}\n{tunnel}"));
+    assert!(page.one(&status.tunnels[0]).starts_with(first));
 }
 
 #[test]
