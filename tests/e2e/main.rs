@@ -40,6 +40,7 @@ mod reload_plan;
 mod reload_refused;
 mod reload_sessions;
 mod reload_slow;
+mod reload_tries;
 mod signals;
 mod slow_clients;
 mod sources;

@@ -56,7 +56,9 @@ fn the_plan_has_a_line_for_each_tunnel_that_changes_and_counts_the_rest() {
     // start, stop, replace, adjust, each with its reason; the unchanged ones are counted.
     let (bed, folder) = (Bed::new(), Folder::new());
     let kept = bed.db();
-    let dead = |name: &str| dead_tunnel(name, &folder.key());
+    // They wait for one thing only, so that no reload has them try sooner.
+    let once = "reconnect = { initial = \"300d\", max = \"300d\" }\n";
+    let dead = |name: &str| dead_tunnel(name, &folder.key()) + once;
     let (adjusted, replaced, gone) = (dead("adjusted"), dead("replaced"), dead("gone"));
     let daemon = up(builder().config(&[&kept[..], &adjusted, &replaced, &gone].concat()));
     let adjusted = adjusted + "connect_timeout = \"7s\"\n";

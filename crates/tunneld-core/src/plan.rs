@@ -8,6 +8,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod touched;
+mod tries;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +57,10 @@ pub struct Change {
     /// What the end of its sessions means for its connections; absent where they stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drains: Option<Drains>,
+    /// It waits or is blocked, and tries again now; not sooner after its last try than the first delay
+    /// of `reconnect`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tries_now: bool,
 }
 
 /// A key that has another value.
@@ -195,6 +200,7 @@ impl Change {
             keys: Vec::new(),
             forwards: Vec::new(),
             drains: None,
+            tries_now: false,
         }
     }
 }

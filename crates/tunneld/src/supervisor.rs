@@ -107,6 +107,10 @@ pub(crate) struct Supervisor {
     seen: watch::Sender<Seen>,
     /// How often the file was read and taken.
     reading: u64,
+    /// How many of these had the tunnels that wait try at once.
+    tries: u64,
+    /// What is in the files that are in force.
+    in_force: u64,
     /// The reloads that are being read or wait for it.
     readings: Readings,
     /// What was wrong at the last reload, if it was refused.
@@ -171,6 +175,8 @@ impl Supervisor {
             last_reload,
             seen,
             reading: 0,
+            tries: 0,
+            in_force: loaded.fingerprint,
             readings: Readings::default(),
             last_refusal: None,
             restart_told: Vec::new(),
@@ -290,13 +296,19 @@ impl Supervisor {
 
     fn add(&mut self, spec: TunnelSpec) {
         let name = spec.name.clone();
-        let wanted = Wanted {
+        let wanted = self.wanted(spec);
+        self.slots.insert(name.clone(), Slot::new(wanted));
+        self.spawn(&name);
+    }
+
+    /// What a tunnel is told of the file.
+    fn wanted(&self, spec: TunnelSpec) -> Wanted {
+        Wanted {
             spec,
             drain_timeout: self.config.daemon.drain_timeout,
             reading: self.reading,
-        };
-        self.slots.insert(name.clone(), Slot::new(wanted));
-        self.spawn(&name);
+            tries: self.tries,
+        }
     }
 
     /// Starts the task of a tunnel: the first, or the next after one that died.

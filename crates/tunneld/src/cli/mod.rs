@@ -221,6 +221,7 @@ enum Command {
     ///
     /// Untouched tunnels keep their connections. A changed forward is changed on the live session;
     /// a changed host, port, user or key replaces the session. A file with errors changes nothing.
+    /// Tunnels that wait or are blocked try again at once: what kept them down may have been mended.
     /// Shows what changes for each tunnel, and how many connections that touches.
     Reload {
         /// Only show what would happen.

@@ -13,7 +13,6 @@ use crate::clock;
 use crate::config_file::{self, LoadError};
 use crate::control::Reloaded;
 use crate::http::error::{ApiError, ErrorKind};
-use crate::tunnel::Wanted;
 
 /// How long a reload waits for the tunnels to take what the file says.
 const APPLY_PATIENCE: Duration = Duration::from_secs(1);
@@ -45,7 +44,11 @@ impl Supervisor {
         let outcome = read.map_or_else(|| Err(self.interrupted()), |read| read.outcome);
         let by_files = outcome.as_ref().is_err_and(|refusal| refusal.by_files);
         let answer = match outcome {
-            Ok(checked) => Ok(self.take(checked, dry_run).await),
+            Ok(checked) => {
+                // Whoever asks has mended something: here, or where a tunnel is waiting for it.
+                let tries = by == By::Person || fingerprint != Some(self.in_force);
+                Ok(self.take(checked, dry_run, tries).await)
+            }
             Err(Refusal { error, .. }) => Err(refused(error)),
         };
         if !dry_run {
@@ -55,6 +58,10 @@ impl Supervisor {
             }
             self.last_refusal = report;
             let watch = self.config.daemon.watch;
+            self.in_force = match &answer {
+                Ok(_) => fingerprint.unwrap_or(self.in_force),
+                Err(_) => self.in_force,
+            };
             self.seen.send_modify(|seen| {
                 seen.watch = watch;
                 seen.fingerprint = fingerprint.unwrap_or(seen.fingerprint);
@@ -68,13 +75,19 @@ impl Supervisor {
         self.read_next();
     }
 
-    async fn take(&mut self, checked: Checked, dry_run: bool) -> Reloaded {
+    /// With `tries`, the tunnels that wait try at once.
+    async fn take(&mut self, checked: Checked, dry_run: bool, tries: bool) -> Reloaded {
         let Checked { loaded, passing } = checked;
         // Tunnels may have been stopped and started since the files were read.
         let views = self.directory.borrow().tunnels();
         let mut plan = reading::compare(&self.at_start, &self.config, &loaded.config, &views);
         plan.count_connections(&views);
+        if tries {
+            let now = clock::unix_ms(std::time::SystemTime::now());
+            plan.note_tries(&loaded.config, &views, now);
+        }
         if !dry_run {
+            self.tries += u64::from(tries);
             self.apply(loaded.config, &plan).await;
             config_file::files::warn(&passing);
         }
@@ -119,14 +132,11 @@ impl Supervisor {
 
     fn respec(&mut self, spec: TunnelSpec) {
         let name = spec.name.clone();
+        let wanted = self.wanted(spec);
         let Some(slot) = self.slots.get_mut(&name) else {
             return;
         };
-        slot.wanted.send_replace(Wanted {
-            spec,
-            drain_timeout: self.config.daemon.drain_timeout,
-            reading: self.reading,
-        });
+        slot.wanted.send_replace(wanted);
         // `stop` lasts until a reload.
         if slot.task.is_none() && slot.reborn_at.is_none() {
             self.spawn(&name);

@@ -86,6 +86,7 @@ struct Tunnel {
     wanted: watch::Receiver<Wanted>,
     spec: TunnelSpec,
     reading: u64,
+    tries: u64,
     surroundings: Surroundings,
     commands: mpsc::Receiver<Command>,
     view: watch::Sender<View>,
@@ -104,6 +105,8 @@ struct Tunnel {
     forwards: Forwards,
     attempt: Option<Attempt>,
     retry_at: Option<Instant>,
+    /// When the delay before it began.
+    waits_since: Instant,
     /// The first session is replaced for what it left behind in memory, not for where it goes: its
     /// connections may take all the time they need, and the others stay.
     worn: bool,
@@ -138,6 +141,7 @@ impl Tunnel {
             spec,
             drain_timeout,
             reading,
+            tries,
         } = wanted.borrow_and_update().clone();
         let limits = Limits {
             stall_timeout: spec.stall_timeout,
@@ -157,12 +161,14 @@ impl Tunnel {
             forwards: Forwards::default(),
             attempt: None,
             retry_at: None,
+            waits_since: Instant::now(),
             worn: false,
             draining: Draining::default(),
             certificates: Certificates::default(),
             hooks: Hooks::new(&spec, surroundings.hooks.clone()),
             wanted,
             reading,
+            tries,
             spec,
             surroundings,
             commands,
@@ -231,7 +237,8 @@ impl Tunnel {
                 self.attempt = Some(self.connect());
             }
             Action::Wait(delay) => {
-                self.retry_at = Some(Instant::now() + delay);
+                self.waits_since = Instant::now();
+                self.retry_at = Some(self.waits_since + delay);
                 self.log.down(&self.life, delay);
             }
             Action::Probe => {

@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) drain_timeout: Duration,
     /// Which reading of the file this is: the tunnel's view says how far it has come.
     pub(crate) reading: u64,
+    /// How many readings had the tunnels that wait try at once: one more asks for one try.
+    pub(crate) tries: u64,
 }
 
 impl Tunnel {
@@ -78,6 +80,7 @@ impl Tunnel {
             spec,
             drain_timeout,
             reading,
+            tries,
         } = self.wanted.borrow_and_update().clone();
         let old = std::mem::replace(&mut self.spec, spec);
         let limits = Limits {
@@ -117,6 +120,16 @@ impl Tunnel {
             (false, true) => self.on(Event::Start).await,
             (false, false) => {}
         }
+        if std::mem::replace(&mut self.tries, tries) != tries {
+            self.try_soon();
+        }
         self.tend_pool();
+    }
+
+    /// What it waits for may be mended by now. A server does not have to bear more than one try in each
+    /// first delay, however often somebody asks.
+    fn try_soon(&mut self) {
+        let soonest = self.waits_since + self.spec.reconnect.initial;
+        self.retry_at = self.retry_at.map(|at| at.min(soonest));
     }
 }

@@ -48,8 +48,8 @@ impl Mark {
 /// The whole plan: each tunnel that there is something to say about, and how many there are else.
 pub(super) fn render(reloaded: &Reloaded, colour: bool) -> String {
     let plan = &reloaded.plan;
-    let (told, same): (Vec<&Change>, Vec<&Change>) =
-        plan.tunnels.iter().partition(|c| c.why != Why::Unchanged);
+    let is_told = |c: &&Change| c.why != Why::Unchanged || c.tries_now;
+    let (told, same): (Vec<&Change>, Vec<&Change>) = plan.tunnels.iter().partition(is_told);
     let mut page = Page {
         out: String::new(),
         colour,
@@ -184,7 +184,9 @@ fn words(change: &Change) -> String {
             };
             format!("replace: a new session is made, then the old one {end}")
         }
+        PlanAction::Adjust if change.tries_now => "adjust: it tries again now".to_owned(),
         PlanAction::Adjust => "adjust: the session stays".to_owned(),
+        PlanAction::Keep if change.tries_now => "unchanged, and tries again now".to_owned(),
         PlanAction::Keep => why.to_owned(),
     }
 }

@@ -27,6 +27,7 @@ fn the_plan_is_a_diff_of_tunnels_with_the_connections_that_it_touches() {
                     { "key": "identity_file" },
                 ],
             },
+            { "tunnel": "down", "action": "keep", "why": "unchanged", "tries_now": true },
             { "tunnel": "kept", "action": "keep", "why": "unchanged" },
             { "tunnel": "later", "action": "keep", "why": "new-disabled" },
             { "tunnel": "new", "action": "start", "why": "new" },
@@ -53,6 +54,7 @@ fn the_plan_is_a_diff_of_tunnels_with_the_connections_that_it_touches() {
 ~ db     replace: a new session is made, then the old one drains (3 connections, up to 10s)
       host           db1 → db2
       identity_file  changed
+= down   unchanged, and tries again now
 = later  new in the file, enabled = false
 + new    start: new in the file
 - old    stop: no longer in the file (1 connection drains, up to 10s)
