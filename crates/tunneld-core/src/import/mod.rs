@@ -2,7 +2,7 @@
 //! of ssh_config(5), to tables of tunneld.toml.
 //!
 //! ```text
-//!   FILE.service ──▶ Unit::commands ─┐
+//!   FILE.service, or what `systemctl cat` prints (Printed) ──▶ Unit::commands ─┐
 //!   a command line ──────────────────┴▶ Command::read ─┐
 //!   an entry of ssh_config ─▶ Command::of_entry ───────┴▶ Job ─▶ Job::sources ─▶ (the caller reads)
 //!                                                                Job::tunnel ─▶ Tunnel ─▶ settle
@@ -32,6 +32,6 @@ mod way;
 pub use command::{Command, ConfigFile, Setting};
 pub use job::Job;
 pub use note::plain;
-pub use settle::{Refused, Settled, settle};
+pub use settle::{Refused, Settled, There, settle};
 pub use tunnel::{Tunnel, name_of, name_of_host};
-pub use unit::{Facts, Unit, UnitCommand};
+pub use unit::{Facts, Printed, Unit, UnitCommand};
