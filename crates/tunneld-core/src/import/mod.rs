@@ -2,10 +2,11 @@
 //! of ssh_config(5), to tables of tunneld.toml.
 //!
 //! ```text
-//!   FILE.service, or what `systemctl cat` prints (Printed) ──▶ Unit::commands ─┐
-//!   a command line ──────────────────┴▶ Command::read ─┐
-//!   an entry of ssh_config ─▶ Command::of_entry ───────┴▶ Job ─▶ Job::sources ─▶ (the caller reads)
-//!                                                                Job::tunnel ─▶ Tunnel ─▶ settle
+//!   systemctl cat ─▶ Printed ─┐
+//!   FILE.service ─────────────┴▶ Unit::commands ─┐
+//!   a command line ──────────────────────────────┴▶ Command::read ─┐
+//!   an entry of ssh_config ─▶ Command::of_entry ───────────────────┴▶ Job
+//!   Job ─▶ Job::sources ─▶ (the caller reads) ─▶ Job::tunnel ─▶ Tunnel ─▶ settle
 //! ```
 //!
 //! The options of a command are lines of ssh_config(5) that come before those of its files, so
