@@ -123,7 +123,7 @@ fn the_help_of_each_command_says_more_than_its_name() {
                 "tunneld import autossh-db.service",
                 "systemctl cat",
                 "--instance",
-                "not enabled",
+                "is not taken again",
             ],
         ),
     ];
