@@ -61,7 +61,7 @@ fn the_help_names_every_command_and_every_exit_code() {
 #[test]
 fn the_help_of_each_command_says_more_than_its_name() {
     // `--help` of each command: what it does, what it takes, and what it depends on.
-    let wanted: [(&str, &[&str]); 10] = [
+    let wanted: [(&str, &[&str]); 11] = [
         (
             "run",
             &[
@@ -114,6 +114,16 @@ fn the_help_of_each_command_says_more_than_its_name() {
                 "--expiry-time",
                 "--only",
                 "Examples:",
+            ],
+        ),
+        (
+            "import",
+            &[
+                "[UNIT|HOST]...",
+                "tunneld import autossh-db.service",
+                "systemctl cat",
+                "--instance",
+                "is not taken again",
             ],
         ),
     ];

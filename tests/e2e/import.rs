@@ -3,18 +3,21 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use tunneld_lab::daemon::Daemon;
+use crate::support::{Folder, assert_exit, assert_has, binary, stderr, stdout};
 
-use crate::support::{Folder, assert_exit, assert_has, stderr, stdout};
-
-/// Runs tunneld with a home of its own, in its own folder.
-fn tunneld(folder: &Folder, args: &[&str]) -> Output {
-    let mut command = Command::new(Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld")));
+/// tunneld with a home of its own, in its own folder, with no file of its own.
+pub(crate) fn command(folder: &Folder, args: &[&str]) -> Command {
+    let mut command = crate::support::command(binary());
     command
         .env("HOME", folder.at(""))
+        .env("TUNNELD_CONFIG", folder.at("none.toml"))
         .env_remove("SSH_AUTH_SOCK");
     command.current_dir(folder.at("")).args(args);
-    command.output().unwrap()
+    command
+}
+
+fn tunneld(folder: &Folder, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
 }
 
 fn import(folder: &Folder, args: &[&str]) -> Output {
@@ -24,12 +27,17 @@ fn import(folder: &Folder, args: &[&str]) -> Output {
 /// What is printed, which `tunneld check` accepts.
 #[track_caller]
 fn accepted(folder: &Folder, args: &[&str]) -> String {
-    let output = import(folder, args);
-    assert_exit(&output, 0);
-    let file = folder.write("imported.toml", &stdout(&output));
+    taken(folder, &import(folder, args))
+}
+
+/// What was printed, which `tunneld check` accepts.
+#[track_caller]
+pub(crate) fn taken(folder: &Folder, output: &Output) -> String {
+    assert_exit(output, 0);
+    let file = folder.write("imported.toml", &stdout(output));
     let checked = tunneld(folder, &["check", &file]);
     assert_exit(&checked, 0);
-    stdout(&output)
+    stdout(output)
 }
 
 #[test]
@@ -51,7 +59,7 @@ fn a_command_line_is_made_into_a_tunnel_that_check_accepts() {
 }
 
 /// A unit with this in its section [Service].
-fn unit(folder: &Folder, name: &str, service: &str) -> String {
+pub(crate) fn unit(folder: &Folder, name: &str, service: &str) -> String {
     folder.write(
         name,
         &format!("[Unit]\nDescription=x\n[Service]\n{service}\n"),

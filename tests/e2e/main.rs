@@ -20,6 +20,8 @@ mod health;
 mod helps;
 mod history;
 mod import;
+mod import_file;
+mod import_units;
 mod include;
 mod journal;
 mod log_format;

@@ -300,8 +300,10 @@ fn a_reload_that_waits_for_a_key_or_a_program_is_tried_again() {
     touch();
     daemon.wait_for_log("1 error", LONG);
     assert_eq!(count(&daemon, "reload refused"), 2);
-    // A key that comes beside the file is seen without a touch.
-    fs::copy(key, &other).unwrap();
+    // A key that comes beside the file is seen without a touch. Whole: half of one is another error.
+    let half = daemon.dir().join("half");
+    fs::copy(key, &half).unwrap();
+    fs::rename(half, &other).unwrap();
     has_forwards(&daemon, 2);
     assert_eq!(count(&daemon, "reload refused"), 2);
     assert_eq!(count(&daemon, CHANGED), 1);

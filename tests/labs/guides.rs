@@ -157,9 +157,15 @@ impl Guide {
         command.args(["-ec", &line]).env("TUNNELD", binary());
         command.env("TUNNELD_CONFIG", self.daemon.config_path());
         command.env("TUNNELD_SOCKET", self.daemon.socket());
+        let imports = line.contains("\" import ");
+        if imports {
+            // The file is yet to be made of it; units are where [`moved`] has put them.
+            command.env("TUNNELD_CONFIG", self.daemon.dir().join("none.toml"));
+            command.env("SYSTEMD_UNIT_PATH", self.daemon.dir());
+        }
         let output = command.output().unwrap();
         assert!(output.status.success(), "{line}: {}", printed(&output));
-        if line.contains("\" import ") {
+        if imports {
             self.has_shown(&String::from_utf8(output.stdout).unwrap());
         }
     }

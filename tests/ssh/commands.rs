@@ -144,8 +144,13 @@ fn the_program_has_no_descriptor_of_the_daemon_but_the_first_three() {
 
 #[test]
 fn the_program_has_the_signals_that_every_program_has() {
-    // None is blocked or ignored because the daemon does so for itself.
-    let (_sshd, daemon) = once(&text("sleep 1000"));
+    // None is blocked or ignored because the daemon does so for itself. Whoever runs the tests may
+    // ignore some, as nohup(1) does.
+    let sshd = Sshd::start();
+    let table = Table::to(&sshd).forward(free_addr(), free_addr());
+    let table = table.set("proxy_command", text("sleep 1000"));
+    let clean = ["env", "--default-signal"];
+    let daemon = daemon().prefix(&clean).config(&table.toml()).start();
     let pid = running(&daemon, 1)[0];
     becomes(pid, "sleep");
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

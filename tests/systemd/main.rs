@@ -5,6 +5,7 @@
 
 mod credentials;
 mod hooks;
+mod import;
 mod lab;
 mod sockets;
 
@@ -23,6 +24,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     a_start_returns_when_the_tunnels_are_up(&lab);
     the_group_may_command_and_others_may_not(&lab);
     a_reload_applies_the_file(&lab);
+    import::a_unit_is_what_systemd_makes_of_it(&lab);
     a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
     the_journal_is_found_by_tunnel(&lab);
     logs_are_those_of_the_unit(&lab);

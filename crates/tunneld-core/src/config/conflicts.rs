@@ -8,7 +8,10 @@ use std::path::Path;
 
 use super::diagnostic::Diagnostic;
 use super::raw::Problems;
-use super::{ForwardKind, ForwardSpec, Listen, ListenHost, RemoteListen, Target, TcpListen, Via};
+use super::{
+    Config, ForwardKind, ForwardSpec, Listen, ListenHost, RemoteListen, Target, TcpListen,
+    TunnelSpec, Via,
+};
 use crate::name::TunnelName;
 
 /// A tunnel that would listen.
@@ -42,29 +45,73 @@ impl Use<'_> {
 
 /// Reports each forward that listens where an earlier one in the file listens.
 pub(super) fn check<'a>(tunnels: impl Iterator<Item = Listening<'a>>, problems: &mut Problems) {
-    let tunnels: Vec<(Listening<'a>, String)> = tunnels.map(|t| (t, server(&t))).collect();
-    let mut uses: Vec<Use<'_>> = tunnels
-        .iter()
-        .flat_map(|(t, server)| {
-            t.forwards.iter().map(move |forward| Use {
-                tunnel: t.tunnel,
-                target: t.target,
-                server,
-                forward,
-            })
-        })
-        .collect();
+    let tunnels = with_servers(tunnels);
+    let mut uses: Vec<Use<'_>> = uses(&tunnels).collect();
     uses.sort_by_key(Use::start);
     let mut places = Places::default();
     for this in uses {
-        let earlier = match &this.forward.kind {
-            ForwardKind::Local(local) => places.here(&local.listen.value, this),
-            ForwardKind::Remote(remote) => places.there(&remote.listen.value, this),
-        };
-        if let Some(earlier) = earlier {
+        if let Some(earlier) = places.holder(&this) {
             problems.report(conflict(earlier, this));
         }
+        places.hold(this);
     }
+}
+
+/// A tunnel that listens where one of another file does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Overlap {
+    /// The tunnel.
+    pub(crate) tunnel: TunnelName,
+    /// The one of the other file.
+    pub(crate) holder: TunnelName,
+    /// Where that one listens.
+    pub(crate) held: String,
+    /// Where the tunnel does.
+    pub(crate) wanted: String,
+}
+
+/// Each forward of `new`, enabled or not, that listens where an enabled tunnel of `there` does.
+pub(crate) fn overlaps(there: &Config, new: &Config) -> Vec<Overlap> {
+    let there = there.tunnels.values().filter(|tunnel| tunnel.enabled);
+    let there = with_servers(there.map(Listening::of));
+    let new = with_servers(new.tunnels.values().map(Listening::of));
+    let mut places = Places::default();
+    uses(&there).for_each(|this| places.hold(this));
+    let overlaps = uses(&new).filter_map(|this| {
+        let holder = places.holder(&this)?;
+        Some(Overlap {
+            tunnel: this.tunnel.clone(),
+            holder: holder.tunnel.clone(),
+            held: Where(holder).to_string(),
+            wanted: Where(this).to_string(),
+        })
+    });
+    overlaps.collect()
+}
+
+impl<'a> Listening<'a> {
+    fn of(spec: &'a TunnelSpec) -> Self {
+        Listening {
+            tunnel: &spec.name,
+            target: Some(&spec.target),
+            forwards: &spec.forwards,
+        }
+    }
+}
+
+fn with_servers<'a>(tunnels: impl Iterator<Item = Listening<'a>>) -> Vec<(Listening<'a>, String)> {
+    tunnels.map(|t| (t, server(&t))).collect()
+}
+
+fn uses<'a>(tunnels: &'a [(Listening<'a>, String)]) -> impl Iterator<Item = Use<'a>> {
+    tunnels.iter().flat_map(|(t, server)| {
+        t.forwards.iter().map(move |forward| Use {
+            tunnel: t.tunnel,
+            target: t.target,
+            server,
+            forward,
+        })
+    })
 }
 
 /// What says which server a tunnel goes to: the hosts on the way with their ports, and how the first
@@ -96,42 +143,46 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    /// Holds a place of this machine. Returns who has it already.
-    fn here(&mut self, listen: &'a Listen, this: Use<'a>) -> Option<Use<'a>> {
-        match listen {
-            Listen::Tcp(listen) => {
-                let port = self.ports.entry(listen.port).or_default();
-                let addresses = addresses(listen);
-                let earlier = addresses.iter().find_map(|ip| port.holder(*ip));
-                for ip in addresses {
-                    port.hold(ip, this);
+    /// Who has its place, or a part of it.
+    fn holder(&self, this: &Use<'a>) -> Option<Use<'a>> {
+        let held = match &this.forward.kind {
+            ForwardKind::Local(local) => match &local.listen.value {
+                Listen::Tcp(listen) => {
+                    let port = self.ports.get(&listen.port)?;
+                    return addresses(listen).into_iter().find_map(|ip| port.holder(ip));
                 }
-                earlier
+                Listen::Unix(listen) => self.sockets.get(listen.path.as_path()),
+                Listen::Fd(name) => self.descriptors.get(name.as_str()),
+            },
+            ForwardKind::Remote(remote) => self.remote.get(&(&remote.listen.value, this.server)),
+        };
+        held.copied()
+    }
+
+    /// Gives it its place, unless another one has that.
+    fn hold(&mut self, this: Use<'a>) {
+        match &this.forward.kind {
+            ForwardKind::Local(local) => match &local.listen.value {
+                Listen::Tcp(listen) => {
+                    let port = self.ports.entry(listen.port).or_default();
+                    for ip in addresses(listen) {
+                        port.hold(ip, this);
+                    }
+                }
+                Listen::Unix(listen) => {
+                    self.sockets.entry(&listen.path).or_insert(this);
+                }
+                Listen::Fd(name) => {
+                    self.descriptors.entry(name).or_insert(this);
+                }
+            },
+            // The server chooses, and never the same port twice.
+            ForwardKind::Remote(remote)
+                if matches!(remote.listen.value, RemoteListen::Tcp { port: 0, .. }) => {}
+            ForwardKind::Remote(remote) => {
+                let place = (&remote.listen.value, this.server);
+                self.remote.entry(place).or_insert(this);
             }
-            Listen::Unix(listen) => held(&mut self.sockets, listen.path.as_path(), this),
-            Listen::Fd(name) => held(&mut self.descriptors, name.as_str(), this),
-        }
-    }
-
-    /// Holds a place of the server. Returns who has it already.
-    fn there(&mut self, listen: &'a RemoteListen, this: Use<'a>) -> Option<Use<'a>> {
-        if matches!(listen, RemoteListen::Tcp { port: 0, .. }) {
-            return None;
-        }
-        held(&mut self.remote, (listen, this.server), this)
-    }
-}
-
-fn held<'a, K: std::hash::Hash + Eq>(
-    held: &mut HashMap<K, Use<'a>>,
-    place: K,
-    this: Use<'a>,
-) -> Option<Use<'a>> {
-    match held.get(&place) {
-        Some(earlier) => Some(*earlier),
-        None => {
-            held.insert(place, this);
-            None
         }
     }
 }

@@ -51,6 +51,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use algorithms::resolve_of_ssh;
+pub(crate) use conflicts::{Overlap, overlaps};
 pub(crate) use print::{array, duration, string};
 pub(crate) use render::quoted;
 pub(crate) use values::{check_duration, check_host, is_ipv6};

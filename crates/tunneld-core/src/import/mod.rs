@@ -2,10 +2,11 @@
 //! of ssh_config(5), to tables of tunneld.toml.
 //!
 //! ```text
-//!   FILE.service ──▶ Unit::commands ─┐
-//!   a command line ──────────────────┴▶ Command::read ─┐
-//!   an entry of ssh_config ─▶ Command::of_entry ───────┴▶ Job ─▶ Job::sources ─▶ (the caller reads)
-//!                                                                Job::tunnel ─▶ Tunnel ─▶ settle
+//!   systemctl cat ─▶ Printed ─┐
+//!   FILE.service ─────────────┴▶ Unit::commands ─┐
+//!   a command line ──────────────────────────────┴▶ Command::read ─┐
+//!   an entry of ssh_config ─▶ Command::of_entry ───────────────────┴▶ Job
+//!   Job ─▶ Job::sources ─▶ (the caller reads) ─▶ Job::tunnel ─▶ Tunnel ─▶ settle
 //! ```
 //!
 //! The options of a command are lines of ssh_config(5) that come before those of its files, so
@@ -32,6 +33,6 @@ mod way;
 pub use command::{Command, ConfigFile, Setting};
 pub use job::Job;
 pub use note::plain;
-pub use settle::{Refused, Settled, settle};
+pub use settle::{Refused, Settled, There, settle};
 pub use tunnel::{Tunnel, name_of, name_of_host};
-pub use unit::{Facts, Unit, UnitCommand};
+pub use unit::{Facts, Printed, Unit, UnitCommand};

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use super::note::Note;
 use super::tunnel::Tunnel;
-use crate::config::{Diagnostic, Diagnostics, Origin, Surroundings, load};
+use crate::config::{
+    Config, Diagnostic, Diagnostics, Origin, Overlap, Surroundings, load, overlaps,
+};
 use crate::name::MAX_NAME_LEN;
 
 /// What became of the tunnels.
@@ -15,6 +17,15 @@ pub struct Settled {
     pub file: String,
     /// Those that are not, which are in no file.
     pub refused: Vec<Refused>,
+}
+
+/// The file that the tunnels are for.
+#[derive(Debug, Clone, Copy)]
+pub struct There<'a> {
+    /// What it is called, for people.
+    pub name: &'a str,
+    /// What it says.
+    pub config: &'a Config,
 }
 
 /// A tunnel that the configuration would not take.
@@ -27,7 +38,8 @@ pub struct Refused {
 }
 
 /// Makes the names unique, leaves out each tunnel that the configuration does not take, and switches
-/// off each one that listens where an earlier one does.
+/// off each one that listens where an earlier one does, or one of the file that they are for. What the
+/// names are is told, and why one does not listen.
 ///
 /// # Errors
 ///
@@ -35,22 +47,28 @@ pub struct Refused {
 pub fn settle(
     tunnels: &mut Vec<Tunnel>,
     surroundings: &Surroundings,
+    there: Option<There<'_>>,
 ) -> Result<Settled, Diagnostics> {
-    let mut names = BTreeSet::new();
-    for tunnel in tunnels.iter_mut() {
-        tunnel.name = unique(&tunnel.name, &names);
-        names.insert(tunnel.name.clone());
-    }
+    name(tunnels, there);
     let mut refused = Vec::new();
     // Without their listeners, so that none is switched off for one that is left out.
     enable(tunnels, false);
-    while let Err(problems) = read(tunnels, surroundings) {
-        leave_out(tunnels, &problems, &mut refused)?;
-    }
+    let config = loop {
+        match read(tunnels, surroundings) {
+            Ok(config) => break config,
+            Err(problems) => leave_out(tunnels, &problems, &mut refused)?,
+        }
+    };
     enable(tunnels, true);
+    if let (Some(there), Some(config)) = (there, config) {
+        give_way(tunnels, there, &config);
+    }
     loop {
         match read(tunnels, surroundings) {
-            Ok(file) => return Ok(Settled { file, refused }),
+            Ok(_) => {
+                let (file, _) = joined(tunnels);
+                return Ok(Settled { file, refused });
+            }
             Err(problems) if switch_off(tunnels, &problems) => {}
             Err(problems) => leave_out(tunnels, &problems, &mut refused)?,
         }
@@ -63,16 +81,65 @@ fn enable(tunnels: &mut [Tunnel], enabled: bool) {
     }
 }
 
-/// The tables as one file, if the configuration takes it.
-fn read(tunnels: &[Tunnel], surroundings: &Surroundings) -> Result<String, Diagnostics> {
+/// Gives each a name that no other has.
+fn name(tunnels: &mut [Tunnel], there: Option<There<'_>>) {
+    let theirs = there.map(|there| there.config.tunnels.keys());
+    let theirs: BTreeSet<String> = theirs
+        .into_iter()
+        .flatten()
+        .map(ToString::to_string)
+        .collect();
+    let mut names = theirs.clone();
+    for tunnel in tunnels {
+        let name = unique(&tunnel.name, &names);
+        names.insert(name.clone());
+        let taken = std::mem::replace(&mut tunnel.name, name);
+        if taken == tunnel.name {
+            continue;
+        }
+        let said = |whose: &str| format!("not called `{taken}`: {whose}");
+        tunnel
+            .notes
+            .push(match there.filter(|_| theirs.contains(&taken)) {
+                // Somebody may type the name, and get the other one.
+                Some(there) => {
+                    let whose = format!("{} has a tunnel of that name", there.name);
+                    Note::Warned(said(&whose))
+                }
+                None => Note::Said(said("another one here has that name")),
+            });
+    }
+}
+
+/// Switches off each tunnel that listens where one of the file does.
+fn give_way(tunnels: &mut [Tunnel], there: There<'_>, config: &Config) {
+    for overlap in overlaps(there.config, config) {
+        let Overlap { holder, held, .. } = &overlap;
+        let mut said = format!(
+            "not enabled: `{holder}` of {} listens on {held}",
+            there.name
+        );
+        if overlap.wanted != *held {
+            said.push_str(&format!(", which overlaps with {}", overlap.wanted));
+        }
+        let mut all = tunnels.iter_mut();
+        if let Some(tunnel) = all.find(|tunnel| tunnel.name == overlap.tunnel.as_str()) {
+            tunnel.enabled = false;
+            tunnel.notes.push(Note::Warned(said));
+        }
+    }
+}
+
+/// What the tables say as one file, if the configuration takes it; `None` where there are none.
+fn read(tunnels: &[Tunnel], surroundings: &Surroundings) -> Result<Option<Config>, Diagnostics> {
     let origin = Origin {
         name: "what was imported".to_owned(),
         dir: Path::new("/").to_owned(),
     };
     let (file, _) = joined(tunnels);
     match file.is_empty() {
-        true => Ok(file),
-        false => load(&file, &origin, surroundings).map(|_| file),
+        true => Ok(None),
+        false => load(&file, &origin, surroundings).map(Some),
     }
 }
 
@@ -125,7 +192,7 @@ fn switch_off(tunnels: &mut [Tunnel], problems: &Diagnostics) -> bool {
         if let Some(tunnel) = tunnels.get_mut(index).filter(|tunnel| tunnel.enabled) {
             tunnel.enabled = false;
             let said = format!("not enabled: {}", item.message);
-            tunnel.notes.push(Note::Said(said));
+            tunnel.notes.push(Note::Warned(said));
         } else {
             off.remove(&index);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::Surroundings;
+use crate::config::{Config, Origin, Surroundings, load};
 use crate::ssh_config::{Environment, Sources};
 
 /// A file of the corpus: what there is, by its name, and what becomes of it.
@@ -60,7 +60,7 @@ impl Case {
             let sources = self.sources(job.sources(false));
             tunnels.push(job.tunnel(&sources, &self.sources(job.sources(true)))?);
         }
-        let settled = settle(&mut tunnels, &Surroundings::for_tests());
+        let settled = settle(&mut tunnels, &Surroundings::for_tests(), None);
         let mut settled = settled.map_err(|e| e.to_string())?;
         for refused in settled.refused {
             let error = format!("error: {}: {}\n", refused.from, refused.message);
@@ -106,7 +106,8 @@ fn jobs(case: &Case, name: &str, text: &str) -> Result<Vec<Job>, String> {
     let commands = unit.commands(&facts, &setting.variables)?;
     let jobs = commands.iter().map(|line| {
         let command = Command::read(&line.words, &setting)?;
-        let mut job = job(command, unit.tunnel_name(), &line.place, &user, &setting);
+        let name = unit.tunnel_name().unwrap_or_default();
+        let mut job = job(command, name, &line.place, &user, &setting);
         job.restart = unit.restart();
         job.dropped = unit.dropped().to_vec();
         Ok(job)
@@ -221,7 +222,7 @@ fn a_tunnel_that_is_not_right_is_left_out_and_the_others_are_kept() {
     ];
     let mut tunnels = made(&lines.map(str::to_owned));
     tunnels[0].keys.push(("port", "0".to_owned()));
-    let settled = settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    let settled = settle(&mut tunnels, &Surroundings::for_tests(), None).unwrap();
     assert_eq!(settled.file.matches("[tunnels.").count(), 2);
     assert!(
         !settled.file.contains("enabled = false"),
@@ -244,9 +245,100 @@ fn of_tunnels_in_a_row_only_those_are_switched_off_that_would_not_listen() {
         "ssh -N -L 1002:a:1 three",
     ];
     let mut tunnels = made(&lines.map(str::to_owned));
-    settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    settle(&mut tunnels, &Surroundings::for_tests(), None).unwrap();
     let enabled: Vec<_> = tunnels.iter().map(|tunnel| tunnel.enabled).collect();
     assert_eq!(enabled, [true, false, true]);
+}
+
+/// A file that tunnels are imported for: tunnels `a`, `b` and so on, with these lines.
+fn file(tunnels: &[&str]) -> Config {
+    let tables = ('a'..).zip(tunnels);
+    let tables = tables
+        .map(|(name, lines)| format!("[tunnels.{name}]\nhost = \"one\"\nuser = \"me\"\n{lines}\n"));
+    let origin = Origin::of_file(Path::new("/t.toml"));
+    load(
+        &tables.collect::<String>(),
+        &origin,
+        &Surroundings::for_tests(),
+    )
+    .unwrap()
+}
+
+/// What the file is with these command lines, beside that one.
+fn beside(config: &Config, lines: &[&str], name: &str) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    let mut tunnels = made(&lines);
+    tunnels
+        .iter_mut()
+        .for_each(|tunnel| name.clone_into(&mut tunnel.name));
+    let there = There {
+        name: "/t.toml",
+        config,
+    };
+    let settled = settle(&mut tunnels, &Surroundings::for_tests(), Some(there));
+    settled.unwrap().file
+}
+
+#[test]
+fn a_name_that_the_file_has_is_not_taken_again() {
+    let config = file(&["local_forward = \"1:a:1\"", "local_forward = \"2:a:1\""]);
+    let lines = ["ssh -N -L 1001:a:1 one", "ssh -N -L 1002:a:1 one"];
+    let text = beside(&config, &lines, "a");
+    assert!(text.contains("[tunnels.a-2]\n"), "{text}");
+    assert!(text.contains("[tunnels.a-3]\n"), "{text}");
+    let said = "# not called `a`: /t.toml has a tunnel of that name\n";
+    assert_eq!(text.matches(said).count(), 2, "{text}");
+    let text = beside(&config, &lines, "c");
+    let said = "# not called `c`: another one here has that name\n";
+    assert_eq!(text.matches(said).count(), 1, "{text}");
+}
+
+#[test]
+fn a_place_where_a_tunnel_of_the_file_listens_is_told_with_that_tunnel() {
+    // Ports, sockets, and ports of the same server; not those of one that does not run.
+    let config = file(&[
+        "local_forward = \"1001:a:1\"",
+        "local_forward = \"/run/b.sock:a:1\"",
+        "remote_forward = \"1001:a:1\"",
+        "local_forward = \"1004:a:1\"\nenabled = false",
+    ]);
+    for (line, said) in [
+        (
+            "-L 1001:b:2 x",
+            "`a` of /t.toml listens on localhost:1001\n",
+        ),
+        ("-D 1001 x", "`a` of /t.toml listens on localhost:1001\n"),
+        (
+            "-L *:1001:b:2 x",
+            "`a` of /t.toml listens on localhost:1001, which overlaps with *:1001\n",
+        ),
+        (
+            "-L /run/b.sock:b:2 x",
+            "`b` of /t.toml listens on /run/b.sock\n",
+        ),
+        (
+            "-R 1001:b:2 one",
+            "`c` of /t.toml listens on localhost:1001 at one\n",
+        ),
+        ("-R 1001:b:2 two", ""),
+        ("-L 1004:a:1 x", ""),
+        ("-L 127.0.0.2:1001:a:1 x", ""),
+    ] {
+        let text = beside(&config, &[&format!("ssh -N {line}")], "t");
+        let off = text.contains("enabled = false\n");
+        assert_eq!(off, !said.is_empty(), "{line}: {text}");
+        let said = format!("# not enabled: {said}");
+        assert!(!off || text.contains(&said), "{line}: {text}");
+    }
+}
+
+#[test]
+fn one_that_gives_way_to_the_file_is_in_nobodys_way() {
+    let config = file(&["local_forward = \"1001:a:1\""]);
+    let lines = ["ssh -N -L 1001:a:1 -L 1002:a:1 x", "ssh -N -L 1002:a:1 x"];
+    let text = beside(&config, &lines, "t");
+    assert_eq!(text.matches("enabled = false").count(), 1, "{text}");
+    assert!(!text.contains("both listen"), "{text}");
 }
 
 #[test]
@@ -255,7 +347,7 @@ fn many_tunnels_that_want_one_place_are_settled_in_a_few_turns() {
     let lines = vec!["ssh -N -L 1001:a:1 one".to_owned(); 400];
     let mut tunnels = made(&lines);
     let begin = std::time::Instant::now();
-    let settled = settle(&mut tunnels, &Surroundings::for_tests()).unwrap();
+    let settled = settle(&mut tunnels, &Surroundings::for_tests(), None).unwrap();
     assert_eq!(settled.file.matches("enabled = false").count(), 399);
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }

@@ -2,6 +2,8 @@
 
 mod drop_ins;
 mod entries;
+mod search;
+mod there;
 mod unit;
 mod whose;
 
@@ -11,12 +13,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 use tunneld_core::import::{
-    Command, ConfigFile, Job, Setting, Tunnel, name_of_host, plain, settle,
+    Command, ConfigFile, Job, Setting, There, Tunnel, name_of_host, plain, settle,
 };
 use tunneld_core::name::TunnelName;
 use tunneld_core::ssh_config::{Environment, Sources};
 use tunneld_ssh::error::os_reason;
 
+use super::{Places, shown};
 use crate::config_file::{self, ssh};
 use crate::exit::Exit;
 use crate::terminal::colour;
@@ -35,7 +38,9 @@ const MAX_INPUTS: usize = 1_000;
     after_help = "\
 Examples:
   tunneld import -- autossh -M 0 -N -i key -L 5432:localhost:5432 user@db.example.com
+  tunneld import autossh-db.service
   tunneld import /etc/systemd/system/autossh-*.service >> /etc/tunneld/tunneld.toml
+  ssh web1 systemctl cat autossh-db.service | tunneld import -
   tunneld import --instance db /etc/systemd/system/tunnel@.service
   tunneld import --ssh-config ~/.ssh/config
   tunneld import --ssh-config ~/.ssh/config db wiki"
@@ -51,8 +56,9 @@ pub(super) struct Request {
     /// that HOST names.
     #[arg(long, value_name = "FILE", group = "what", conflicts_with = "command")]
     ssh_config: Option<PathBuf>,
-    /// Units of systemd that run ssh or autossh; with --ssh-config the hosts.
-    #[arg(value_name = "FILE|HOST", group = "what", conflicts_with = "command")]
+    /// Units of systemd that run ssh or autossh: files, names that are looked up where systemd has its
+    /// units, or `-` for what `systemctl cat` prints; with --ssh-config the hosts.
+    #[arg(value_name = "UNIT|HOST", group = "what", conflicts_with = "command")]
     inputs: Vec<PathBuf>,
     /// A command line, behind `--`.
     #[arg(value_name = "COMMAND", last = true, group = "what")]
@@ -82,20 +88,20 @@ impl Made {
     }
 }
 
-pub(super) fn run(request: &Request) -> Exit {
+pub(super) fn run(places: &Places, request: &Request) -> Exit {
     let mut made = Made::default();
     let inputs = request.inputs.len();
     if inputs > MAX_INPUTS {
         made.errors.push(format!(
             "there are {inputs} files or hosts, and at most {MAX_INPUTS} are taken in one run"
         ));
-        return finish(made);
+        return finish(places, made);
     }
     match &request.ssh_config {
         Some(file) => entries::import(file, request, &mut made),
         None if request.command.is_empty() => {
-            for file in &request.inputs {
-                unit::import(file, request, &mut made);
+            for input in &request.inputs {
+                unit::import(input, request, &mut made);
             }
         }
         None => {
@@ -103,12 +109,18 @@ pub(super) fn run(request: &Request) -> Exit {
             made.add("the command line", tunnel);
         }
     }
-    finish(made)
+    finish(places, made)
 }
 
 /// Prints the tunnels, and says what somebody should know about them.
-fn finish(mut made: Made) -> Exit {
-    let text = match settle(&mut made.tunnels, &config_file::surroundings()) {
+fn finish(places: &Places, mut made: Made) -> Exit {
+    let name = shown(&places.config);
+    let config = there::config(places, &mut made);
+    let there = config.as_ref().map(|config| There {
+        name: &name,
+        config,
+    });
+    let text = match settle(&mut made.tunnels, &config_file::surroundings(), there) {
         Ok(settled) => {
             for refused in settled.refused {
                 made.add(&refused.from, Err(refused.message));
@@ -221,12 +233,13 @@ impl Whose {
 
 /// The text of a file that may not be larger than is needed.
 fn read(path: &Path) -> Result<String, String> {
-    let wrong = |e: io::Error| os_reason(&e);
+    text_of(config_file::open(path).map_err(|e| os_reason(&e))?)
+}
+
+fn text_of(source: impl Read) -> Result<String, String> {
     let mut bytes = Vec::new();
-    let file = config_file::open(path).map_err(wrong)?;
-    file.take(MAX_FILE_LEN + 1)
-        .read_to_end(&mut bytes)
-        .map_err(wrong)?;
+    let mut source = source.take(MAX_FILE_LEN + 1);
+    source.read_to_end(&mut bytes).map_err(|e| os_reason(&e))?;
     if bytes.len() as u64 > MAX_FILE_LEN {
         return Err(format!("has more than {MAX_FILE_LEN} bytes"));
     }

@@ -281,7 +281,9 @@ enum Command {
     /// ssh_config.
     ///
     /// Prints TOML that `tunneld check` accepts. Every option that it understands is kept, and each
-    /// one that it drops is a comment that says why. Changes nothing, and needs no daemon.
+    /// one that it drops is a comment that says why. Where the configuration file can be read, a name
+    /// that it has is not taken again, and what would listen where one of its tunnels does is printed
+    /// as not enabled; a comment says so. Changes nothing, and needs no daemon.
     Import(import::Request),
 }
 
@@ -330,7 +332,7 @@ pub(crate) fn main() -> Exit {
         Command::Authorize(asked) => authorize::run(places, &asked),
         Command::Completions { shell } => completions::run(shell),
         Command::Explain { name } => explain::run(places, name.as_deref()),
-        Command::Import(request) => import::run(&request),
+        Command::Import(request) => import::run(places, &request),
         Command::Restart(Names { names }) => tunnels::run(places, TunnelCommand::Restart, &names),
     }
 }

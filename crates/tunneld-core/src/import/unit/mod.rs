@@ -1,6 +1,7 @@
 //! Units of systemd that run ssh or autossh: systemd.syntax(7), systemd.service(5), systemd.exec(5).
 
 mod environment;
+mod printed;
 mod specifiers;
 mod words;
 
@@ -12,6 +13,7 @@ use super::discreet;
 use crate::config::quoted;
 use crate::config::values::parse_duration;
 
+pub use printed::Printed;
 pub use specifiers::Facts;
 use specifiers::Name;
 use words::Word;
@@ -95,7 +97,8 @@ fn shown(key: &str, value: &str) -> String {
 
 impl Unit {
     /// Reads a unit: its file first, and then the files that add to it. `name` is that of the file,
-    /// such as `tunnel@db.service`; `instance` stands behind the `@` of a template.
+    /// such as `tunnel@db.service`, and empty where nobody knows it; `instance` stands behind the `@`
+    /// of a template.
     ///
     /// # Errors
     ///
@@ -142,6 +145,16 @@ impl Unit {
         Name::new(name, instance).folders()
     }
 
+    /// What the file of a unit may be called, those that count more first: its own name, and that of
+    /// its template. Without a type it is a service.
+    pub fn files(name: &str, instance: Option<&str>) -> Vec<String> {
+        let name = match name.ends_with(".service") {
+            true => name.to_owned(),
+            false => format!("{name}.service"),
+        };
+        Name::new(&name, instance).files()
+    }
+
     fn set(&mut self, key: &str, value: String, place: String) {
         let some = (!value.is_empty()).then(|| value.clone());
         match key {
@@ -170,16 +183,16 @@ impl Unit {
     }
 
     /// What a tunnel of it may be called: the name of the file, without what only says that it is a
-    /// tunnel.
-    pub fn tunnel_name(&self) -> String {
+    /// tunnel. `None` where nobody knows that name.
+    pub fn tunnel_name(&self) -> Option<String> {
         const BEGINNINGS: [&str; 4] = ["autossh", "ssh-tunnel", "sshtunnel", "ssh"];
-        let stem = self.name.stem();
+        let stem = Some(self.name.stem()).filter(|stem| !stem.is_empty())?;
         let rest = BEGINNINGS.iter().find_map(|begin| {
             let rest = stem.strip_prefix(begin)?;
             rest.strip_prefix(['-', '@', '_'])
                 .filter(|rest| !rest.is_empty())
         });
-        super::tunnel::name_of(rest.unwrap_or(stem))
+        Some(super::tunnel::name_of(rest.unwrap_or(stem)))
     }
 
     /// The user that runs it, if it is not the one of the service manager.

@@ -19,7 +19,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// The name of a file; `instance` completes that of a template.
+    /// The name of a file; `instance` completes that of a template. An empty one is not known.
     pub(super) fn new(file: &str, instance: Option<&str>) -> Self {
         let (stem, kind) = file.rsplit_once('.').unwrap_or((file, "service"));
         let (prefix, own) = match stem.split_once('@') {
@@ -28,9 +28,10 @@ impl Name {
         };
         let instance = match own {
             Some("") => instance,
+            None if file.is_empty() => instance,
             own => own,
         };
-        let full = match instance {
+        let full = match instance.filter(|_| !file.is_empty()) {
             Some(instance) => format!("{prefix}@{instance}.{kind}"),
             None => file.to_owned(),
         };
@@ -39,6 +40,16 @@ impl Name {
             prefix: prefix.to_owned(),
             instance: instance.map(str::to_owned),
         }
+    }
+
+    /// What its file may be called, those that count more first.
+    pub(super) fn files(&self) -> Vec<String> {
+        let mut files = vec![self.full.clone()];
+        if let (Some(_), Some((_, kind))) = (&self.instance, self.full.rsplit_once('.')) {
+            files.push(format!("{}@.{kind}", self.prefix));
+        }
+        files.retain(|file| !file.contains('/'));
+        files
     }
 
     /// The folders of files that add to it, those that count more first: systemd.unit(5).
@@ -93,6 +104,11 @@ impl Name {
             let last = text.rsplit_once('-').map_or(text, |(_, last)| last);
             last.to_owned()
         };
+        let of_name = "nNpPjJ".contains(letter) || (letter == 'f' && self.instance.is_none());
+        if of_name && self.full.is_empty() {
+            let why = "and it is not known what the unit is called: import its file";
+            return Err(unknown(&format!("%{letter}"), why));
+        }
         Ok(match letter {
             '%' => "%".to_owned(),
             'n' => self.full.clone(),
@@ -164,6 +180,29 @@ mod tests {
         ] {
             assert_eq!(Name::new(file, instance).folders().join(" "), wanted);
         }
+    }
+
+    #[test]
+    fn a_unit_has_its_own_file_or_that_of_its_template() {
+        for (name, instance, wanted) in [
+            ("a.service", None, "a.service"),
+            ("a@b.service", None, "a@b.service a@.service"),
+            ("a@.service", Some("b"), "a@b.service a@.service"),
+            ("a@.service", None, "a@.service"),
+            ("a@.service", Some("../b"), "a@.service"),
+        ] {
+            assert_eq!(Name::new(name, instance).files().join(" "), wanted);
+        }
+    }
+
+    #[test]
+    fn a_unit_whose_name_nobody_knows_has_no_specifier_of_it() {
+        let name = Name::new("", Some("db"));
+        assert_eq!(name.expand("%i", &Facts::new()).unwrap(), "db");
+        assert_eq!(
+            name.expand("%n", &Facts::new()).unwrap_err(),
+            "has `%n`, and it is not known what the unit is called: import its file"
+        );
     }
 
     #[test]

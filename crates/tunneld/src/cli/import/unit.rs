@@ -1,18 +1,74 @@
 //! Units of systemd: their files, what adds to them, and what only this machine knows.
 
+use std::borrow::Cow;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use tunneld_core::import::{Command, Facts, Setting, Tunnel, Unit, UnitCommand};
+use tunneld_core::import::{
+    Command, Facts, Printed, Setting, Tunnel, Unit, UnitCommand, name_of_host,
+};
 
 use super::whose::Whose;
-use super::{Made, Request, drop_ins, named, read, tunnel};
+use super::{MAX_INPUTS, Made, Request, drop_ins, named, read, search, text_of, tunnel};
 
-/// Makes a tunnel of each command of a unit.
-pub(super) fn import(file: &Path, request: &Request, made: &mut Made) {
-    let input = super::super::shown(file);
-    match Service::read(file, request.instance.as_deref()) {
+/// What is said of what comes through a pipe.
+const STDIN: &str = "standard input";
+
+/// Makes a tunnel of each command of a unit: of a file, by its name, or of those that are printed into
+/// standard input.
+pub(super) fn import(input: &Path, request: &Request, made: &mut Made) {
+    if input == Path::new("-") {
+        return printed(request, made);
+    }
+    let instance = request.instance.as_deref();
+    let source = match is_name(input) {
+        true => Source::named(&input.to_string_lossy(), instance),
+        false => Source::file(input, instance),
+    };
+    add(&super::super::shown(input), source, request, made);
+}
+
+/// Whether it is the name of a unit, and not that of a file here.
+fn is_name(input: &Path) -> bool {
+    let text = input.as_os_str().as_encoded_bytes();
+    !text.contains(&b'/') && fs::symlink_metadata(input).is_err()
+}
+
+/// Units that `systemctl cat` prints.
+fn printed(request: &Request, made: &mut Made) {
+    let units = text_of(io::stdin().lock()).map(|text| Printed::read(STDIN, &text));
+    let wrong = match units {
+        Ok(units) if units.is_empty() => {
+            "is empty: it is for what `systemctl cat UNIT` prints".to_owned()
+        }
+        Ok(units) if units.len() > MAX_INPUTS => {
+            format!("has more than {MAX_INPUTS} units, which is what one run takes")
+        }
+        Ok(units) => {
+            for unit in units {
+                let input = match unit.path.as_str() {
+                    "" => STDIN.to_owned(),
+                    path => path.to_owned(),
+                };
+                let source = Source {
+                    name: unit.name().to_owned(),
+                    file: PathBuf::from(unit.path),
+                    texts: unit.texts,
+                };
+                add(&input, Ok(source), request, made);
+            }
+            return;
+        }
+        Err(reason) => reason,
+    };
+    made.errors.push(format!("{STDIN}: {wrong}"));
+}
+
+fn add(input: &str, source: Result<Source, String>, request: &Request, made: &mut Made) {
+    let instance = request.instance.as_deref();
+    match source.and_then(|source| Service::read(&source, instance)) {
         Ok(service) => {
             for command in &service.commands {
                 let tunnel = service.tunnel(command, request, made);
@@ -20,6 +76,37 @@ pub(super) fn import(file: &Path, request: &Request, made: &mut Made) {
             }
         }
         Err(error) => made.errors.push(format!("{input}: {error}")),
+    }
+}
+
+/// A unit as it is written.
+struct Source {
+    /// What it is called; empty where nobody knows.
+    name: String,
+    /// Where its file is: perhaps on another machine.
+    file: PathBuf,
+    /// The file, and those that add to it.
+    texts: Vec<(String, String)>,
+}
+
+impl Source {
+    fn file(file: &Path, instance: Option<&str>) -> Result<Self, String> {
+        let name = file.file_name().map(std::ffi::OsStr::to_string_lossy);
+        let name = name.unwrap_or(Cow::Borrowed("")).into_owned();
+        let texts = drop_ins::texts(file, &name, instance, &drop_ins::folders(file))?;
+        let file = file.to_owned();
+        Ok(Source { name, file, texts })
+    }
+
+    /// One of the machine's, wherever systemd has it.
+    fn named(name: &str, instance: Option<&str>) -> Result<Self, String> {
+        let folders = search::path();
+        let file = search::find(name, instance, &folders)?;
+        // With its instance, which the file of a template does not have.
+        let names = Unit::files(name, instance);
+        let name = names.into_iter().next().unwrap_or_default();
+        let texts = drop_ins::texts(&file, &name, instance, &folders)?;
+        Ok(Source { name, file, texts })
     }
 }
 
@@ -32,9 +119,9 @@ struct Service {
 }
 
 impl Service {
-    fn read(file: &Path, instance: Option<&str>) -> Result<Self, String> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let unit = Unit::read(&name, instance, &drop_ins::texts(file, instance)?)?;
+    fn read(source: &Source, instance: Option<&str>) -> Result<Self, String> {
+        let file = &source.file;
+        let unit = Unit::read(&source.name, instance, &source.texts)?;
         let manager = manager(file);
         let facts = facts(&manager, is_of_user(file));
         let whose = match unit.user(&facts)? {
@@ -77,7 +164,9 @@ impl Service {
         made: &mut Made,
     ) -> Result<Tunnel, String> {
         let read = Command::read(&command.words, &self.setting)?;
-        let name = named(request, self.unit.tunnel_name());
+        let name = self.unit.tunnel_name();
+        let name = name.unwrap_or_else(|| name_of_host(read.host()));
+        let name = named(request, name);
         let mut job = self.whose.job(read, &self.setting, name, &command.place);
         job.restart = self.unit.restart();
         job.dropped = self.unit.dropped().to_vec();
@@ -94,8 +183,10 @@ fn is_of_user(file: &Path) -> bool {
 /// Who runs the service manager.
 fn manager(file: &Path) -> Whose {
     match fs::metadata(file) {
-        Ok(metadata) if is_of_user(file) => Whose::numbered(metadata.uid()),
-        _ => Whose::numbered(0),
+        _ if !is_of_user(file) => Whose::numbered(0),
+        Ok(metadata) => Whose::numbered(metadata.uid()),
+        // It was printed on another machine.
+        Err(_) => Whose::ours(),
     }
 }
 
