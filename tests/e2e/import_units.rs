@@ -220,7 +220,7 @@ fn a_unit_that_is_not_there_or_masked_is_told_with_what_was_looked_for_and_where
         stderr(&output),
         format!(
             "error: autossh@db: no such file here, and no unit `autossh@db.service` or \
-             `autossh@.service` in {}, {}\n",
+             `autossh@.service` in {}, {}; a unit of a user's own is given by its path\n",
             folder.at("etc").display(),
             folder.at("lib").display()
         )
@@ -238,4 +238,40 @@ fn a_unit_that_is_not_there_or_masked_is_told_with_what_was_looked_for_and_where
     assert_exit(&output, 1);
     let said = format!("is masked: {} is a link to /dev/null", link.display());
     assert_has(&stderr(&output), &[&said]);
+}
+
+#[test]
+fn of_what_was_printed_perhaps_elsewhere_only_its_files_are_looked_for_here() {
+    // `%H` has another value on another machine; a file of variables is said to be this machine's.
+    let folder = Folder::new();
+    let printed = |line: &str| {
+        let unit = "# /etc/systemd/system/autossh-db.service";
+        format!("{unit}\n[Service]\nEnvironmentFile={{dir}}/env\n{START} {line}\n")
+    };
+    folder.write("env", "PLACE=there\n");
+    let output = piped(&folder, &["-"], &printed("$PLACE"));
+    assert_has(&taken(&folder, &output), &["host = \"there\"\n"]);
+    assert_has(&stderr(&output), &["/env: was read on this machine\n"]);
+    let output = piped(&folder, &["-"], &printed("%H"));
+    assert_exit(&output, 1);
+    assert_has(
+        &stderr(&output),
+        &["`%H`, a specifier whose value is not known here"],
+    );
+}
+
+#[test]
+fn a_run_makes_a_thousand_tunnels_and_no_more() {
+    // Whatever is in the text: those that were made are printed.
+    let folder = Folder::new();
+    let command = START.replace("ExecStart=", "");
+    let commands = vec![format!("{command} a"); 2_000].join(" ; ");
+    let text = format!("[Service]\nExecStart={commands}\n");
+    let output = piped(&folder, &["-"], &text);
+    assert_exit(&output, 1);
+    assert_eq!(stdout(&output).matches("[tunnels.").count(), 1_000);
+    assert_has(
+        &stderr(&output),
+        &["error: at most 1000 tunnels are made in one run\n"],
+    );
 }

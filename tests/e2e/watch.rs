@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::{Daemon, DaemonBuilder};
-use tunneld_lab::process::poll;
+use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{echoes, free_addr};
 
 use crate::support::up;
@@ -120,8 +120,14 @@ fn what_waits_for_a_restart_is_told_once_while_it_stays_the_same() {
                 .is_some_and(|r| r.accepted == n as u64)
         };
         assert!(poll(LONG, || is_taken().then_some(())).is_some(), "{keys}");
-        assert_eq!(count(&daemon, "only after a restart"), told, "{keys}");
+        // The log is read beside this.
+        let told = || (count(&daemon, "only after a restart") == told).then_some(());
+        assert!(poll(LONG, told).is_some(), "{keys}");
     }
+    // No other one has come behind them.
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("tunneld stopped", LONG);
+    assert_eq!(count(&daemon, "only after a restart"), 2);
 }
 
 #[test]

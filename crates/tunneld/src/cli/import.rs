@@ -28,7 +28,7 @@ use whose::Whose;
 /// The largest unit, or file of variables, that is read, in bytes.
 const MAX_FILE_LEN: u64 = 1 << 20;
 
-/// How many files, or entries of a file of ssh, are looked at in one run.
+/// How many files, or entries of a file of ssh, are looked at in one run, and how many tunnels are made.
 const MAX_INPUTS: usize = 1_000;
 
 /// What is asked for.
@@ -76,9 +76,20 @@ struct Made {
 impl Made {
     fn add(&mut self, input: &str, tunnel: Result<Tunnel, String>) {
         match tunnel {
+            Ok(_) if self.is_full() => {
+                let error = format!("at most {MAX_INPUTS} tunnels are made in one run");
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
+            }
             Ok(tunnel) => self.tunnels.push(tunnel),
             Err(error) => self.errors.push(format!("{input}: {error}")),
         }
+    }
+
+    /// Whether it has as many as one run makes. A unit may have many commands.
+    fn is_full(&self) -> bool {
+        self.tunnels.len() >= MAX_INPUTS
     }
 
     fn warn(&mut self, warning: String) {

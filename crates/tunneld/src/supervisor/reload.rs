@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::plan::{Plan, PlanAction};
@@ -136,7 +137,11 @@ impl Supervisor {
         let Some(slot) = self.slots.get_mut(&name) else {
             return;
         };
-        slot.wanted.send_replace(wanted);
+        let tries = wanted.tries;
+        let before = slot.wanted.send_replace(wanted);
+        if before.tries != tries && slot.reborn_at.is_some() {
+            slot.reborn_at = Some(Instant::now());
+        }
         // `stop` lasts until a reload.
         if slot.task.is_none() && slot.reborn_at.is_none() {
             self.spawn(&name);

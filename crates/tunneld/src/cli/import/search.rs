@@ -56,7 +56,7 @@ pub(super) fn find(
             let names = names.iter().map(|name| format!("`{name}`")).collect();
             let folders = folders.iter().map(|path| path.display().to_string());
             Err(format!(
-                "no such file here, and no unit {} in {}",
+                "no such file here, and no unit {} in {}; a unit of a user's own is given by its path",
                 list(names, " or "),
                 list(folders.collect(), ", ")
             ))

@@ -1,6 +1,6 @@
 //! The file that tunnels are imported for, and what is taken there.
 
-use std::fs;
+use std::{fs, io};
 
 use tunneld_core::config::Config;
 
@@ -10,22 +10,24 @@ use crate::config_file::{self, LoadError};
 
 /// What the file says. There may be none, as on a workstation: nothing is said of that.
 pub(super) fn config(places: &Places, made: &mut Made) -> Option<Config> {
+    let file = fs::metadata(&places.config);
     // The shell makes an empty one for `> FILE`.
-    let is_empty = fs::metadata(&places.config).is_ok_and(|file| file.len() == 0);
-    if is_empty || made.tunnels.is_empty() {
+    let is_empty = file.as_ref().is_ok_and(|file| file.len() == 0);
+    let is_none = matches!(&file, Err(e) if e.kind() == io::ErrorKind::NotFound);
+    if is_empty || is_none || made.tunnels.is_empty() {
         return None;
     }
+    let unknown = "so it is not known which names and ports are taken there";
     match config_file::load(&places.config) {
-        Ok(loaded) => Some(loaded.config),
-        Err(LoadError::Unreadable { .. }) => None,
+        Ok(loaded) => return Some(loaded.config),
+        Err(e @ LoadError::Unreadable { .. }) => made.warn(format!("{}, {unknown}", e.summary())),
         Err(e @ LoadError::Bad(_)) => {
             let file = shown(&places.config);
             made.warn(format!(
-                "{file}: {}, so it is not known which names and ports are taken there; `tunneld \
-                 check` shows what is wrong",
+                "{file}: {}, {unknown}; `tunneld check` shows what is wrong",
                 e.summary()
             ));
-            None
         }
     }
+    None
 }

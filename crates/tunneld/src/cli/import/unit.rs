@@ -16,6 +16,9 @@ use super::{MAX_INPUTS, Made, Request, drop_ins, named, read, search, text_of, t
 /// What is said of what comes through a pipe.
 const STDIN: &str = "standard input";
 
+/// The specifiers that another machine has another value for.
+const OF_THE_MACHINE: [char; 5] = ['H', 'l', 'm', 'b', 'v'];
+
 /// Makes a tunnel of each command of a unit: of a file, by its name, or of those that are printed into
 /// standard input.
 pub(super) fn import(input: &Path, request: &Request, made: &mut Made) {
@@ -56,6 +59,7 @@ fn printed(request: &Request, made: &mut Made) {
                     name: unit.name().to_owned(),
                     file: PathBuf::from(unit.path),
                     texts: unit.texts,
+                    printed: true,
                 };
                 add(&input, Ok(source), request, made);
             }
@@ -68,11 +72,16 @@ fn printed(request: &Request, made: &mut Made) {
 
 fn add(input: &str, source: Result<Source, String>, request: &Request, made: &mut Made) {
     let instance = request.instance.as_deref();
-    match source.and_then(|source| Service::read(&source, instance)) {
+    match source.and_then(|source| Service::read(&source, instance, made)) {
         Ok(service) => {
             for command in &service.commands {
+                // One too many says so.
+                let full = made.is_full();
                 let tunnel = service.tunnel(command, request, made);
                 made.add(&command.place, tunnel);
+                if full {
+                    return;
+                }
             }
         }
         Err(error) => made.errors.push(format!("{input}: {error}")),
@@ -87,6 +96,8 @@ struct Source {
     file: PathBuf,
     /// The file, and those that add to it.
     texts: Vec<(String, String)>,
+    /// Whether it was printed, perhaps on another machine.
+    printed: bool,
 }
 
 impl Source {
@@ -95,7 +106,7 @@ impl Source {
         let name = name.unwrap_or(Cow::Borrowed("")).into_owned();
         let texts = drop_ins::texts(file, &name, instance, &drop_ins::folders(file))?;
         let file = file.to_owned();
-        Ok(Source { name, file, texts })
+        Ok(Source::ours(name, file, texts))
     }
 
     /// One of the machine's, wherever systemd has it.
@@ -106,7 +117,16 @@ impl Source {
         let names = Unit::files(name, instance);
         let name = names.into_iter().next().unwrap_or_default();
         let texts = drop_ins::texts(&file, &name, instance, &folders)?;
-        Ok(Source { name, file, texts })
+        Ok(Source::ours(name, file, texts))
+    }
+
+    fn ours(name: String, file: PathBuf, texts: Vec<(String, String)>) -> Self {
+        Source {
+            name,
+            file,
+            texts,
+            printed: false,
+        }
     }
 }
 
@@ -119,11 +139,14 @@ struct Service {
 }
 
 impl Service {
-    fn read(source: &Source, instance: Option<&str>) -> Result<Self, String> {
+    fn read(source: &Source, instance: Option<&str>, made: &mut Made) -> Result<Self, String> {
         let file = &source.file;
         let unit = Unit::read(&source.name, instance, &source.texts)?;
         let manager = manager(file);
-        let facts = facts(&manager, is_of_user(file));
+        let mut facts = facts(&manager, is_of_user(file));
+        if source.printed {
+            facts.retain(|letter, _| !OF_THE_MACHINE.contains(letter));
+        }
         let whose = match unit.user(&facts)? {
             Some(user) => Whose::named(&user),
             None => manager,
@@ -131,7 +154,15 @@ impl Service {
         let mut texts = Vec::new();
         for (path, optional) in unit.environment_files(&facts)? {
             match read(&path) {
-                Ok(text) => texts.push(text),
+                Ok(text) => {
+                    if source.printed {
+                        made.warn(format!(
+                            "EnvironmentFile={}: was read on this machine",
+                            path.display()
+                        ));
+                    }
+                    texts.push(text);
+                }
                 Err(_) if optional => {}
                 Err(reason) => {
                     return Err(format!("EnvironmentFile={}: {reason}", path.display()));
