@@ -117,6 +117,11 @@ fn bytes_and_connections_that_move_do_so_on_the_page() {
     browser.wait_for_text(".sent", "300.0 KiB", LONG);
     browser.wait_for_text(".received", "300.0 KiB", LONG);
     browser.wait_for_text(".rate.down", "/s", LONG);
+    // Once nothing comes any more there is no rate, in its row and of all together.
+    browser.wait_for(
+        "return ['.rate.down', '#load'].every((at) => !document.querySelector(at).innerText.includes('/s'))",
+        LONG,
+    );
     drop(client);
     browser.wait_for_text(".open", "0 open", LONG);
     browser.wait_for(

@@ -22,7 +22,7 @@ let status = null;
 let due = 0;
 let cost = 0;
 let drawnAt = -1e9;
-let load = null;
+const load = new Meter();
 
 const range = () => Number($("tools").elements.range.value || 3600);
 
@@ -185,16 +185,19 @@ function head() {
   put($("sum").querySelector("b"), up);
   put($("sum").querySelector("span"), bad.join(", "));
   tell(worst, bad.length ? bad.join(", ") : up);
-  const all = status.tunnels.flatMap((t) => t.forwards);
-  const sum = (of) => all.reduce((total, forward) => total + of(forward), 0);
+  load.take(sum((f) => f.bytes_sent), sum((f) => f.bytes_received));
+  showLoad();
+}
+
+/** Of all forwards together. */
+function sum(of) {
+  return status.tunnels.flatMap((t) => t.forwards).reduce((total, forward) => total + of(forward), 0);
+}
+
+function showLoad() {
+  const [up, down] = load.rates;
+  const rates = [up >= 1 ? `↑ ${rate(up)}` : "", down >= 1 ? `↓ ${rate(down)}` : ""];
   const open = sum((f) => f.connections.open);
-  const at = performance.now();
-  if (!load || at - load.at > 900) {
-    const [sent, received] = [sum((f) => f.bytes_sent), sum((f) => f.bytes_received)];
-    const per = (bytes, was) => (load ? Math.max(0, ((bytes - was) / (at - load.at)) * 1000) : 0);
-    load = { at, sent, received, up: per(sent, load?.sent), down: per(received, load?.received) };
-  }
-  const rates = [load.up >= 1 ? `↑ ${rate(load.up)}` : "", load.down >= 1 ? `↓ ${rate(load.down)}` : ""];
   put($("load"), [plural(open, "connection"), ...rates].filter(Boolean).join("   "));
 }
 
@@ -238,6 +241,7 @@ setInterval(() => {
   if (!heard || document.hidden || !status) return;
   ticks += 1;
   about();
+  if (load.isQuiet()) showLoad();
   for (const row of rows.values()) {
     if (!row.visible) continue;
     row.tick();

@@ -6,9 +6,36 @@ const URGENCY = { blocked: 0, waiting: 1, connecting: 1, idle: 1, degraded: 2 };
 // A daemon that says nothing new for so long has carried nothing.
 const QUIET = 5000;
 
-class Forward {
+/** How many bytes a second go each way. */
+class Meter {
   sample = null;
   rates = [0, 0];
+
+  /** Takes how many there were; whether the rates are measured anew. */
+  take(sent, received) {
+    const at = performance.now();
+    const was = this.sample;
+    if (was && at - was.at < 900) return false;
+    if (was) {
+      const seconds = (at - was.at) / 1000;
+      // A tunnel that is taken away takes its bytes with it.
+      this.rates = [sent - was.sent, received - was.received].map((bytes) => Math.max(0, bytes / seconds));
+    }
+    this.sample = { at, sent, received };
+    return true;
+  }
+
+  /** Whether nothing has come for so long that they are zero now. */
+  isQuiet() {
+    if (!this.sample || performance.now() - this.sample.at < QUIET) return false;
+    this.sample.at = performance.now();
+    this.rates = [0, 0];
+    return true;
+  }
+}
+
+class Forward {
+  meter = new Meter();
 
   constructor() {
     this.element = document.getElementById("forward").content.firstElementChild.cloneNode(true);
@@ -33,31 +60,16 @@ class Forward {
     put(this.at.total, `of ${n.total}`);
     put(this.at.sent, size(forward.bytes_sent));
     put(this.at.received, size(forward.bytes_received));
-    this.measure(forward.bytes_sent, forward.bytes_received);
-  }
-
-  measure(sent, received) {
-    const at = performance.now();
-    const was = this.sample;
-    if (was && at - was.at < 900) return;
-    if (was) {
-      const seconds = (at - was.at) / 1000;
-      this.rates = [(sent - was.sent) / seconds, (received - was.received) / seconds];
-    }
-    this.sample = { at, sent, received };
-    this.showRates();
+    if (this.meter.take(forward.bytes_sent, forward.bytes_received)) this.showRates();
   }
 
   tick() {
-    if (!this.sample || performance.now() - this.sample.at < QUIET) return;
-    this.sample.at = performance.now();
-    this.rates = [0, 0];
-    this.showRates();
+    if (this.meter.isQuiet()) this.showRates();
   }
 
   showRates() {
-    put(this.at.up, rate(this.rates[0]));
-    put(this.at.down, rate(this.rates[1]));
+    put(this.at.up, rate(this.meter.rates[0]));
+    put(this.at.down, rate(this.meter.rates[1]));
   }
 }
 

@@ -27,8 +27,8 @@ function show(element, shown) {
   if (element.hidden === shown) element.hidden = !shown;
 }
 
-function plural(n, one, many) {
-  return n === 1 ? `1 ${one}` : `${n} ${many ?? one + "s"}`;
+function plural(n, one) {
+  return n === 1 ? `1 ${one}` : `${n} ${one}s`;
 }
 
 /** A length in at most two units: `8s`, `2m 10s`, `4d 2h`. */
