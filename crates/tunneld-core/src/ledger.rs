@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Class, Failure, Stage};
-use crate::history::{Availability, Record, Standing, millis};
-use crate::status::Phase;
+use crate::history::{Availability, Record, Standing};
+use crate::status::{Phase, millis};
 use crate::text::{clip, is_odd};
 
 /// How many entries a ledger keeps.

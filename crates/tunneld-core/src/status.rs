@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,11 @@ impl Phase {
         Phase::Stopped,
     ];
 
+    /// Whether there is a session.
+    pub fn has_session(self) -> bool {
+        matches!(self, Phase::Up | Phase::Degraded)
+    }
+
     /// The word that is printed.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,6 +63,11 @@ impl Phase {
             Phase::Stopped => "stopped",
         }
     }
+}
+
+/// A length in whole milliseconds, as the fields `…_ms` have it.
+pub fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Phase {
@@ -151,6 +162,26 @@ pub struct TunnelStatus {
 }
 
 impl TunnelStatus {
+    /// One that has no session and no failure, and of which nothing else is known yet.
+    pub fn new(name: TunnelName, phase: Phase, since_unix_ms: u64, destination: String) -> Self {
+        TunnelStatus {
+            name,
+            phase,
+            since_unix_ms,
+            destination,
+            attempts: 0,
+            sessions: 0,
+            sessions_open: 0,
+            relief_sessions: 0,
+            failure: None,
+            retry_at_unix_ms: None,
+            session: None,
+            forwards: Vec::new(),
+            warnings: Vec::new(),
+            certificates: Vec::new(),
+        }
+    }
+
     /// What is wrong with it, or with the first of its forwards that is not in place.
     pub fn any_failure(&self) -> Option<&Failure> {
         let broken = || self.forwards.iter().find_map(|f| f.failure.as_ref());

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tunneld_core::ledger::Moment;
+use tunneld_core::status::millis;
 
 /// When somebody first asked; the daemon does so when it starts.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -19,5 +20,5 @@ pub(crate) fn now() -> Moment {
 /// Milliseconds since 1970.
 pub(crate) fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(since)
 }

@@ -96,7 +96,7 @@ pub(crate) struct Supervisor {
     path: PathBuf,
     config: Config,
     /// `[daemon]` as it was at the start.
-    at_start: DaemonConfig,
+    at_start: Arc<DaemonConfig>,
     surroundings: Surroundings,
     slots: BTreeMap<TunnelName, Slot>,
     tasks: JoinSet<()>,
@@ -156,16 +156,17 @@ impl Supervisor {
             by_files: false,
         });
         let heartbeat = Arc::new(Heartbeat::new());
+        let at_start = Arc::new(loaded.config.daemon.clone());
         let snapshots = Snapshots::new(
             &path,
-            loaded.config.daemon.clone(),
+            Arc::clone(&at_start),
             directory_receiver,
             reloads.clone(),
             Arc::clone(&heartbeat),
         );
         let supervisor = Supervisor {
             path,
-            at_start: loaded.config.daemon.clone(),
+            at_start,
             config: loaded.config,
             surroundings,
             slots: BTreeMap::new(),

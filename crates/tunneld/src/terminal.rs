@@ -35,6 +35,14 @@ pub(crate) fn size(stream: &impl AsFd) -> (usize, usize) {
     )
 }
 
+/// The text, where `on` in a colour (SGR of ECMA-48).
+pub(crate) fn painted(on: bool, text: &str, colour: &str) -> String {
+    match on {
+        true => format!("\x1b[{colour}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    }
+}
+
 /// Whether a stream takes colour: a terminal does, unless `NO_COLOR` is set to something.
 pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())

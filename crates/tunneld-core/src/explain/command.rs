@@ -97,8 +97,7 @@ pub(super) fn without(spec: &TunnelSpec) -> Vec<String> {
 fn paths(spec: &TunnelSpec) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
     let mut add = |path: &Path| paths.insert(path.to_string_lossy().into_owned());
-    let mut target = Some(&spec.target);
-    while let Some(this) = target {
+    for this in spec.target.hops().into_iter().chain([&spec.target]) {
         let files = this.identity_file.iter().chain(&this.certificate_file);
         for file in files.chain(&this.known_hosts) {
             add(&file.value);
@@ -106,10 +105,6 @@ fn paths(spec: &TunnelSpec) -> BTreeSet<String> {
         if let Some(IdentityAgent::Socket(path)) = &this.identity_agent {
             add(path);
         }
-        target = match &this.via {
-            Via::Jump(hop) => Some(hop),
-            Via::Direct | Via::Proxy(_) | Via::Command(_) => None,
-        };
     }
     for forward in &spec.forwards {
         match &forward.kind {

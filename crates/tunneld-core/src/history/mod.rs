@@ -17,7 +17,7 @@ pub use availability::{Availability, Span, Tally, Window};
 pub use report::{HistoryReport, Outage};
 
 use crate::ledger::{Entry, KEPT, MAX_TEXT};
-use crate::status::Phase;
+use crate::status::{Phase, millis};
 use crate::text::is_odd;
 
 /// How a stretch of time counts.
@@ -149,9 +149,4 @@ impl Record {
                 .availability
                 .is_sound(self.position_ms, self.at_unix_ms)
     }
-}
-
-/// A length in milliseconds.
-pub(crate) fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

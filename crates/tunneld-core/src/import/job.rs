@@ -10,16 +10,13 @@ use super::note::{Note, warnings};
 use super::tunnel::{NAME, Tunnel};
 use super::{discreet, reasons};
 use crate::config::{duration, string};
-use crate::ssh_config::{Answer, Environment, Place, Problem, Query, Sources, evaluate};
+use crate::ssh_config::{Answer, Environment, FORWARDS, Place, Problem, Query, Sources, evaluate};
 
 /// The file of the machine, which ssh reads after the user's own.
 const SYSTEM: &str = "/etc/ssh/ssh_config";
 
 /// Keywords that say where to go: without one of them it would be another place.
 const WHERE: [&str; 5] = ["HostName", "Port", "User", "ProxyJump", "ProxyCommand"];
-
-/// Keywords of forwards.
-const FORWARDS: [&str; 3] = ["LocalForward", "RemoteForward", "DynamicForward"];
 
 /// Keywords that limit the way or the trust, and those that may bring one that does.
 const LIMITS: [&str; 14] = [

@@ -1,6 +1,6 @@
 //! What is said about an option that is not a key of the tunnel.
 
-use crate::text::clip;
+use crate::text::{clip, is_odd};
 
 /// The longest text that is shown, in characters.
 const MAX_SHOWN: usize = 400;
@@ -83,14 +83,7 @@ pub(super) fn one_line(text: &str) -> String {
 /// A text from elsewhere on one line, without what moves the cursor of a terminal, and without what
 /// changes the direction of writing.
 pub fn plain(text: &str) -> String {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            )
-    };
-    let plain = text.chars().map(|c| match bad(c) {
+    let plain = text.chars().map(|c| match is_odd(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     });

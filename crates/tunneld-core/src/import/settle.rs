@@ -54,9 +54,10 @@ pub fn settle(
     // Without their listeners, so that none is switched off for one that is left out.
     enable(tunnels, false);
     let config = loop {
-        match read(tunnels, surroundings) {
+        let (file, ends) = joined(tunnels);
+        match read(&file, surroundings) {
             Ok(config) => break config,
-            Err(problems) => leave_out(tunnels, &problems, &mut refused)?,
+            Err(problems) => leave_out(tunnels, &ends, &problems, &mut refused)?,
         }
     };
     enable(tunnels, true);
@@ -64,13 +65,11 @@ pub fn settle(
         give_way(tunnels, there, &config);
     }
     loop {
-        match read(tunnels, surroundings) {
-            Ok(_) => {
-                let (file, _) = joined(tunnels);
-                return Ok(Settled { file, refused });
-            }
-            Err(problems) if switch_off(tunnels, &problems) => {}
-            Err(problems) => leave_out(tunnels, &problems, &mut refused)?,
+        let (file, ends) = joined(tunnels);
+        match read(&file, surroundings) {
+            Ok(_) => return Ok(Settled { file, refused }),
+            Err(problems) if switch_off(tunnels, &ends, &problems) => {}
+            Err(problems) => leave_out(tunnels, &ends, &problems, &mut refused)?,
         }
     }
 }
@@ -130,29 +129,28 @@ fn give_way(tunnels: &mut [Tunnel], there: There<'_>, config: &Config) {
     }
 }
 
-/// What the tables say as one file, if the configuration takes it; `None` where there are none.
-fn read(tunnels: &[Tunnel], surroundings: &Surroundings) -> Result<Option<Config>, Diagnostics> {
+/// What the file of the tables says, if the configuration takes it; `None` where there are none.
+fn read(file: &str, surroundings: &Surroundings) -> Result<Option<Config>, Diagnostics> {
     let origin = Origin {
         name: "what was imported".to_owned(),
         dir: Path::new("/").to_owned(),
     };
-    let (file, _) = joined(tunnels);
     match file.is_empty() {
         true => Ok(None),
-        false => load(&file, &origin, surroundings).map(Some),
+        false => load(file, &origin, surroundings).map(Some),
     }
 }
 
 /// Takes out each tunnel that something is wrong with.
 fn leave_out(
     tunnels: &mut Vec<Tunnel>,
+    ends: &[usize],
     problems: &Diagnostics,
     refused: &mut Vec<Refused>,
 ) -> Result<(), Diagnostics> {
-    let (_, ends) = joined(tunnels);
     let mut wrong = BTreeMap::new();
     for item in problems.iter() {
-        if let Some(index) = index(item, &ends) {
+        if let Some(index) = index(item, ends) {
             wrong.entry(index).or_insert(item);
         }
     }
@@ -177,24 +175,22 @@ fn leave_out(
 
 /// Switches off each tunnel that another one is in the way of; whether there was one. Where the other
 /// one is switched off itself, it may be in nobody's way: the next turn tells.
-fn switch_off(tunnels: &mut [Tunnel], problems: &Diagnostics) -> bool {
-    let (_, ends) = joined(tunnels);
+fn switch_off(tunnels: &mut [Tunnel], ends: &[usize], problems: &Diagnostics) -> bool {
     let mut off = BTreeSet::new();
     for item in problems.iter() {
-        let Some(index) = index(item, &ends) else {
+        let Some(index) = index(item, ends) else {
             continue;
         };
         let others = item.related.iter();
         let mut others = others.map(|other| ends.partition_point(|end| *end <= other.span.start));
-        if others.any(|other| off.contains(&other)) || !off.insert(index) {
+        if others.any(|other| off.contains(&other)) {
             continue;
         }
         if let Some(tunnel) = tunnels.get_mut(index).filter(|tunnel| tunnel.enabled) {
             tunnel.enabled = false;
+            off.insert(index);
             let said = format!("not enabled: {}", item.message);
             tunnel.notes.push(Note::Warned(said));
-        } else {
-            off.remove(&index);
         }
     }
     !off.is_empty()

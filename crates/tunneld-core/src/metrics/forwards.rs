@@ -3,7 +3,7 @@
 use super::page::{Kind, Page};
 use super::{Scrape, number};
 use crate::refusal::Refusal;
-use crate::status::{ForwardStatus, Phase, TunnelStatus};
+use crate::status::{ForwardStatus, TunnelStatus};
 
 impl Scrape {
     pub(super) fn forwards(&self, page: &mut Page) {
@@ -28,8 +28,8 @@ impl Scrape {
             "Whether the forward carries connections: it is in place, its probe is answered, and the tunnel has a session.",
         );
         self.each_forward(|tunnel, forward, labels| {
-            let session = matches!(tunnel.phase, Phase::Up | Phase::Degraded);
-            up.sample(&labels, number(session && forward.failure.is_none()));
+            let up_now = tunnel.phase.has_session() && forward.failure.is_none();
+            up.sample(&labels, number(up_now));
         });
         let mut probe = page.family(
             Kind::Gauge,

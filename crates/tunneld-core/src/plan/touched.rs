@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
-use crate::status::{ForwardStatus, TunnelStatus};
+use crate::status::{ForwardStatus, TunnelStatus, millis};
 
 /// Connections that have to end: they may go on for a while, and are cut then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ impl Drains {
     pub(super) fn within(patience: Duration) -> Self {
         Drains {
             connections: 0,
-            within_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            within_ms: millis(patience),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Plan, PlanAction};
 use crate::config::Config;
-use crate::status::{Phase, TunnelStatus};
+use crate::status::{Phase, TunnelStatus, millis};
 
 impl Plan {
     /// Notes the tunnels that wait, have done so for their first delay, and are not made anew anyhow:
@@ -24,9 +24,8 @@ impl Plan {
 
 /// Whether it waits for its next try, and has done so for the first delay.
 fn may_try(tunnel: &TunnelStatus, first_delay: Duration, at: u64) -> bool {
-    let first_delay = u64::try_from(first_delay.as_millis()).unwrap_or(u64::MAX);
     matches!(tunnel.phase, Phase::Blocked | Phase::Waiting)
-        && tunnel.since_unix_ms.saturating_add(first_delay) <= at
+        && tunnel.since_unix_ms.saturating_add(millis(first_delay)) <= at
         && tunnel.retry_at_unix_ms.is_some_and(|next| next > at)
 }
 

@@ -7,6 +7,9 @@ use super::lex::Word;
 use super::setting::{Args, Setting, Wrong, address_family, count, flag, strictness, time};
 use crate::config::nearest;
 
+/// The keywords of forwards.
+pub(crate) const FORWARDS: [&str; 3] = ["LocalForward", "RemoteForward", "DynamicForward"];
+
 /// What becomes of a keyword.
 #[derive(Clone, Copy)]
 pub(super) enum Known {

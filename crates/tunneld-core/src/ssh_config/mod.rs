@@ -35,4 +35,5 @@ mod tests;
 pub use answer::{Answer, Found, Place, Unused, Way};
 pub use evaluate::{Query, evaluate};
 pub use expand::Environment;
+pub(crate) use keywords::FORWARDS;
 pub use sources::{MAX_FILE_LEN, Problem, Sources};

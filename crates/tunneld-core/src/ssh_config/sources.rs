@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::block::Block;
 use super::expand::Environment;
+use super::keywords::FORWARDS;
 use super::parse::{Fault, Line, What, parse};
 use crate::config::quoted;
 
@@ -132,7 +133,6 @@ impl Sources {
     /// How many blocks have a forward and name no host by itself: `Host` with patterns only, and
     /// `Match`. What is for every host counts where no host is named at all.
     pub fn patterns_with_forwards(&self) -> usize {
-        const FORWARDS: [&str; 3] = ["LocalForward", "RemoteForward", "DynamicForward"];
         let named = !self.hosts().is_empty();
         let mut blocks = 0;
         for file in &self.files {

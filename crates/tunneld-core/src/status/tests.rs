@@ -9,22 +9,7 @@ use crate::failure::Stage;
 use crate::refusal::Refusal;
 
 fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
-    TunnelStatus {
-        name: name.parse().unwrap(),
-        phase,
-        since_unix_ms: 0,
-        destination: "u@h:22".into(),
-        attempts: 0,
-        sessions: 0,
-        sessions_open: 0,
-        relief_sessions: 0,
-        failure: None,
-        retry_at_unix_ms: None,
-        session: None,
-        forwards: vec![],
-        warnings: vec![],
-        certificates: vec![],
-    }
+    TunnelStatus::new(name.parse().unwrap(), phase, 0, "u@h:22".into())
 }
 
 #[test]

@@ -65,9 +65,7 @@ impl Arrival {
         reply.accept().await;
         let (mut read, write) = channel.split();
         let asked = tokio::select! {
-            asked = handshake::on_channel(&mut read, &write) => {
-                asked.map_err(|reason| (Refusal::Handshake, reason))
-            }
+            asked = handshake::on_channel(&mut read, &write) => asked,
             () = self.abort.cancelled() => Err(stopped()),
         };
         let Asked { request, mut early } = match asked {

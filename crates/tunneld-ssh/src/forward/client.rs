@@ -68,9 +68,7 @@ impl Client {
     /// The client says where to, and is told what became of it, in its own protocol.
     async fn asked(&self, socket: Wire) {
         let asked = tokio::select! {
-            asked = handshake::on_socket(&socket) => {
-                asked.map_err(|reason| (Refusal::Handshake, reason))
-            }
+            asked = handshake::on_socket(&socket) => asked,
             () = self.abort.cancelled() => Err(stopped()),
         };
         let Asked { request, early } = match asked {

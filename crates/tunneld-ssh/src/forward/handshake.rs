@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tunneld_core::refusal::Refusal;
 use tunneld_core::socks::{Handshake, Outcome, Request, Step};
 
 use super::client::Refused;
+use super::gate::No;
 use crate::opener::OpenError;
 use crate::wire::Wire;
 
@@ -36,7 +38,7 @@ trait Client {
 }
 
 /// A client that is connected to us.
-pub(crate) async fn on_socket(mut socket: &Wire) -> Result<Asked, String> {
+pub(crate) async fn on_socket(mut socket: &Wire) -> Result<Asked, No> {
     within_patience(&mut socket).await
 }
 
@@ -44,16 +46,17 @@ pub(crate) async fn on_socket(mut socket: &Wire) -> Result<Asked, String> {
 pub(crate) async fn on_channel(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
-) -> Result<Asked, String> {
+) -> Result<Asked, No> {
     within_patience(&mut OverChannel { read, write }).await
 }
 
-async fn within_patience(client: &mut impl Client) -> Result<Asked, String> {
+async fn within_patience(client: &mut impl Client) -> Result<Asked, No> {
     let asked = tokio::time::timeout(PATIENCE, converse(client)).await;
-    asked.unwrap_or_else(|_| {
+    let asked = asked.unwrap_or_else(|_| {
         let seconds = PATIENCE.as_secs();
         Err(format!("the client did not say where to within {seconds}s"))
-    })
+    });
+    asked.map_err(|reason| (Refusal::Handshake, reason))
 }
 
 async fn converse(client: &mut impl Client) -> Result<Asked, String> {

@@ -183,18 +183,17 @@ impl KnownHosts {
 
     /// Whether any line says that a key is the host's, or of an authority for it.
     pub fn has(&self, host: &KnownAs) -> bool {
-        let mut entries = [self.lookup(host), self.lookup_bare(host)]
-            .concat()
-            .into_iter();
-        entries.any(|e| e.marker.is_none()) || self.has_authority(host)
+        let entries = self.under_both_names(host);
+        entries.iter().any(|e| e.marker.is_none()) || authority(&entries)
     }
 
     /// Whether an authority is known for the host: then it is asked for its certificate.
     pub fn has_authority(&self, host: &KnownAs) -> bool {
-        let entries = [self.lookup(host), self.lookup_bare(host)].concat();
-        entries
-            .iter()
-            .any(|e| e.marker == Some(Marker::CertAuthority) && !is_revoked(&entries, e.key()))
+        authority(&self.under_both_names(host))
+    }
+
+    fn under_both_names(&self, host: &KnownAs) -> Vec<&Entry> {
+        [self.lookup(host), self.lookup_bare(host)].concat()
     }
 
     /// The types of the host's known keys, each once: a client asks for these first, so that the
@@ -231,6 +230,13 @@ impl KnownHosts {
         self.entries.extend(parse(path, &text)?);
         Ok(())
     }
+}
+
+/// Whether one of these is an authority that is not revoked.
+fn authority(entries: &[&Entry]) -> bool {
+    entries
+        .iter()
+        .any(|e| e.marker == Some(Marker::CertAuthority) && !is_revoked(entries, e.key()))
 }
 
 fn is_revoked(entries: &[&Entry], key: Option<&KeyData>) -> bool {

@@ -10,7 +10,7 @@ use tunneld_ssh::KeyChecks;
 use super::Places;
 use crate::config_file::count;
 use crate::exit::Exit;
-use crate::terminal::colour;
+use crate::terminal::{colour, painted};
 
 pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
     let path = file.unwrap_or(&places.config);
@@ -28,9 +28,9 @@ pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
         config: path.to_owned(),
         socket: places.socket.clone(),
     };
-    let warning = colour(&io::stderr()).then_some("\x1b[33mwarning:\x1b[0m");
+    let warning = painted(colour(&io::stderr()), "warning:", "33");
     for text in hosts::warnings(&loaded.config, &places) {
-        eprintln!("{} {text}", warning.unwrap_or("warning:"));
+        eprintln!("{warning} {text}");
     }
     if print {
         return super::print(&loaded.effective());

@@ -139,27 +139,19 @@ struct Named {
     places: Places,
     /// Whether somebody has said which file.
     file: bool,
-    /// Whether somebody has said which socket.
-    socket: bool,
 }
 
 impl Named {
     fn of_line() -> Option<Self> {
         let command = Cli::command().ignore_errors(true);
         let matches = command.try_get_matches_from(words().0).ok()?;
-        let is_named = |id| {
-            let source = matches.value_source(id);
-            source.is_some_and(|source| source != ValueSource::DefaultValue)
-        };
+        let source = matches.value_source("config");
+        let file = source.is_some_and(|source| source != ValueSource::DefaultValue);
         let mut places = Places::from_arg_matches(&matches).ok()?;
         // The shell has not put the home directory there yet.
         places.config = below_home(places.config);
         places.socket = places.socket.map(below_home);
-        Some(Named {
-            file: is_named("config"),
-            socket: is_named("socket"),
-            places,
-        })
+        Some(Named { places, file })
     }
 }
 
@@ -174,17 +166,16 @@ fn below_home(path: PathBuf) -> PathBuf {
 /// those of another daemon than the one that somebody has named.
 fn known(named: &Named) -> Vec<CompletionCandidate> {
     let places = &named.places;
-    let socket = match &places.socket {
-        Some(socket) => Some(socket.clone()),
-        None if named.file && config_file::open(&places.config).is_err() => return Vec::new(),
-        None => config_file::control_socket(&places.config).ok().flatten(),
+    let socket = match places.named() {
+        Err(_) if named.file => return Vec::new(),
+        socket => socket.ok().flatten(),
     };
     if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
         let shown =
             |t: Tunnel| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));
         return running.tunnels.into_iter().map(shown).collect();
     }
-    if named.socket && !named.file {
+    if places.socket.is_some() && !named.file {
         return Vec::new();
     }
     let Ok(loaded) = config_file::load(&places.config) else {

@@ -3,20 +3,18 @@
 mod every;
 
 use std::path::Path;
-
 use std::time::Duration;
 
 use hyper::Method;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
-use serde::Serialize;
 use tunneld_core::history::{HistoryReport, Outage, Span, Tally, Window};
 use tunneld_core::ledger::Entry;
 use tunneld_core::status::{DaemonStatus, Phase};
 
 use super::status::{Pen, line, plain, short};
 use super::tunnels::escaped;
-use super::{Places, client_failed};
+use super::{Places, client_failed, print_json};
 use crate::control::client::{ClientError, call};
 use crate::exit::Exit;
 use crate::http::error::ErrorKind;
@@ -64,16 +62,6 @@ fn every(socket: &Path) -> Result<Vec<HistoryReport>, ClientError> {
     asked
         .filter(|answer| !answer.as_ref().is_err_and(is_gone))
         .collect()
-}
-
-fn print_json(value: &impl Serialize) -> Exit {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => super::print(&(text + "\n")),
-        Err(e) => {
-            eprintln!("error: {e}");
-            Exit::Failed
-        }
-    }
 }
 
 struct Page<'a> {
@@ -129,12 +117,10 @@ impl Page<'_> {
         if is_last {
             more.push("until now".to_owned());
         }
-        let pad = 10usize.saturating_sub(entry.phase.as_str().len());
         format!(
-            "{}  {}{:pad$}  {:>7}  {}",
+            "{}  {}  {:>7}  {}",
             self.time(entry.at_unix_ms),
-            self.pen.phase(entry.phase),
-            "",
+            self.pen.phase_column(entry.phase),
             length(entry.lasted_ms),
             more.join("; ")
         )
@@ -144,7 +130,7 @@ impl Page<'_> {
     fn ended_by(&self, entry: &Entry) -> Option<&Outage> {
         let mut outages = self.report.outages.iter();
         let ended = outages.find(|o| o.over_unix_ms == Some(entry.at_unix_ms));
-        ended.filter(|_| matches!(entry.phase, Phase::Up | Phase::Degraded))
+        ended.filter(|_| entry.phase.has_session())
     }
 
     fn label(&self, span: Span) -> String {

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::text::shell_word;
 
@@ -91,34 +92,39 @@ impl Places {
     /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
     /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
     fn socket(&self) -> PathBuf {
-        if let Some(socket) = &self.socket {
-            return socket.clone();
-        }
-        let named = config_file::control_socket(&self.config).ok().flatten();
+        let named = self.named().ok().flatten();
         named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    }
+
+    /// The control socket that somebody or the file names, or why the file cannot be read.
+    fn named(&self) -> Result<Option<PathBuf>, String> {
+        match &self.socket {
+            Some(socket) => Ok(Some(socket.clone())),
+            None => config_file::control_socket(&self.config),
+        }
     }
 
     /// The same for whoever asks the daemon and nobody else: a file that somebody named and that
     /// cannot be read is what is wrong, and not the daemon.
     fn daemon(&self) -> Result<PathBuf, Exit> {
-        match self.unread() {
-            Some(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
+        match self.named() {
+            Err(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
                 let file = shown(&self.config);
                 eprintln!(
                     "error: cannot read {file}: {reason}; --socket PATH asks the daemon without it"
                 );
                 Err(Exit::BadConfig)
             }
-            _ => Ok(self.socket()),
+            named => {
+                let named = named.ok().flatten();
+                Ok(named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+            }
         }
     }
 
     /// Why the file does not say where the daemon is, if it was to say that and cannot be read.
     fn unread(&self) -> Option<String> {
-        match self.socket {
-            Some(_) => None,
-            None => config_file::control_socket(&self.config).err(),
-        }
+        self.named().err()
     }
 }
 
@@ -385,6 +391,17 @@ fn print(text: &str) -> Exit {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(e) => {
             eprintln!("error: cannot write: {}", tunneld_ssh::error::os_reason(&e));
+            Exit::Failed
+        }
+    }
+}
+
+/// Prints data for programs.
+fn print_json(value: &impl Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&(text + "\n")),
+        Err(e) => {
+            eprintln!("error: {e}");
             Exit::Failed
         }
     }

@@ -5,9 +5,8 @@ mod page;
 use std::io;
 
 use hyper::Method;
-use serde::Serialize;
 
-use super::{Places, client_failed};
+use super::{Places, client_failed, print_json};
 use crate::config_file::{self, LoadError};
 use crate::control::Reloaded;
 use crate::control::client::{ClientError, call};
@@ -36,16 +35,6 @@ pub(super) fn run(places: &Places, dry_run: bool, json: bool) -> Exit {
         }
         Err(e @ ClientError::Unreachable { .. }) => unreachable(places, &e),
         Err(e) => client_failed(places, &e),
-    }
-}
-
-fn print_json(value: &impl Serialize) -> Exit {
-    match serde_json::to_string_pretty(value) {
-        Ok(text) => super::print(&(text + "\n")),
-        Err(e) => {
-            eprintln!("error: {e}");
-            Exit::Failed
-        }
     }
 }
 

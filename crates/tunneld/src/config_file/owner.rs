@@ -14,27 +14,33 @@ use crate::account::Account;
 /// another one while it is checked, and to whom the file that includes it belongs, `main`. Its group
 /// may write it: those are the people who look after the tunnels.
 pub(super) fn check_included(path: &Path, file: &Metadata, uid: u32, main: u32) -> io::Result<()> {
-    check_writers(path, file, "o")?;
+    check_writers(path, file, Writers::Others)?;
     let owner = file.uid();
-    let is_service = || Account::of_service().is_some_and(|service| service.uid == owner);
-    match owner == main || is_service() {
-        true => Ok(()),
-        false => check_owner(path, file, uid),
+    if owner == main {
+        return Ok(());
     }
+    let is_service = || Account::of_service().is_some_and(|service| service.uid == owner);
+    check_owner(path, file, uid).or_else(|e| if is_service() { Ok(()) } else { Err(e) })
 }
 
 /// Refuses a file of ssh that anybody but root and tunneld's own user `uid` can change, as ssh does.
 pub(super) fn check_ssh(path: &Path, file: &Metadata, uid: u32) -> io::Result<()> {
-    check_writers(path, file, "go")?;
+    check_writers(path, file, Writers::GroupAndOthers)?;
     check_owner(path, file, uid)
 }
 
-/// `whose` is as chmod(1) writes it: `o` for the others, `go` for the group, too.
-fn check_writers(path: &Path, file: &Metadata, whose: &str) -> io::Result<()> {
+/// Who may not write a file.
+enum Writers {
+    Others,
+    GroupAndOthers,
+}
+
+fn check_writers(path: &Path, file: &Metadata, writers: Writers) -> io::Result<()> {
     let mode = file.mode() & 0o7777;
-    let bits = match whose {
-        "o" => 0o002,
-        _ => 0o022,
+    // As chmod(1) writes them.
+    let (bits, whose) = match writers {
+        Writers::Others => (0o002, "o"),
+        Writers::GroupAndOthers => (0o022, "go"),
     };
     if mode & bits == 0 {
         return Ok(());

@@ -32,10 +32,7 @@ pub(crate) async fn wrong_method(method: Method, uri: Uri) -> Response {
 
 /// The daemon ends before the answer is made.
 pub(crate) fn stopping() -> Response {
-    answer::<()>(Err(ApiError::new(
-        ErrorKind::Stopping,
-        "the daemon is stopping",
-    )))
+    answer::<()>(Err(ApiError::stopping()))
 }
 
 /// A part of the request makes no sense.

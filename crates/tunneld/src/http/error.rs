@@ -63,6 +63,11 @@ impl ApiError {
         }
     }
 
+    /// The daemon ends before the answer is made.
+    pub(crate) fn stopping() -> Self {
+        ApiError::new(ErrorKind::Stopping, "the daemon is stopping")
+    }
+
     /// There is no tunnel of that name, but these.
     pub(crate) fn no_such_tunnel(name: &str, names: &[String]) -> Self {
         ApiError::new(ErrorKind::NoSuchTunnel, no_tunnel(name, names))

@@ -48,10 +48,8 @@ impl Readiness {
         ))
     }
 
-    /// `started`: `ready_when` has held once. With "settled" nothing more is asked.
     fn judge(ready_when: ReadyWhen, started: bool, tunnels: &[TunnelStatus]) -> Readiness {
-        let now = ready_when == ReadyWhen::Settled || readiness::holds(ready_when, tunnels);
-        let ready = started && now;
+        let ready = readiness::is_ready(ready_when, started, tunnels);
         let waiting_for = match ready {
             true => Vec::new(),
             false => readiness::in_the_way(ready_when, tunnels)

@@ -19,6 +19,12 @@ pub(crate) fn holds(ready_when: ReadyWhen, tunnels: &[TunnelStatus]) -> bool {
     }
 }
 
+/// Whether the daemon is ready now; `started`: `ready_when` has held once. With "settled" nothing more is
+/// asked.
+pub(super) fn is_ready(ready_when: ReadyWhen, started: bool, tunnels: &[TunnelStatus]) -> bool {
+    started && (ready_when == ReadyWhen::Settled || holds(ready_when, tunnels))
+}
+
 /// The tunnels that keep `ready_when` from holding.
 pub(crate) fn in_the_way(
     ready_when: ReadyWhen,
@@ -45,21 +51,10 @@ pub(super) mod tests {
     use tunneld_core::failure::{Failure, Stage};
 
     pub(crate) fn tunnel(phase: Phase, failures: u32) -> TunnelStatus {
+        let failure = (failures > 0).then(|| Failure::transient(Stage::Connect, "refused"));
         TunnelStatus {
-            name: "t".parse().unwrap(),
-            phase,
-            since_unix_ms: 0,
-            destination: String::new(),
-            attempts: 0,
-            sessions: 0,
-            failure: (failures > 0).then(|| Failure::transient(Stage::Connect, "refused")),
-            retry_at_unix_ms: None,
-            session: None,
-            sessions_open: 0,
-            relief_sessions: 0,
-            forwards: vec![],
-            warnings: vec![],
-            certificates: vec![],
+            failure,
+            ..TunnelStatus::new("t".parse().unwrap(), phase, 0, String::new())
         }
     }
 

@@ -12,7 +12,7 @@ use procfs::process::LimitValue;
 use tokio::time::Instant;
 use tunneld_core::metrics::{Form, Process, Scrape};
 
-use super::health::Readiness;
+use super::readiness;
 use crate::clock;
 use crate::http::answers::stopping;
 use crate::http::shared::Shared;
@@ -46,8 +46,12 @@ pub(super) async fn metrics(
 }
 
 fn scrape(snapshots: &Snapshots) -> Scrape {
-    let ready = Readiness::of(snapshots).is_some_and(|readiness| readiness.is_ready());
     let (status, tunnels) = snapshots.daemon_and_more();
+    let ready = readiness::is_ready(
+        snapshots.at_start().ready_when,
+        status.ready,
+        &status.tunnels,
+    );
     Scrape {
         now: clock::now(),
         status,

@@ -52,7 +52,7 @@ impl Control {
         let reply = Some(send);
         self.send(Command::Reload(Request { reply, ..request }))
             .await?;
-        receive.await.map_err(|_| stopping())?
+        receive.await.map_err(|_| ApiError::stopping())?
     }
 
     /// Tells one tunnel.
@@ -81,7 +81,7 @@ impl Control {
                 reply,
             })
             .await?;
-            receive.await.map_err(|_| stopping())?
+            receive.await.map_err(|_| ApiError::stopping())?
         };
         let Ok(answer) = tokio::time::timeout(patience, done).await else {
             // From here on the supervisor cannot hear it any more.
@@ -104,12 +104,11 @@ impl Control {
     }
 
     async fn send(&self, command: Command) -> Result<(), ApiError> {
-        self.commands.send(command).await.map_err(|_| stopping())
+        self.commands
+            .send(command)
+            .await
+            .map_err(|_| ApiError::stopping())
     }
-}
-
-fn stopping() -> ApiError {
-    ApiError::new(ErrorKind::Stopping, "the daemon is stopping")
 }
 
 fn busy() -> ApiError {
@@ -135,7 +134,7 @@ mod tests {
         let config = load(file, &origin, &Surroundings::default()).unwrap();
         let snapshots = Snapshots::new(
             Path::new("t.toml"),
-            config.daemon,
+            Arc::new(config.daemon),
             watch::channel(Directory::default()).1,
             watch::channel(None).1,
             Arc::new(Heartbeat::new()),

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tunneld_core::status::millis;
+
 /// A supervisor that has not come round for longer hangs.
 const FRESH: Duration = Duration::from_secs(30);
 
@@ -23,8 +25,8 @@ impl Heartbeat {
 
     /// The supervisor is here.
     pub(super) fn beat(&self) {
-        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(millis, Ordering::Release);
+        self.millis
+            .store(millis(self.born.elapsed()), Ordering::Release);
     }
 
     /// Whether that was a short while ago. At rest the supervisor comes round every five seconds; to

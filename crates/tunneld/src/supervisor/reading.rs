@@ -4,6 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -116,7 +117,7 @@ impl Readings {
 /// Reads and checks the files for a daemon with this configuration and these tunnels.
 pub(super) fn start(
     path: PathBuf,
-    at_start: DaemonConfig,
+    at_start: Arc<DaemonConfig>,
     old: Config,
     views: Vec<TunnelStatus>,
 ) -> JoinHandle<Read> {

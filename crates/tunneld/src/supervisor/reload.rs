@@ -1,5 +1,6 @@
 //! A reload: what was read is compared with what is in force, and applied.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -33,7 +34,7 @@ impl Supervisor {
     fn read_next(&mut self) {
         self.readings.next(|| {
             let views = self.directory.borrow().tunnels();
-            let (path, at_start) = (self.path.clone(), self.at_start.clone());
+            let (path, at_start) = (self.path.clone(), Arc::clone(&self.at_start));
             reading::start(path, at_start, self.config.clone(), views)
         });
     }

@@ -96,7 +96,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     pub(super) fn new(
         path: &Path,
-        at_start: DaemonConfig,
+        at_start: Arc<DaemonConfig>,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<Option<ReloadStatus>>,
         heartbeat: Arc<Heartbeat>,
@@ -104,7 +104,7 @@ impl Snapshots {
         Snapshots {
             config: path.display().to_string(),
             started: SystemTime::now(),
-            at_start: Arc::new(at_start),
+            at_start,
             life: watch::Sender::new(Life::Starting),
             earlier: watch::Sender::default(),
             directory,

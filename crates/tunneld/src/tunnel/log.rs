@@ -187,7 +187,7 @@ impl Log {
             self.failures.say(&text, self.started.elapsed()),
             seconds(delay),
         );
-        match (say, has_session(life.phase())) {
+        match (say, life.phase().has_session()) {
             (Say::Nothing, _) => {
                 let message = format_args!("attempt failed, next in {next} ({})", failure.cause);
                 outage!(debug, "", self, failure, attempts, message);
@@ -264,7 +264,7 @@ impl Log {
 
     /// The tunnel has come to another phase.
     pub(super) fn phase(&mut self, life: &Lifecycle, before: Phase, after: Phase) {
-        let (was_up, is_up) = (has_session(before), has_session(after));
+        let (was_up, is_up) = (before.has_session(), after.has_session());
         if was_up && after != Phase::Up {
             self.down_since = Instant::now();
         }
@@ -307,10 +307,6 @@ impl Log {
             _ => {}
         }
     }
-}
-
-fn has_session(phase: Phase) -> bool {
-    matches!(phase, Phase::Up | Phase::Degraded)
 }
 
 fn host(spec: &TunnelSpec) -> String {

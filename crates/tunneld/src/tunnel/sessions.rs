@@ -11,10 +11,7 @@ use super::pool::{News, Purpose};
 
 impl Tunnel {
     pub(super) async fn established(&mut self, mut session: Session) {
-        // The file may say something else since the attempt began.
-        session.set_keepalive(self.spec.keepalive);
-        session.opener().count_round_trips(&self.round_trips);
-        self.sessions += 1;
+        self.adopt(&mut session);
         self.log.established(&session, self.life.attempts());
         let patience = self.limits.borrow().drain_timeout;
         if std::mem::take(&mut self.worn) {
@@ -33,6 +30,14 @@ impl Tunnel {
         self.look_at_forwards().await;
         self.on(Event::Connected).await;
         self.tend_pool();
+    }
+
+    /// Makes a session one of the tunnel's.
+    fn adopt(&mut self, session: &mut Session) {
+        // The file may say something else since the attempt began.
+        session.set_keepalive(self.spec.keepalive);
+        session.opener().count_round_trips(&self.round_trips);
+        self.sessions += 1;
     }
 
     pub(super) async fn pool_news(&mut self, news: News) {
@@ -61,9 +66,7 @@ impl Tunnel {
                 }
             }
             News::Made(Ok(mut session), purpose) => {
-                session.set_keepalive(self.spec.keepalive);
-                session.opener().count_round_trips(&self.round_trips);
-                self.sessions += 1;
+                self.adopt(&mut session);
                 self.log.another(&session, purpose);
                 self.pool.add(session, purpose == Purpose::Relief);
             }

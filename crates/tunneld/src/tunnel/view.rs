@@ -34,22 +34,12 @@ impl View {
     /// A tunnel whose task has not begun.
     pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec, ledger: Ledger) -> Self {
         View {
-            status: TunnelStatus {
-                name: spec.name.clone(),
-                phase: Phase::Idle,
-                since_unix_ms: unix_ms(SystemTime::now()),
-                destination: destination(spec),
-                attempts: 0,
-                sessions: 0,
-                failure: None,
-                retry_at_unix_ms: None,
-                session: None,
-                sessions_open: 0,
-                relief_sessions: 0,
-                forwards: Vec::new(),
-                warnings: Vec::new(),
-                certificates: Vec::new(),
-            },
+            status: TunnelStatus::new(
+                spec.name.clone(),
+                Phase::Idle,
+                unix_ms(SystemTime::now()),
+                destination(spec),
+            ),
             ledger,
             counters: Vec::new(),
             openers: Vec::new(),

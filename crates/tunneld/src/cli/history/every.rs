@@ -7,6 +7,7 @@ use tunneld_core::status::Phase;
 
 use super::super::status::{Pen, line, plain, short};
 use super::{down, percent};
+
 /// How each was in the last day, and what was wrong last.
 pub(super) fn render(reports: &[HistoryReport], pen: Pen) -> String {
     if reports.is_empty() {
@@ -17,14 +18,8 @@ pub(super) fn render(reports: &[HistoryReport], pen: Pen) -> String {
     let mut out = String::from("in the last day:\n");
     for report in reports {
         let phase = report.entries.last().map_or(Phase::Idle, |last| last.phase);
-        let pad = 10usize.saturating_sub(phase.as_str().len());
-        let told = format!(
-            "{:widest$}  {}{:pad$}  {}",
-            report.name,
-            pen.phase(phase),
-            "",
-            day(report)
-        );
+        let phase = pen.phase_column(phase);
+        let told = format!("{:widest$}  {phase}  {}", report.name, day(report));
         line(&mut out, 0, &told, pen.width);
     }
     out

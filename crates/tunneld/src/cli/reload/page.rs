@@ -8,6 +8,7 @@ use tunneld_core::plan::{
 };
 
 use crate::control::Reloaded;
+use crate::terminal::painted;
 
 /// Longer names and keys than this do not widen their column.
 const WIDEST: usize = 24;
@@ -34,13 +35,13 @@ impl Mark {
         }
     }
 
-    fn shown(self) -> (char, Option<u8>) {
+    fn shown(self) -> (char, Option<&'static str>) {
         match self {
-            Mark::Comes => ('+', Some(32)),
-            Mark::Goes => ('-', Some(31)),
-            Mark::Changes => ('~', Some(33)),
+            Mark::Comes => ('+', Some("32")),
+            Mark::Goes => ('-', Some("31")),
+            Mark::Changes => ('~', Some("33")),
             Mark::Same => ('=', None),
-            Mark::Note => ('!', Some(33)),
+            Mark::Note => ('!', Some("33")),
         }
     }
 }
@@ -80,7 +81,7 @@ pub(super) fn render(reloaded: &Reloaded, colour: bool) -> String {
     for warning in &reloaded.warnings {
         page.line(Mark::Note, 0, "warning", &format!("  {warning}"));
     }
-    page.line(Mark::Same, 0, "", &format!("{} unchanged", same.len()));
+    page.line(Mark::Same, 0, &format!("{} unchanged", same.len()), "");
     page.out
 }
 
@@ -92,17 +93,11 @@ struct Page {
 impl Page {
     /// A line that begins with a mark; the mark and the head are in its colour.
     fn line(&mut self, mark: Mark, indent: usize, head: &str, rest: &str) {
-        let (sign, number) = mark.shown();
-        let space = if head.is_empty() { "" } else { " " };
-        let marked = match number.filter(|_| self.colour) {
-            Some(number) => format!("\x1b[{number}m{sign}{space}{head}\x1b[0m"),
-            None => format!("{sign}{space}{head}"),
-        };
-        let rest = if head.is_empty() {
-            format!(" {rest}")
-        } else {
-            rest.to_owned()
-        };
+        let (sign, colour) = mark.shown();
+        let mut marked = format!("{sign} {head}");
+        if let Some(colour) = colour {
+            marked = painted(self.colour, &marked, colour);
+        }
         let line = format!("{:indent$}{marked}{rest}", "");
         self.out.push_str(line.trim_end());
         self.out.push('\n');

@@ -47,16 +47,9 @@ pub(super) fn run(places: &Places, asked: &Asked) -> Exit {
             return Exit::Failed;
         }
     };
-    let text = match asked.json {
-        true => serde_json::to_string_pretty(&status).map(|text| text + "\n"),
-        false => Ok(asked.page(&status, Pen::of_stdout())),
-    };
-    let printed = match text {
-        Ok(text) => super::print(&text),
-        Err(e) => {
-            eprintln!("error: {e}");
-            Exit::Failed
-        }
+    let printed = match asked.json {
+        true => super::print_json(&status),
+        false => super::print(&asked.page(&status, Pen::of_stdout())),
     };
     match printed {
         Exit::Done => asked.exit(&status),

@@ -10,7 +10,7 @@ use super::layout::{columns, line, plain};
 use super::words::{brief, bytes, cause, colour_of, short, trip};
 use crate::cli::DEFAULT_CONFIG;
 use crate::clock::unix_ms;
-use crate::terminal::{colour, columns_of, utf8};
+use crate::terminal::{colour, columns_of, painted, utf8};
 
 /// Names longer than this do not move the column behind them for all.
 const WIDEST_NAME: usize = 24;
@@ -52,17 +52,20 @@ impl Pen {
         }
     }
 
-    /// The text in a colour (SGR of ECMA-48).
+    /// The text in a colour.
     pub(super) fn paint(self, text: &str, colour: &str) -> String {
-        match self.colour {
-            true => format!("\x1b[{colour}m{text}\x1b[0m"),
-            false => text.to_owned(),
-        }
+        painted(self.colour, text, colour)
     }
 
     /// The word for a phase, in its colour.
     pub(in crate::cli) fn phase(self, phase: Phase) -> String {
         self.paint(phase.as_str(), colour_of(phase))
+    }
+
+    /// The same with what fills the column of the phases.
+    pub(in crate::cli) fn phase_column(self, phase: Phase) -> String {
+        let pad = 10usize.saturating_sub(phase.as_str().len());
+        format!("{}{:pad$}", self.phase(phase), "")
     }
 
     fn has_columns(self) -> bool {
@@ -189,18 +192,14 @@ impl<'a> Page<'a> {
     /// The line of a tunnel: its state, since when, and the cause where it fits.
     pub(super) fn head(&self, out: &mut String, t: &TunnelStatus, name: usize) {
         let pen = self.pen;
-        let phase = pen.phase(t.phase);
         let since = self.ago(t.since_unix_ms);
         let destination = plain(&t.destination);
         let mut head = match pen.has_columns() {
             true => {
-                let pad = 10usize.saturating_sub(t.phase.as_str().len());
-                format!(
-                    "{:name$}  {phase}{:pad$}  {since:>6}  {destination}",
-                    t.name, ""
-                )
+                let phase = pen.phase_column(t.phase);
+                format!("{:name$}  {phase}  {since:>6}  {destination}", t.name)
             }
-            false => format!("{} {phase} {since} {destination}", t.name),
+            false => format!("{} {} {since} {destination}", t.name, pen.phase(t.phase)),
         };
         if let Some(session) = &t.session {
             for more in extras(session) {

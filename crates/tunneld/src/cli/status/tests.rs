@@ -15,22 +15,8 @@ use super::words::{bytes, short};
 const NOW: u64 = 1_795_168_800_000;
 
 fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
-    TunnelStatus {
-        name: name.parse().unwrap(),
-        phase,
-        since_unix_ms: NOW - 7_800_000,
-        destination: "svc@bastion.example.com:22".into(),
-        attempts: 0,
-        sessions: 0,
-        sessions_open: 0,
-        relief_sessions: 0,
-        failure: None,
-        retry_at_unix_ms: None,
-        session: None,
-        forwards: vec![],
-        warnings: vec![],
-        certificates: vec![],
-    }
+    let host = "svc@bastion.example.com:22".into();
+    TunnelStatus::new(name.parse().unwrap(), phase, NOW - 7_800_000, host)
 }
 
 fn forward(kind: &str, listen: &str, connect: &str, total: u64) -> ForwardStatus {

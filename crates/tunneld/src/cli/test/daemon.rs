@@ -9,7 +9,7 @@ use hyper::Method;
 use tokio::sync::OnceCell;
 use tunneld_core::config::{ForwardSpec, TunnelSpec, host_port};
 use tunneld_core::failure::Stage;
-use tunneld_core::status::{DaemonStatus, ForwardStatus, Phase};
+use tunneld_core::status::{DaemonStatus, ForwardStatus};
 use tunneld_ssh::error::os_reason;
 
 use crate::account::Account;
@@ -122,7 +122,7 @@ impl Answer {
         let listen = forward.listen_text();
         let theirs = status.tunnels.iter().find_map(|t| {
             let (user, at) = t.destination.rsplit_once('@')?;
-            let is_up = matches!(t.phase, Phase::Up | Phase::Degraded);
+            let is_up = t.phase.has_session();
             let has = |f: &ForwardStatus| f.kind == "remote" && f.listen == listen && in_place(f);
             let holds = t.name == spec.name && at == place && is_up && t.forwards.iter().any(has);
             holds.then_some(user)

@@ -3,11 +3,11 @@
 use tokio::time::Instant;
 use tunneld_core::config::{ForwardKind, ForwardSpec, Goal, RemoteListen, TunnelSpec};
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::status::millis;
 use tunneld_ssh::{Session, tryout};
 
 use super::daemon::{Daemon, Holds};
 use super::report::{Check, Forward, What};
-use super::way::millis;
 
 const ASKED: &str = "any target; asked when used";
 const IN_USE: &str = "in use by the running daemon";

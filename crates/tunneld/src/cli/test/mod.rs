@@ -178,13 +178,7 @@ impl Test<'_> {
             }
         };
         let printed = match json {
-            true => match serde_json::to_string_pretty(&report) {
-                Ok(text) => super::print(&(text + "\n")),
-                Err(e) => {
-                    eprintln!("error: {e}");
-                    Exit::Failed
-                }
-            },
+            true => super::print_json(&report),
             false => self.page.exit(),
         };
         match printed {

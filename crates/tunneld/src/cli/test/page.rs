@@ -7,7 +7,7 @@ use tunneld_core::failure::{Failure, Stage};
 
 use super::report::{Answer, Check, Forward, Host, Step, Tried, What};
 use crate::exit::Exit;
-use crate::terminal::{colour, utf8};
+use crate::terminal::{colour, painted, utf8};
 
 /// How wide the place of a forward may make its column.
 const WIDEST: usize = 40;
@@ -170,10 +170,7 @@ impl Pen {
             (Mark::Note, true) => ("·", "2"),
             (Mark::Note, false) => ("-   ", "2"),
         };
-        let mark = match self.colour {
-            true => format!("\x1b[{colour}m{mark}\x1b[0m"),
-            false => mark.to_owned(),
-        };
+        let mark = painted(self.colour, mark, colour);
         let took = ms.map(took).unwrap_or_default();
         let line = format!("    {mark} {label:12} {took:>7}  {text}");
         format!("{}\n", line.trim_end())

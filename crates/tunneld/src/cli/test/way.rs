@@ -1,11 +1,11 @@
 //! The way to the server, as far as it was gone: the steps of an attempt, host by host.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tunneld_core::config::{Target, Via, host_port};
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::status::millis;
 use tunneld_ssh::trace::{self, Entry};
 
 use super::report::{Agreed, Answer, Host, HostKey, Resolved, Step, Tried};
@@ -177,15 +177,11 @@ fn tried(method: &'static str, with: String, answer: trace::Answer, ms: u64) -> 
     }
 }
 
-/// Whole milliseconds.
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Arc;
+    use std::time::Duration;
 
     fn entry(at: Instant, step: trace::Step) -> Entry {
         let host = "".into();

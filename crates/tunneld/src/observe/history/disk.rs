@@ -16,7 +16,7 @@ use super::folder::{Folder, Found};
 pub(super) struct Work {
     /// The tunnels of the configuration.
     pub(super) names: BTreeSet<TunnelName>,
-    /// The records to be written, each with the mark that comes back with it.
+    /// The records to be written.
     pub(super) write: Vec<(TunnelName, Record)>,
     /// The tunnels whose records are to be read.
     pub(super) read: Vec<TunnelName>,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tunneld_core::history::Record;
 use tunneld_core::ledger::Moment;
 use tunneld_core::name::TunnelName;
+use tunneld_core::status::millis;
 
 /// The form of the files. Another one is not read.
 const VERSION: u32 = 1;
@@ -198,7 +199,7 @@ impl Folder {
     fn stamp(&self, now: Moment) -> Stamp {
         Stamp {
             run: self.run.clone(),
-            since_start_ms: u64::try_from(now.since_start.as_millis()).unwrap_or(u64::MAX),
+            since_start_ms: millis(now.since_start),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tunneld_core::name::TunnelName;
+use tunneld_core::status::millis;
 
 /// How many programs run at once.
 const AT_ONCE: usize = 32;
@@ -71,8 +72,7 @@ impl Turns {
 
     /// The programs of some tunnel may take so long at its end.
     pub(super) fn may_take(&self, longest: Duration) {
-        let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        self.0.longest.fetch_max(millis, Ordering::Relaxed);
+        self.0.longest.fetch_max(millis(longest), Ordering::Relaxed);
     }
 
     /// Starts a runner. It outlives a tunnel whose task died, but not `abort`.
