@@ -16,7 +16,9 @@ use tunneld_lab::http::over_unix;
 use tunneld_lab::process::{open_files, poll};
 use tunneld_lab::target::echoes;
 
-use crate::support::{Bed, LONG, assert_exit, assert_has, binary, command, stderr, stdout, within};
+use crate::support::{
+    Bed, LONG, assert_exit, assert_has, binary, command, machine, stderr, stdout, within,
+};
 
 /// Lets this process have more files than the 1024 of a shell.
 pub(crate) fn many_files() {
@@ -25,7 +27,7 @@ pub(crate) fn many_files() {
     setrlimit(Resource::Nofile, limit).unwrap();
 }
 
-fn connect(daemon: &Daemon) -> UnixStream {
+pub(crate) fn connect(daemon: &Daemon) -> UnixStream {
     let stream = UnixStream::connect(daemon.socket()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream
@@ -236,8 +238,7 @@ fn a_web_page_reads_and_commands_nothing_through_a_forwarded_socket() {
             );
         }
     }
-    let machine = rustix::system::uname();
-    let machine = machine.nodename().to_string_lossy().into_owned();
+    let machine = machine();
     for host in [
         "localhost",
         "x",

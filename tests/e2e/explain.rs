@@ -1,11 +1,9 @@
 //! `tunneld explain`: what is printed where, and what is refused. The pages are in tunneld-core, and
 //! the commands are run in tests/ssh.
 
-use std::process::Command;
-
-use tunneld_lab::daemon::Daemon;
-
-use crate::support::{Folder, assert_exit, assert_has, stderr, stdout, tunneld};
+use crate::support::{
+    Folder, LONG, assert_exit, assert_has, binary, command, stderr, stdout, tunneld, within,
+};
 
 const FILE: &str = "[defaults]\nuser = \"u\"\n\
                     [tunnels.db]\nhost = \"db\"\nlocal_forward = \"5432:localhost:5432\"\n\
@@ -33,11 +31,11 @@ fn the_drawing_has_the_characters_that_the_locale_has() {
     let folder = Folder::new();
     let file = folder.write("t.toml", FILE);
     for (locale, arrow) in [("C", "==> db"), ("C.UTF-8", "═▶ db")] {
-        let mut command = Command::new(Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld")));
+        let mut command = command(binary());
         command
             .env("LC_ALL", locale)
             .args(["explain", "db", "--config", &file]);
-        let shown = stdout(&command.output().unwrap());
+        let shown = stdout(&within(&mut command, LONG));
         assert_has(&shown, &[arrow]);
         assert_eq!(shown.is_ascii(), locale == "C", "{shown}");
     }

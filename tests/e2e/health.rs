@@ -5,23 +5,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tunneld_core::status::Phase;
-use tunneld_lab::daemon::Daemon;
 use tunneld_lab::http::{Answer, over_tcp, over_unix};
 use tunneld_lab::notify::Notification;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{connect, echoes, free_addr, free_low_port};
 
 use crate::support::{
-    Bed, Folder, LONG, assert_exit, assert_has, builder, daemon_table, dead_tunnel, up,
+    Bed, Folder, LONG, assert_exit, assert_has, builder, daemon_table, dead_tunnel, machine,
+    serving, up,
 };
-
-/// A daemon with `metrics_listen` there.
-fn serving(at: SocketAddr, more: &str, tunnels: &str) -> Daemon {
-    let table = daemon_table(&format!("metrics_listen = \"{at}\"\n{more}"));
-    let daemon = builder().config(&(tunnels.to_owned() + &table)).start();
-    daemon.wait_for_log("serving metrics on http://", LONG);
-    daemon
-}
 
 /// Asks again until the answer has this status.
 #[track_caller]
@@ -189,8 +181,7 @@ fn a_web_page_whose_name_leads_here_reads_nothing() {
     let (bed, at) = (Bed::new(), free_addr());
     let daemon = serving(at, "", &bed.db());
     let ask = |host: &str| over_tcp(at, "GET /metrics", &[("Host", host)]);
-    let machine = rustix::system::uname();
-    let machine = machine.nodename().to_string_lossy().into_owned();
+    let machine = machine();
     for host in ["localhost", "127.0.0.1:9478", "[::1]", machine.as_str()] {
         assert_eq!(ask(host).status, 200, "{host}");
     }
@@ -228,8 +219,7 @@ fn on_every_address_tunnels_are_told_by_the_names_of_this_machine() {
     let port = free_low_port();
     let everywhere = SocketAddr::new("::".parse().unwrap(), port);
     let _daemon = serving(everywhere, "", &bed.db());
-    let machine = rustix::system::uname();
-    let machine = machine.nodename().to_string_lossy().into_owned();
+    let machine = machine();
     let domain = format!("{machine}.internal.example:{port}");
     for ip in ["127.0.0.1", "::1"] {
         let at = SocketAddr::new(ip.parse().unwrap(), port);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use crate::support::{Folder, assert_exit, assert_has, binary, stderr, stdout};
+use crate::support::{Folder, LONG, assert_exit, assert_has, binary, stderr, stdout, within};
 
 /// tunneld with a home of its own, in its own folder, with no file of its own.
 pub(crate) fn command(folder: &Folder, args: &[&str]) -> Command {
@@ -16,8 +16,8 @@ pub(crate) fn command(folder: &Folder, args: &[&str]) -> Command {
     command
 }
 
-fn tunneld(folder: &Folder, args: &[&str]) -> Output {
-    command(folder, args).output().unwrap()
+pub(crate) fn tunneld(folder: &Folder, args: &[&str]) -> Output {
+    within(&mut command(folder, args), LONG)
 }
 
 fn import(folder: &Folder, args: &[&str]) -> Output {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::process::Output;
 
-use crate::import::{command, taken};
+use crate::import::{taken, tunneld};
 use crate::support::{Folder, assert_exit, assert_has, stderr, stdout};
 
 /// What is imported for this file.
 fn import(folder: &Folder, file: &str, line: &str) -> Output {
     let mut words = vec!["import", "--config", file, "--"];
     words.extend(line.split(' '));
-    command(folder, &words).output().unwrap()
+    tunneld(folder, &words)
 }
 
 /// A tunnel `db` that listens on port 1001.
@@ -37,7 +37,7 @@ fn what_is_imported_can_be_added_to_a_file_that_has_its_name_and_its_port() {
         assert_has(&stderr(&output), &[&format!("warning: db-2: {why}")]);
     }
     fs::write(&file, fs::read_to_string(&file).unwrap() + &text).unwrap();
-    assert_exit(&command(&folder, &["check", &file]).output().unwrap(), 0);
+    assert_exit(&tunneld(&folder, &["check", &file]), 0);
     // What was added is there the next time.
     let output = import(&folder, &file, "ssh -i id -N -D 1002 db");
     let text = taken(&folder, &output);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 use crate::import::{command, taken, unit};
-use crate::support::{Folder, assert_exit, assert_has, stderr, stdout};
+use crate::support::{Folder, LONG, assert_exit, assert_has, stderr, stdout, within};
 
 /// Runs `tunneld import` with this printed into it.
 fn piped(folder: &Folder, args: &[&str], text: &str) -> Output {
@@ -32,7 +32,7 @@ fn searched(folder: &Folder, folders: &[&str], args: &[&str]) -> Output {
     });
     let path: Vec<_> = path.collect();
     command.env("SYSTEMD_UNIT_PATH", path.join(":"));
-    command.output().unwrap()
+    within(&mut command, LONG)
 }
 
 /// Empty folders.
@@ -162,8 +162,7 @@ fn a_name_is_looked_up_where_systemd_has_its_units() {
 fn an_instance_is_a_unit_of_its_own_or_that_of_its_template() {
     let folder = Folder::new();
     folders(&folder, &["lib/autossh@db.service.d", "etc"]);
-    let start = "ExecStart=ssh -i {dir}/id -N -L 1001:a:1";
-    unit(&folder, "lib/autossh@.service", &format!("{start} %i"));
+    unit(&folder, "lib/autossh@.service", &format!("{START} %i"));
     let search = |args: &[&str]| taken(&folder, &searched(&folder, &["etc", "lib"], args));
     for args in [
         &["autossh@db.service"][..],
@@ -180,11 +179,11 @@ fn an_instance_is_a_unit_of_its_own_or_that_of_its_template() {
         &["reconnect = { initial = \"7s\" }\n"],
     );
     assert!(!search(&["autossh@wiki"]).contains("reconnect"));
-    unit(&folder, "lib/autossh@db.service", &format!("{start} own"));
+    unit(&folder, "lib/autossh@db.service", &format!("{START} own"));
     unit(
         &folder,
         "etc/autossh@.service",
-        &format!("{start} template"),
+        &format!("{START} template"),
     );
     assert_has(&search(&["autossh@db.service"]), &["host = \"own\"\n"]);
     assert_has(

@@ -246,7 +246,7 @@ fn tunneld_has_every_kind_of_error_of_the_control_socket() {
 }
 
 /// The metrics in the tables of docs/metrics.md, which a test of its own compares with /metrics.
-fn metrics() -> BTreeSet<String> {
+pub(crate) fn metrics() -> BTreeSet<String> {
     let text = fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
     let names = rows.filter_map(|row| row.split('`').next());

@@ -1,6 +1,5 @@
 //! `/metrics`: in both forms, to a real parser and a real Prometheus, for a thousand tunnels.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -9,10 +8,11 @@ use tunneld_core::status::Phase;
 use tunneld_lab::http::{Metrics, over_tcp, over_unix};
 use tunneld_lab::process::{poll, require};
 use tunneld_lab::prometheus::Prometheus;
-use tunneld_lab::target::{echoes, free_addr, free_ip};
+use tunneld_lab::target::{echoes, free_addr};
 
+use crate::many_tunnels::{MANY, Many};
 use crate::metrics_alerts::{dashboard_expressions, package};
-use crate::support::{Bed, Folder, LONG, assert_exit, builder, command, daemon, daemon_table, up};
+use crate::support::{Bed, LONG, assert_exit, command, serving};
 
 /// What `promtool check metrics` says about a text.
 fn promtool(text: &str) -> std::process::Output {
@@ -52,9 +52,8 @@ fn promtool_has_nothing_to_say_about_the_text() {
 fn openmetrics_is_for_whoever_asks_for_it() {
     // Over TCP and on the socket; the numbers are the same.
     let (bed, at) = (Bed::new(), free_addr());
-    let table = daemon_table(&format!("metrics_listen = \"{at}\""));
-    let daemon = up(builder().config(&(bed.db() + &table)));
-    daemon.wait_for_log("serving metrics", LONG);
+    let daemon = serving(at, "", &bed.db());
+    daemon.wait_phase("db", Phase::Up, LONG);
     let wanted = [(
         "Accept",
         "application/openmetrics-text;version=1.0.0,*/*;q=0.1",
@@ -75,9 +74,8 @@ fn openmetrics_is_for_whoever_asks_for_it() {
 fn a_real_prometheus_scrapes_it_and_knows_what_rules_and_dashboard_ask_for() {
     // It asks for OpenMetrics, takes every family, and evaluates each expression that we ship.
     let (bed, at) = (Bed::new(), free_addr());
-    let table = daemon_table(&format!("metrics_listen = \"{at}\""));
-    let daemon = up(builder().config(&(bed.db() + &table)));
-    daemon.wait_for_log("serving metrics", LONG);
+    let daemon = serving(at, "", &bed.db());
+    daemon.wait_phase("db", Phase::Up, LONG);
     let prometheus = Prometheus::start(at, &package("prometheus/tunneld.rules.yml"));
     let up = "tunneld_tunnel_up{tunnel=\"db\"} == 1 and on () up{job=\"tunneld\"} == 1";
     let scraped = poll(LONG, || {
@@ -133,24 +131,8 @@ fn reloads_are_counted_and_the_last_one_is_told() {
 #[test]
 fn a_scrape_of_a_thousand_tunnels_is_quick_and_bounded() {
     // And it has every one of them, whatever state it is in.
-    const MANY: u16 = 1000;
-    let folder = Folder::new();
-    let (dead, listen) = (free_addr(), free_ip());
-    let mut file = format!(
-        "[defaults]\nuser = \"u\"\nidentity_file = {:?}\nport = {}\n",
-        folder.key(),
-        dead.port()
-    );
-    for n in 0..MANY {
-        let _ = write!(
-            file,
-            "[tunnels.t{n:03}]\nhost = \"{}\"\nlocal_forward = \"{listen}:{}:localhost:1\"\n",
-            dead.ip(),
-            20_000 + n
-        );
-    }
-    let daemon = daemon(&file);
-    daemon.wait_phase("t999", Phase::Waiting, LONG);
+    let many = Many::new();
+    let daemon = many.daemon("");
     let before = Instant::now();
     let metrics = Metrics::of(daemon.socket());
     let took = before.elapsed();

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 use tunneld_lab::process::require;
 
+use crate::manual_page::repository;
 use crate::support::{LONG, assert_exit, command, within};
-
-fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
 
 /// A file of `packaging/`.
 pub(crate) fn package(name: &str) -> PathBuf {
@@ -64,10 +61,7 @@ fn documentation() -> String {
 #[test]
 fn rules_and_dashboard_use_only_metrics_that_there_are() {
     // Those of docs/metrics.md, which a test of its own compares with /metrics.
-    let rows = documentation();
-    let rows = rows.lines().filter_map(|line| line.strip_prefix("| `"));
-    let known: BTreeSet<_> = rows.filter_map(|row| row.split_once('`')).collect();
-    let known: BTreeSet<String> = known.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let known = crate::manual::metrics();
     let rules = fs::read_to_string(package("prometheus/tunneld.rules.yml")).unwrap();
     let rules = rules.lines().filter(|line| line.contains("expr: "));
     let rules = rules.map(ToOwned::to_owned);

@@ -1,40 +1,16 @@
 //! Clients that ask for much and take nothing, and those that take every place: what that costs.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::http::{Metrics, over_tcp};
 use tunneld_lab::process::{open_files, poll};
-use tunneld_lab::target::{free_addr, free_ip, free_low_port};
+use tunneld_lab::target::{free_addr, free_low_port};
 
 use crate::control_clients::many_files;
-use crate::support::{Bed, Folder, LONG, assert_exit, builder, daemon, daemon_table, up};
-
-/// A daemon with a thousand tunnels that are not up, and `metrics_listen`.
-fn many_tunnels(folder: &Folder, at: SocketAddr) -> Daemon {
-    let (dead, listen) = (free_addr(), free_ip());
-    let mut file = daemon_table(&format!("metrics_listen = \"{at}\""));
-    let _ = write!(
-        file,
-        "[defaults]\nuser = \"u\"\nidentity_file = {:?}\nport = {}\n",
-        folder.key(),
-        dead.port()
-    );
-    for n in 0..1000 {
-        let _ = write!(
-            file,
-            "[tunnels.t{n:03}]\nhost = \"{}\"\nlocal_forward = \"{listen}:{}:localhost:1\"\n",
-            dead.ip(),
-            20_000 + n
-        );
-    }
-    let daemon = daemon(&file);
-    daemon.wait_phase("t999", Phase::Waiting, LONG);
-    daemon
-}
+use crate::many_tunnels::Many;
+use crate::support::{Bed, LONG, assert_exit, daemon_table, serving};
 
 /// Its memory, in bytes.
 fn resident(daemon: &Daemon) -> u64 {
@@ -46,8 +22,8 @@ fn answers_that_nobody_reads_share_their_memory_and_are_cut_off() {
     // Two hundred clients that ask for megabytes and take none: a handful of pages is kept for them,
     // others are answered meanwhile, and all of them are gone after their time.
     many_files();
-    let (folder, at) = (Folder::new(), free_addr());
-    let daemon = many_tunnels(&folder, at);
+    let (many, at) = (Many::new(), free_addr());
+    let daemon = many.daemon(&daemon_table(&format!("metrics_listen = \"{at}\"")));
     let answer = over_tcp(at, "GET /metrics", &[]);
     assert!(answer.body.len() > 2 << 20, "{} bytes", answer.body.len());
     let (files, before) = (open_files(daemon.pid()), resident(&daemon));
@@ -73,9 +49,7 @@ fn no_address_takes_every_place_of_those_who_follow() {
     // Sixteen of one address; the next is told so, and one of another address follows.
     let (bed, port) = (Bed::new(), free_low_port());
     let everywhere = SocketAddr::new("::".parse().unwrap(), port);
-    let table = daemon_table(&format!("metrics_listen = \"{everywhere}\""));
-    let daemon = up(builder().config(&(bed.db() + &table)));
-    daemon.wait_for_log("serving metrics", LONG);
+    let _daemon = serving(everywhere, "", &bed.db());
     let follow = |ip: &str| {
         let mut stream = TcpStream::connect((ip, port)).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();

@@ -8,6 +8,7 @@ use tunneld_lab::daemon::Daemon;
 use tunneld_lab::keys::{certify, generate};
 use tunneld_lab::target::{echoes, free_addr, try_connect};
 
+use crate::manual_page::repository;
 use crate::support::{Bed, Folder, LONG, daemon, dead_tunnel, forwards, stdout, tunnel_table};
 
 /// Python's jsonschema, of Debian: it says what is wrong, place by place.
@@ -22,9 +23,9 @@ for e in V(schema).iter_errors(json.load(sys.stdin)):
 
 /// What a validator has against a text.
 fn complaints(json: &str) -> String {
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/status.schema.json");
     let mut child = Command::new("/usr/bin/python3")
-        .args(["-c", VALIDATE, schema])
+        .args(["-c", VALIDATE])
+        .arg(repository().join("docs/status.schema.json"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

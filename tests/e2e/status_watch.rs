@@ -1,15 +1,16 @@
 //! `tunneld status --watch`: what changes is seen as it happens, and the terminal is as before.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use tunneld_core::status::{DaemonStatus, Phase};
 use tunneld_lab::daemon::Daemon;
-use tunneld_lab::process::{LineLog, Signal, poll, signal};
+use tunneld_lab::http::over_unix;
+use tunneld_lab::process::{LineLog, Signal, poll, signal, stat};
 use tunneld_lab::terminal::Terminal;
 
+use crate::control_clients::connect;
 use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, binary, command, stderr, stdout};
 use crate::support::{builder, dead_tunnel, up, within};
 
@@ -95,12 +96,7 @@ fn ctrl_z_gives_the_terminal_to_the_shell_for_that_time() {
     wait_for_frame(&terminal, "the old screen", |f| {
         f.ends_with("\x1b[?25h\x1b[?1049l")
     });
-    let asleep = || {
-        state(terminal.pid())
-            .is_some_and(|state| state == "T")
-            .then_some(())
-    };
-    assert!(poll(LONG, asleep).is_some(), "{:?}", state(terminal.pid()));
+    sleeps(&terminal);
     signal(terminal.pid(), Signal::CONT);
     wait_for_frame(&terminal, "up again", |f| {
         bare(f).contains("db  up ") && !f.contains("1049l")
@@ -138,8 +134,7 @@ fn the_keyboard_is_given_back_with_ctrl_z_and_taken_again() {
     let mut terminal = Terminal::run(watching(&daemon, &[]));
     wait_for_frame(&terminal, "up", |f| bare(f).contains("db  up "));
     terminal.press(b"\x1a");
-    let asleep = || (state(terminal.pid()).as_deref() == Some("T")).then_some(());
-    assert!(poll(LONG, asleep).is_some(), "{:?}", state(terminal.pid()));
+    sleeps(&terminal);
     terminal.type_line("typed");
     terminal.wait_for("typed", LONG);
     signal(terminal.pid(), Signal::CONT);
@@ -165,11 +160,12 @@ fn a_broken_tunnel_is_on_the_screen_however_many_are_well() {
     });
 }
 
-/// The state of a process, as ps(1) shows it.
-fn state(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after) = stat.rsplit_once(") ")?;
-    after.split(' ').next().map(str::to_owned)
+/// Waits until what runs there is stopped, `T` in ps(1).
+#[track_caller]
+fn sleeps(terminal: &Terminal) {
+    let state = || stat(terminal.pid(), 0);
+    let asleep = || (state().as_deref() == Some("T")).then_some(());
+    assert!(poll(LONG, asleep).is_some(), "{:?}", state());
 }
 
 #[test]
@@ -322,33 +318,22 @@ fn the_stream_of_events_has_so_many_places() {
     // 64 follow; the next one is told so, and `status` goes on; a place that is given up is free.
     let bed = Bed::new();
     let daemon = bed.up();
+    // Whether the first event comes; the place is held as long as the stream.
     let follow = || {
-        let mut curl = command("curl");
-        curl.args(["-sN", "--unix-socket"]).arg(daemon.socket());
-        curl.arg("http://x/v1/events").stdout(Stdio::piped());
-        let mut child = curl.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        (child, line)
+        let mut stream = connect(&daemon);
+        let request = "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+        let is_told =
+            lines.next().unwrap().contains(" 200 ") && lines.any(|line| line == "event: status");
+        (stream, is_told)
     };
-    let mut followers: Vec<_> = (0..64).map(|_| follow()).collect();
-    assert!(followers.iter().all(|(_, line)| line == "event: status\n"));
-    let (_, refused) = follow();
-    let refused: Value = serde_json::from_str(&refused).unwrap();
-    assert_eq!(refused["kind"], "busy");
+    let followers: Vec<_> = (0..64).map(|_| follow()).collect();
+    assert!(followers.iter().all(|(_, is_told)| *is_told));
+    let refused = over_unix(daemon.socket(), "GET /v1/events", &[]);
+    assert_eq!(refused.json()["kind"], "busy");
     assert_exit(&daemon.cli(&["status"]), 0);
-    for (child, _) in &mut followers {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let (mut child, line) = poll(Duration::from_secs(30), || {
-        let (child, line) = follow();
-        (line == "event: status\n").then_some((child, line))
-    })
-    .unwrap();
-    assert_eq!(line, "event: status\n");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(followers);
+    let free = || follow().1.then_some(());
+    assert!(poll(Duration::from_secs(30), free).is_some());
 }

@@ -43,6 +43,20 @@ pub(crate) fn daemon_table(more: &str) -> String {
     format!("[daemon]\ncontrol_socket = \"{{socket}}\"\n{more}\n")
 }
 
+/// A daemon with `metrics_listen` there.
+pub(crate) fn serving(at: SocketAddr, more: &str, tunnels: &str) -> Daemon {
+    let table = daemon_table(&format!("metrics_listen = \"{at}\"\n{more}"));
+    let daemon = builder().config(&(tunnels.to_owned() + &table)).start();
+    daemon.wait_for_log("serving metrics on http://", LONG);
+    daemon
+}
+
+/// What this machine is called.
+pub(crate) fn machine() -> String {
+    let machine = rustix::system::uname();
+    machine.nodename().to_string_lossy().into_owned()
+}
+
 /// The command with nothing of the test's surroundings in it.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -12,7 +12,7 @@ use tunneld_lab::target::free_addr;
 
 use crate::support::{LATE, LONG, Table, daemon, fails, pass, text, up};
 
-fn history(daemon: &Daemon) -> HistoryReport {
+pub(crate) fn history(daemon: &Daemon) -> HistoryReport {
     let output = daemon.cli(&["history", "t", "--json"]);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", printed(&output)))
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tunneld_core::events;
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::Daemon;
-use tunneld_lab::process::{Signal, descendants, poll, printed};
+use tunneld_lab::process::{Signal, descendants, poll, printed, stat};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, echoes, free_addr};
 
@@ -258,10 +258,8 @@ fn a_program_that_never_stops_writing_takes_no_processor() {
 /// The time that a process has had on processors: the 14th and 15th field of proc_pid_stat(5), in
 /// hundredths of a second.
 fn processor(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields = fields.split(' ').skip(11).take(2);
-    let hundredths: u64 = fields.map(|f| f.parse::<u64>().unwrap()).sum();
+    let field = |n| stat(pid, n).unwrap().parse::<u64>().unwrap();
+    let hundredths = field(11) + field(12);
     Duration::from_millis(10 * hundredths)
 }
 

@@ -2,12 +2,12 @@
 
 use std::thread;
 
-use tunneld_core::history::HistoryReport;
 use tunneld_core::status::Phase;
 use tunneld_lab::process::{Signal, poll, printed};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, free_addr};
 
+use crate::history::history;
 use crate::program::array;
 use crate::support::{LONG, Table, carried, daemon, exchange, up};
 
@@ -30,8 +30,7 @@ fn a_stop_is_told_before_connections_have_drained() {
         let stop = scope.spawn(|| daemon.cli(&["stop", "t"]));
         daemon.wait_for_log("tunnel stopped", LONG);
         assert!(poll(LONG, || told.exists().then_some(())).is_some());
-        let output = daemon.cli(&["history", "t", "--json"]);
-        let history: HistoryReport = serde_json::from_slice(&output.stdout).unwrap();
+        let history = history(&daemon);
         let last = history.entries.last().map(|entry| entry.phase);
         assert_eq!(last, Some(Phase::Stopped), "{history:#?}");
         exchange(&mut client, b"still here");

@@ -57,7 +57,7 @@ impl Browser {
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         });
         let wanted = json!({ "capabilities": { "alwaysMatch": wanted } });
-        let made = call("POST", &url, &wanted);
+        let made = call(&url, &wanted);
         let browser = Browser {
             session: format!("{url}/{}", made["sessionId"].as_str().unwrap()),
             _driver: driver,
@@ -70,7 +70,7 @@ impl Browser {
     }
 
     fn ask(&self, what: &str, body: &Value) -> Value {
-        call("POST", &format!("{}/{what}", self.session), body)
+        call(&format!("{}/{what}", self.session), body)
     }
 
     /// Goes to an address, and returns once what is there is loaded.
@@ -184,7 +184,7 @@ impl Browser {
     }
 }
 
-fn call(method: &str, url: &str, body: &Value) -> Value {
+fn call(url: &str, body: &Value) -> Value {
     let mut curl = Command::new("curl");
     curl.args([
         "--silent",
@@ -193,7 +193,7 @@ fn call(method: &str, url: &str, body: &Value) -> Value {
         "--noproxy",
         "*",
     ])
-    .args(["--max-time", "60", "--request", method])
+    .args(["--max-time", "60", "--request", "POST"])
     .args(["--header", "Content-Type: application/json"])
     .args(["--data", &body.to_string(), url]);
     let mut answer: Value = serde_json::from_str(&run(&mut curl)).expect("not JSON");

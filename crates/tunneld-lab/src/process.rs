@@ -212,8 +212,8 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid, 1)?.parse().ok()
 }
 
-/// A field of /proc/PID/stat behind the name: 0 is the state, 1 the parent.
-fn stat(pid: u32, field: usize) -> Option<String> {
+/// A field of /proc/PID/stat behind the name: 0 is the state, 1 the parent (proc_pid_stat(5)).
+pub fn stat(pid: u32, field: usize) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses can hold anything; what follows the last one is plain words.
     let (_, after) = stat.rsplit_once(')')?;
