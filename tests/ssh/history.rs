@@ -4,11 +4,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use tunneld_core::history::{HistoryReport, Span, Tally};
-use tunneld_core::status::Phase;
+use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::{Daemon, DaemonBuilder};
 use tunneld_lab::process::{poll, printed};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::free_addr;
+use tunneld_lab::target::{EchoServer, echoes, free_addr};
 
 use crate::support::{LATE, LONG, Table, daemon, fails, pass, text, up};
 
@@ -229,4 +229,24 @@ fn a_tunnel_that_a_reload_takes_out_and_puts_back_goes_on_with_what_it_had() {
     ];
     let same = || (phases(&history(&daemon)) == expected).then_some(());
     assert!(poll(LONG, same).is_some(), "{:#?}", history(&daemon));
+}
+
+#[test]
+fn a_forward_that_a_reload_adds_is_no_outage() {
+    // The others go on: it stays up since when it was, nothing is told, and no other phase is written down.
+    let (sshd, echo, one, two) = (Sshd::start(), EchoServer::start(), free_addr(), free_addr());
+    let table = Table::to(&sshd).forward(one, echo.addr());
+    let daemon = daemon().config(&table.toml()).start();
+    let since = up(&daemon, "t").since_unix_ms;
+    let more = table.forward(two, echo.addr());
+    daemon.write_config(&more.remote(free_addr(), echo.addr()).toml());
+    assert!(daemon.reload().status.success());
+    let all = |t: &TunnelStatus| t.forwards.len() == 3 && t.phase == Phase::Up;
+    assert_eq!(daemon.wait_for("t", LONG, all).since_unix_ms, since);
+    echoes(two).unwrap();
+    let report = history(&daemon);
+    assert_eq!(phases(&report), [Phase::Connecting, Phase::Up]);
+    assert_eq!(report.outages.len(), 0);
+    daemon.wait_for_log("configuration reloaded", LONG);
+    assert_eq!(daemon.log_text().matches("tunnel up").count(), 1);
 }

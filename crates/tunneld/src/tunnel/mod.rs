@@ -93,8 +93,9 @@ struct Tunnel {
     life: Lifecycle,
     ledger: Ledger,
     log: Log,
-    /// The phase that was last logged.
+    /// The phase that was last logged, and since when, as Unix time in milliseconds.
     logged: Phase,
+    logged_unix_ms: u64,
     pool: Pool,
     /// How many sessions there have been.
     sessions: u64,
@@ -148,11 +149,13 @@ impl Tunnel {
             drain_timeout,
         };
         let ledger = view.borrow().ledger().clone();
+        let logged_unix_ms = view.borrow().since_unix_ms();
         Tunnel {
             life: Lifecycle::new(&spec.reconnect),
             ledger,
             log: Log::new(&spec),
             logged: Phase::Idle,
+            logged_unix_ms,
             pool: Pool::new(spec.sessions, &spec.reconnect),
             sessions: 0,
             round_trips: Arc::default(),
@@ -258,12 +261,14 @@ impl Tunnel {
     /// Tells what keeps the tunnel's past, the log and the hooks where it stands, once.
     fn tell(&mut self) {
         let (before, after) = (self.logged, self.phase());
-        if before != after {
-            self.logged = after;
-            self.ledger.enter(clock::now(), after, self.life.failure());
+        let is_known = after == self.life.phase();
+        // A forward that a reload adds to a live session is neither up nor down yet, and the others go on.
+        if before != after && (is_known || !before.has_session()) {
+            let now = clock::now();
+            (self.logged, self.logged_unix_ms) = (after, now.unix_ms);
+            self.ledger.enter(now, after, self.life.failure());
             self.log.phase(&self.life, before, after);
-            // A forward that a reload adds to a live session is neither up nor down yet.
-            if after == self.life.phase() {
+            if is_known {
                 // One that says goodbye is a session no more.
                 let session = self.pool.first().filter(|_| after != Phase::Stopped);
                 let peer = session.map(|session| session.peer().to_string());

@@ -85,13 +85,19 @@ impl View {
         view
     }
 
+    /// Since when it stands where it stands, as Unix time in milliseconds.
+    pub(super) fn since_unix_ms(&self) -> u64 {
+        self.status.since_unix_ms
+    }
+
     pub(super) fn of(tunnel: &Tunnel) -> Self {
         let spec = &tunnel.spec;
         let before = tunnel.view.borrow().status.clone();
         let phase = tunnel.phase();
-        let since_unix_ms = match before.phase == phase {
-            true => before.since_unix_ms,
-            false => unix_ms(SystemTime::now()),
+        let since_unix_ms = match phase {
+            phase if phase == tunnel.logged => tunnel.logged_unix_ms,
+            phase if phase == before.phase => before.since_unix_ms,
+            _ => unix_ms(SystemTime::now()),
         };
         let session = tunnel.pool.first();
         let missing = session.map_or(0, |_| tunnel.pool.missing());
