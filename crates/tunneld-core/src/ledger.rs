@@ -130,6 +130,15 @@ impl Ledger {
         last.map(|entry| (entry.at_unix_ms, entry.phase))
     }
 
+    /// Since when it has been down, or has not come up since its start, as Unix time in milliseconds;
+    /// `None` while it has a session, and where it is not wanted.
+    pub fn down_since(&self) -> Option<u64> {
+        let down = |phase| matches!(phase, Phase::Connecting | Phase::Waiting | Phase::Blocked);
+        let entries = self.0.entries.iter().rev();
+        let outage = entries.take_while(|entry| down(entry.phase));
+        outage.last().map(|entry| entry.at_unix_ms)
+    }
+
     /// When it began. Two ledgers of one tunnel differ in it.
     pub fn start(&self) -> Moment {
         self.0.start
@@ -273,6 +282,29 @@ mod tests {
     fn shown(ledger: &Ledger) -> Vec<(u64, Phase, u64)> {
         let shown = |e: &Entry| ((e.at_unix_ms - 1_000_000) / 1000, e.phase, e.times);
         ledger.entries().map(shown).collect()
+    }
+
+    #[test]
+    fn it_is_down_since_it_went_down_however_often_it_tries_and_why() {
+        // Not since its last attempt; of one that has never come up, since it began to try.
+        let blocked = Failure::blocked(Stage::HostKey, "changed");
+        let mut ledger = Ledger::new(at(0));
+        assert_eq!(ledger.down_since(), None);
+        let moment = |seconds| Some(at(seconds).unix_ms);
+        for (now, phase, failure, since) in [
+            (1, Phase::Connecting, None, moment(1)),
+            (2, Phase::Waiting, Some(refused()), moment(1)),
+            (3, Phase::Connecting, None, moment(1)),
+            (4, Phase::Up, None, None),
+            (5, Phase::Waiting, Some(refused()), moment(5)),
+            (6, Phase::Connecting, None, moment(5)),
+            (7, Phase::Blocked, Some(blocked), moment(5)),
+            (8, Phase::Degraded, None, None),
+            (9, Phase::Stopped, None, None),
+        ] {
+            ledger.enter(at(now), phase, failure.as_ref());
+            assert_eq!(ledger.down_since(), since, "{now}");
+        }
     }
 
     #[test]

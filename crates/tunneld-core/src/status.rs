@@ -130,6 +130,10 @@ pub struct TunnelStatus {
     pub phase: Phase,
     /// Since when.
     pub since_unix_ms: u64,
+    /// Since when it has been down, over all its attempts; absent while it has a session, and where it is
+    /// not wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_since_unix_ms: Option<u64>,
     /// `user@host:port`.
     pub destination: String,
     /// Attempts since it was last up (or since the start).
@@ -168,6 +172,7 @@ impl TunnelStatus {
             name,
             phase,
             since_unix_ms,
+            down_since_unix_ms: None,
             destination,
             attempts: 0,
             sessions: 0,
@@ -180,6 +185,12 @@ impl TunnelStatus {
             warnings: Vec::new(),
             certificates: Vec::new(),
         }
+    }
+
+    /// Since when it has been as it is, for people: of one that is down, since when it has been that, and
+    /// not since its last attempt.
+    pub fn stands_since_unix_ms(&self) -> u64 {
+        self.down_since_unix_ms.unwrap_or(self.since_unix_ms)
     }
 
     /// What is wrong with it, or with the first of its forwards that is not in place.

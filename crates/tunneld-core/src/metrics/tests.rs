@@ -40,6 +40,7 @@ fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
         phase,
         since_unix_ms: 1_000_000_001_500,
         destination: "u@h:22".to_owned(),
+        down_since_unix_ms: None,
         attempts: 0,
         sessions: 3,
         sessions_open: 2,

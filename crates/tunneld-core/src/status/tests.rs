@@ -124,6 +124,7 @@ fn samples() -> [DaemonStatus; 2] {
         last_reload: Some(reload),
         needs_restart: vec!["ready_when".into()],
         tunnels: vec![TunnelStatus {
+            down_since_unix_ms: Some(1),
             failure: Some(failure),
             retry_at_unix_ms: Some(1),
             session: Some(session),

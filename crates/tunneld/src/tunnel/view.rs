@@ -55,6 +55,7 @@ impl View {
         view.ledger.fail(&failure);
         view.ledger
             .enter(clock::now(), Phase::Waiting, Some(&failure));
+        view.status.down_since_unix_ms = view.ledger.down_since();
         view.status.failure = Some(failure);
         view.status.retry_at_unix_ms = Some(wall_clock(retry_at));
         view
@@ -74,6 +75,7 @@ impl View {
         view.status = TunnelStatus {
             phase,
             since_unix_ms: unix_ms(SystemTime::now()),
+            down_since_unix_ms: None,
             failure: None,
             retry_at_unix_ms: None,
             session: None,
@@ -106,6 +108,7 @@ impl View {
                 name: spec.name.clone(),
                 phase,
                 since_unix_ms,
+                down_since_unix_ms: tunnel.ledger.down_since(),
                 destination: destination(spec),
                 attempts: tunnel.life.attempts(),
                 sessions: tunnel.sessions,

@@ -26,7 +26,11 @@ impl Page<'_> {
     }
 
     fn facts(&self, t: &TunnelStatus) -> Vec<String> {
-        let mut facts = vec![format!("{} since: {}", t.phase, moment(t.since_unix_ms))];
+        let since = moment(t.stands_since_unix_ms());
+        let mut facts = vec![match t.down_since_unix_ms {
+            Some(_) => format!("down since: {since}"),
+            None => format!("{} since: {since}", t.phase),
+        }];
         if let Some(session) = &t.session {
             facts.extend(self.session(session, t));
         } else if t.sessions > 0 {
@@ -36,7 +40,11 @@ impl Page<'_> {
             ));
         }
         if t.attempts > 0 {
-            facts.push(format!("attempts: {} since it was last up", t.attempts));
+            let since = match t.sessions {
+                0 => "the start",
+                _ => "it was last up",
+            };
+            facts.push(format!("attempts: {} since {since}", t.attempts));
         }
         if let Some(failure) = &t.failure {
             let (stage, class) = (failure.stage, failure.class);

@@ -192,7 +192,7 @@ impl<'a> Page<'a> {
     /// The line of a tunnel: its state, since when, and the cause where it fits.
     pub(super) fn head(&self, out: &mut String, t: &TunnelStatus, name: usize) {
         let pen = self.pen;
-        let since = self.ago(t.since_unix_ms);
+        let since = self.ago(t.stands_since_unix_ms());
         let destination = plain(&t.destination);
         let mut head = match pen.has_columns() {
             true => {

@@ -283,6 +283,27 @@ fn one_tunnel_is_told_with_everything() {
 }
 
 #[test]
+fn what_is_down_is_so_since_it_went_down() {
+    // And not since its last attempt; one that was never up has attempts since the start.
+    let down = TunnelStatus {
+        since_unix_ms: NOW - 2_000,
+        down_since_unix_ms: Some(NOW - 1_020_000),
+        attempts: 26,
+        ..waiting()
+    };
+    let status = status(vec![down]);
+    let page = Page {
+        status: &status,
+        now: NOW,
+        pen: pen(Some(80)),
+    };
+    let text = page.one(&status.tunnels[0]);
+    for said in [" 17m  svc@", "down since: ", "attempts: 26 since the start"] {
+        assert!(text.contains(said), "{said}\n{text}");
+    }
+}
+
+#[test]
 fn what_comes_from_elsewhere_moves_no_cursor_and_turns_no_line_around() {
     let mut bad = waiting();
     let evil = "x\x1b[2J\r\n\x07y\u{202e}z\u{2028}";

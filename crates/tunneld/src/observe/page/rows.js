@@ -233,7 +233,7 @@ class Row {
     const { tunnel } = this;
     if (!this.visible || !tunnel) return;
     const time = now();
-    put(this.at.since, `for ${lasting(time - tunnel.since_unix_ms)}`);
+    put(this.at.since, `for ${lasting(time - (tunnel.down_since_unix_ms ?? tunnel.since_unix_ms))}`);
     const next = tunnel.retry_at_unix_ms;
     const attempt = tunnel.attempts > 1 ? `, after ${tunnel.attempts} attempts` : "";
     const left = next > time ? `in ${lasting(next - time + 999)}` : "now";
