@@ -45,7 +45,10 @@ impl Browser {
         require("chromedriver", "chromium-driver");
         require("curl", "curl");
         let profile = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
-        let driver = Service::start(Command::new("chromedriver").arg("--port=0"), STARTED);
+        let mut driver = Command::new("chromedriver");
+        // What Chromium leaves behind goes with the profile.
+        driver.arg("--port=0").env("TMPDIR", profile.path());
+        let driver = Service::start(&mut driver, STARTED);
         let text = driver.log().text();
         let (_, port) = text.split_once(STARTED).unwrap();
         let port: String = port.chars().take_while(char::is_ascii_digit).collect();
