@@ -78,6 +78,25 @@ fn restart_makes_a_new_session_and_starts_what_is_stopped() {
 }
 
 #[test]
+fn a_name_that_does_not_exist_changes_nothing_for_the_others() {
+    // 1, every such name is told, and the tunnels that do exist go on as they were.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    for command in ["stop", "start", "restart"] {
+        let output = daemon.cli(&[command, "db", "bd", "web"]);
+        assert_exit(&output, 1);
+        let said = "error: no tunnel `bd`; there are: db\n\
+                    error: no tunnel `web`; there are: db\n";
+        assert_eq!(
+            (stdout(&output).as_str(), stderr(&output)),
+            ("", said.to_owned())
+        );
+        let db = daemon.tunnel("db");
+        assert_eq!((db.phase, db.sessions), (Phase::Up, 1), "{command}");
+    }
+}
+
+#[test]
 fn stop_lets_connections_finish_and_returns_when_they_have() {
     // New connections are not accepted meanwhile; the tunnel is down when the command is done.
     let bed = Bed::new();
