@@ -202,7 +202,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Only the last N changes.
-        #[arg(short, long, value_name = "N", requires = "name")]
+        #[arg(short, long, value_name = "N", requires = "name", value_parser = history::number_of)]
         number: Option<usize>,
     },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
