@@ -7,6 +7,7 @@ mod explain;
 mod history;
 mod hops;
 mod import;
+mod line;
 mod logs;
 mod reload;
 mod run;
@@ -306,7 +307,10 @@ pub(crate) fn main() -> Exit {
     if let Some(exit) = completions::answered() {
         return exit;
     }
-    let cli = Cli::parse();
+    let cli = match line::parsed() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let places = &cli.places;
     match cli.command {
         Command::Run {
