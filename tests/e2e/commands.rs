@@ -187,6 +187,53 @@ fn without_a_file_the_default_socket_is_tried_and_that_is_told() {
 }
 
 #[test]
+fn where_there_is_no_file_at_the_usual_place_there_is_a_way_on() {
+    // 78, and what names a file or makes one; whoever named a file knows that.
+    let hint = "error: cannot read /etc/tunneld/tunneld.toml: no such file or directory\n\
+                hint: --config FILE names another; `tunneld import` makes tunnels of what you have\n";
+    let commands: [&[&str]; 6] = [
+        &["check"],
+        &["run"],
+        &["explain"],
+        &["test", "db"],
+        &["trust", "db"],
+        &["authorize", "db"],
+    ];
+    for words in commands {
+        let output = tunneld(words);
+        assert_exit(&output, 78);
+        assert_eq!(stderr(&output), hint, "{words:?}");
+        let output = tunneld(&[words, &["--config", "/nonexistent/t.toml"]].concat());
+        assert_exit(&output, 78);
+        assert!(!stderr(&output).contains("hint:"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_broken_throughout_is_told_to_hide_the_daemon() {
+    // `reload` finds nobody on the default socket: what is wrong comes first, then `--socket`.
+    let folder = Folder::new();
+    let file = folder.write("t.toml", "this is = not toml [\n");
+    let output = tunneld(&["reload", "--config", &file]);
+    assert_exit(&output, 78);
+    let said = stderr(&output);
+    let hint = format!(
+        "hint: {file} does not say where the daemon is, so the default socket was tried; \
+         --socket PATH names another\n"
+    );
+    assert!(said.ends_with(&hint), "{said}");
+    assert_has(&said, &[&format!("{file}:1:"), "no daemon on /run/tunneld"]);
+    // One that says nothing of it in good TOML means the default.
+    let file = folder.write("u.toml", "[tunnels.db]\nhosst = 1\n");
+    let output = tunneld(&["reload", "--config", &file]);
+    assert!(
+        !stderr(&output).contains("does not say"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
 fn the_socket_is_found_through_the_file() {
     // The commands ask the daemon of the file that `--config` or TUNNELD_CONFIG names.
     let bed = Bed::new();
