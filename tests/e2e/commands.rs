@@ -78,6 +78,25 @@ fn restart_makes_a_new_session_and_starts_what_is_stopped() {
 }
 
 #[test]
+fn a_name_that_does_not_exist_changes_nothing_for_the_others() {
+    // 1, every such name is told, and the tunnels that do exist go on as they were.
+    let bed = Bed::new();
+    let daemon = bed.up();
+    for command in ["stop", "start", "restart"] {
+        let output = daemon.cli(&[command, "db", "bd", "web"]);
+        assert_exit(&output, 1);
+        let said = "error: no tunnel `bd`; there are: db\n\
+                    error: no tunnel `web`; there are: db\n";
+        assert_eq!(
+            (stdout(&output).as_str(), stderr(&output)),
+            ("", said.to_owned())
+        );
+        let db = daemon.tunnel("db");
+        assert_eq!((db.phase, db.sessions), (Phase::Up, 1), "{command}");
+    }
+}
+
+#[test]
 fn stop_lets_connections_finish_and_returns_when_they_have() {
     // New connections are not accepted meanwhile; the tunnel is down when the command is done.
     let bed = Bed::new();
@@ -164,6 +183,53 @@ fn without_a_file_the_default_socket_is_tried_and_that_is_told() {
             "hint: cannot read /etc/tunneld/tunneld.toml (no such file",
             "so the default socket was tried\n",
         ],
+    );
+}
+
+#[test]
+fn where_there_is_no_file_at_the_usual_place_there_is_a_way_on() {
+    // 78, and what names a file or makes one; whoever named a file knows that.
+    let hint = "error: cannot read /etc/tunneld/tunneld.toml: no such file or directory\n\
+                hint: --config FILE names another; `tunneld import` makes tunnels of what you have\n";
+    let commands: [&[&str]; 6] = [
+        &["check"],
+        &["run"],
+        &["explain"],
+        &["test", "db"],
+        &["trust", "db"],
+        &["authorize", "db"],
+    ];
+    for words in commands {
+        let output = tunneld(words);
+        assert_exit(&output, 78);
+        assert_eq!(stderr(&output), hint, "{words:?}");
+        let output = tunneld(&[words, &["--config", "/nonexistent/t.toml"]].concat());
+        assert_exit(&output, 78);
+        assert!(!stderr(&output).contains("hint:"), "{words:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_broken_throughout_is_told_to_hide_the_daemon() {
+    // `reload` finds nobody on the default socket: what is wrong comes first, then `--socket`.
+    let folder = Folder::new();
+    let file = folder.write("t.toml", "this is = not toml [\n");
+    let output = tunneld(&["reload", "--config", &file]);
+    assert_exit(&output, 78);
+    let said = stderr(&output);
+    let hint = format!(
+        "hint: {file} does not say where the daemon is, so the default socket was tried; \
+         --socket PATH names another\n"
+    );
+    assert!(said.ends_with(&hint), "{said}");
+    assert_has(&said, &[&format!("{file}:1:"), "no daemon on /run/tunneld"]);
+    // One that says nothing of it in good TOML means the default.
+    let file = folder.write("u.toml", "[tunnels.db]\nhosst = 1\n");
+    let output = tunneld(&["reload", "--config", &file]);
+    assert!(
+        !stderr(&output).contains("does not say"),
+        "{}",
+        stderr(&output)
     );
 }
 

@@ -84,6 +84,8 @@ fn two_is_usage() {
         (&["test", "a", "--log-level", "much"], "debug"),
         (&["status", "--jsno"], "--json"),
         (&["wait", "--timeout", "soon"], "is not a duration"),
+        (&["history", "db", "-n", "0"], "a number from 1 to 100"),
+        (&["history", "db", "-n", "x"], "a number from 1 to 100"),
         (&["reload", "now"], "unexpected argument"),
         (&["run", "--log-format", "xml"], "journal"),
         (&["trust"], "NAME"),

@@ -1,6 +1,8 @@
 //! The command line explains itself.
 
-use crate::support::{assert_exit, assert_has, stderr, stdout, tunneld};
+use crate::support::{
+    LONG, assert_exit, assert_has, binary, command, stderr, stdout, tunneld, within,
+};
 
 #[test]
 fn without_arguments_it_helps_and_says_usage() {
@@ -13,6 +15,39 @@ fn without_arguments_it_helps_and_says_usage() {
         &["Usage: tunneld", "Commands:", "Examples:", "Exit codes:"],
     );
     assert!(stdout(&output).is_empty());
+}
+
+#[test]
+fn what_the_environment_says_was_not_typed() {
+    // No arguments are none with TUNNELD_CONFIG and TUNNELD_SOCKET, and the usage asks for neither.
+    let told = |words: &[&str]| {
+        let mut command = command(binary());
+        command
+            .env("TUNNELD_CONFIG", "/tmp/t.toml")
+            .env("TUNNELD_SOCKET", "/tmp/t.sock")
+            .env("TUNNELD_LOG", "debug");
+        let output = within(command.args(words), LONG);
+        assert_exit(&output, 2);
+        assert_eq!(stdout(&output), "");
+        stderr(&output)
+    };
+    let help = told(&[]);
+    assert_has(&help, &["Usage: tunneld", "Examples:", "Exit codes:"]);
+    assert_has(&help, &["[env: TUNNELD_CONFIG=/tmp/t.toml]"]);
+    assert_has(&told(&["stop"]), &["Usage: tunneld stop <NAME>...\n"]);
+    assert_has(&told(&["run", "now"]), &["Usage: tunneld run [OPTIONS]\n"]);
+    // What was typed is there.
+    let typed = told(&["stop", "--socket", "/tmp/s"]);
+    assert_has(&typed, &["Usage: tunneld stop --socket <PATH> <NAME>...\n"]);
+}
+
+#[test]
+fn an_environment_that_makes_no_sense_is_told() {
+    // The words are right: 2, and the value that is not.
+    let mut command = command(binary());
+    let output = within(command.env("TUNNELD_LOG", "much").arg("run"), LONG);
+    assert_exit(&output, 2);
+    assert_has(&stderr(&output), &["invalid value 'much'", "--log-level"]);
 }
 
 #[test]

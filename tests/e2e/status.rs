@@ -188,7 +188,8 @@ fn on_a_terminal(arguments: &str, envs: &[(&str, &str)]) -> String {
 
 #[test]
 fn colour_is_for_terminals_and_only_where_it_is_wanted() {
-    // On a terminal there is colour; with NO_COLOR, on a pipe, and in JSON there is none.
+    // On a terminal there is colour; with NO_COLOR, on one that is dumb, on a pipe, and in JSON there is
+    // none.
     let (bed, folder) = (Bed::new(), Folder::new());
     let daemon = one_of_two(&bed, &folder);
     let bad = folder.write("bad.toml", "[tunnels.db]\nhosst = 1\n");
@@ -196,10 +197,9 @@ fn colour_is_for_terminals_and_only_where_it_is_wanted() {
     let check = format!("check {bad}");
     for line in [&status, &check] {
         assert!(on_a_terminal(line, &[]).contains('\x1b'), "{line}");
-        assert!(
-            !on_a_terminal(line, &[("NO_COLOR", "1")]).contains('\x1b'),
-            "{line}"
-        );
+        for without in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+            assert!(!on_a_terminal(line, &[without]).contains('\x1b'), "{line}");
+        }
     }
     let json = format!("{status} --json");
     assert!(!on_a_terminal(&json, &[]).contains('\x1b'));

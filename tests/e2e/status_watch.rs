@@ -233,6 +233,23 @@ fn a_pipe_gets_each_change_as_a_page_or_as_a_line_of_json() {
 }
 
 #[test]
+fn a_terminal_that_can_do_nothing_gets_page_after_page() {
+    // TERM=dumb: each change as for a pipe, with no control sequence; Ctrl-C ends it.
+    let mut bed = Bed::new();
+    let daemon = up(builder().config(&(bed.db() + QUICK)));
+    let mut command = watching(&daemon, &[]);
+    command.env("TERM", "dumb");
+    let mut terminal = Terminal::run(command);
+    terminal.wait_for("db  up ", LONG);
+    bed.sshd.kill9();
+    terminal.wait_for("db  waiting ", LONG);
+    terminal.press(b"\x03");
+    let (status, screen) = terminal.wait_exit(LONG);
+    assert_eq!(status.code(), Some(0), "{screen}");
+    assert!(!screen.contains('\x1b'), "{screen:?}");
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_ends_it() {
     // `--watch | head -1` returns although nothing changes any more, without a word.
     let bed = Bed::new();

@@ -65,6 +65,7 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
         "TUNNELD_SOCKET",
         "TUNNELD_LOG",
         "NO_COLOR",
+        "TERM",
     ] {
         command.env_remove(name);
     }

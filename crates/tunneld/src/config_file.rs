@@ -20,6 +20,9 @@ use tunneld_ssh::error::os_reason;
 use crate::account::Account;
 pub(crate) use source::Source;
 
+/// Where the configuration is unless somebody says otherwise.
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
+
 /// A file that was read, and what it says.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
@@ -47,6 +50,18 @@ impl LoadError {
             LoadError::Unreadable { .. } => format!("error: {}", self.summary()),
             LoadError::Bad(diagnostics) => diagnostics.render(colour),
         }
+    }
+
+    /// What to do where there is no file at the place that nobody has named.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        let LoadError::Unreadable { path, .. } = self else {
+            return None;
+        };
+        let is_missing =
+            path == Path::new(DEFAULT_CONFIG) && matches!(path.try_exists(), Ok(false));
+        is_missing.then_some(
+            "--config FILE names another; `tunneld import` makes tunnels of what you have",
+        )
     }
 
     /// One line: what is wrong, or how much is.
@@ -159,6 +174,11 @@ impl Loaded {
 pub(crate) fn control_socket(path: &Path) -> Result<Option<PathBuf>, String> {
     let bytes = read(path).map_err(|e| os_reason(&e))?;
     Ok(config::control_socket(&bytes, &Origin::of_file(path)))
+}
+
+/// Whether a file that can be read is so wrong that nobody can tell which control socket it names.
+pub(crate) fn hides_control_socket(path: &Path) -> bool {
+    read(path).is_ok_and(|bytes| config::hides_control_socket(&bytes, &Origin::of_file(path)))
 }
 
 /// What ssh would take for `user` and `~`: the running user's own.

@@ -37,7 +37,8 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
-            last_words.say(&e.render(false));
+            let hint = e.hint().map(|hint| format!("\nhint: {hint}"));
+            last_words.say(&(e.render(false) + &hint.unwrap_or_default()));
             return Exit::BadConfig;
         }
     };

@@ -9,6 +9,8 @@ pub(crate) enum Exit {
     Done = 0,
     /// Failed.
     Failed = 1,
+    /// What was typed makes no sense: clap's own.
+    Usage = 2,
     /// Some tunnel is not up, or does not work.
     NotUp = 3,
     /// The daemon cannot be reached.
@@ -16,8 +18,6 @@ pub(crate) enum Exit {
     /// The configuration is bad (`EX_CONFIG` of sysexits.h).
     BadConfig = 78,
 }
-
-// 2 is a usage error, and clap's own.
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {

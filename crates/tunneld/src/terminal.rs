@@ -43,9 +43,15 @@ pub(crate) fn painted(on: bool, text: &str, colour: &str) -> String {
     }
 }
 
-/// Whether a stream takes colour: a terminal does, unless `NO_COLOR` is set to something.
+/// Whether a stream takes the control sequences of ECMA-48: a terminal does, unless `TERM` says that
+/// it has no abilities (`dumb`, term(7)).
+pub(crate) fn capable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a stream takes colour: a terminal that can does, unless `NO_COLOR` is set to something.
 pub(crate) fn colour(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+    capable(stream) && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// Whether there is more than ASCII to write with: the character set of the locale, by the first of

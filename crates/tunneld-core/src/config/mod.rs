@@ -68,7 +68,7 @@ pub use keys::{nearest, tables};
 pub use print::{effective, effective_with_places};
 pub use provenance::Provenance;
 pub use rekey_limit::parse_rekey_limit;
-pub use resolve::{Surroundings, control_socket, load, load_bytes};
+pub use resolve::{Surroundings, control_socket, hides_control_socket, load, load_bytes};
 pub use ssh_files::{SshConfigs, ssh_config_paths};
 pub use target::{
     AddressFamily, Algorithms, Credential, Fingerprint, IdentityAgent, Proxy, ProxyCommand,

@@ -143,6 +143,13 @@ pub fn control_socket(bytes: &[u8], origin: &Origin) -> Option<PathBuf> {
     (!written.is_empty()).then(|| origin.dir.join(written))
 }
 
+/// Whether a text may name a control socket where nobody can see it: it is not TOML, or was cut off.
+pub fn hides_control_socket(bytes: &[u8], origin: &Origin) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let is_broken = || is_blank(&text) || !DeTable::parse_recoverable(&text).1.is_empty();
+    control_socket(bytes, origin).is_none() && is_broken()
+}
+
 fn not_a_file(len: usize, origin: &Origin) -> Option<Diagnostic> {
     (len > MAX_FILE_LEN).then(|| {
         Diagnostic::new(format!(

@@ -9,7 +9,7 @@ use hyper::Method;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use tunneld_core::history::{HistoryReport, Outage, Span, Tally, Window};
-use tunneld_core::ledger::Entry;
+use tunneld_core::ledger::{Entry, KEPT};
 use tunneld_core::status::{DaemonStatus, Phase};
 
 use super::status::{Pen, line, plain, short};
@@ -18,6 +18,12 @@ use super::{Places, client_failed, print_json};
 use crate::control::client::{ClientError, call};
 use crate::exit::Exit;
 use crate::http::error::ErrorKind;
+
+/// The argument of `--number`. There are never more than are kept, and to ask for more is no mistake.
+pub(super) fn number_of(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("a number from 1 to {KEPT}"))
+}
 
 pub(super) fn run(places: &Places, name: Option<&str>, json: bool, number: Option<usize>) -> Exit {
     let socket = match places.daemon() {
@@ -269,6 +275,31 @@ in the last day:
 db  up           99.19 %  down 29s in 1 outage; last 9m59s ago: connection refused
 ";
         assert_eq!(every, expected);
+    }
+
+    #[test]
+    fn an_outage_that_goes_on_is_told_as_one_of_now() {
+        // Since its beginning, and not since the last attempt.
+        let refused = Failure::transient(Stage::Connect, "connection refused");
+        let mut ledger = Ledger::new(at(0));
+        ledger.enter(at(0), Phase::Up, None);
+        ledger.enter(at(2580), Phase::Waiting, Some(&refused));
+        ledger.enter(at(3540), Phase::Connecting, Some(&refused));
+        let report = ledger.record(at(3600)).report("db".parse().unwrap());
+        let day = every::day(&report);
+        assert!(
+            day.ends_with("in 1 outage; down now, for 17m: connection refused"),
+            "{day}"
+        );
+    }
+
+    #[test]
+    fn a_number_of_changes_is_one_at_least() {
+        let numbers = ["1", "100", "1000"].map(number_of);
+        assert_eq!(numbers, [Ok(1), Ok(100), Ok(1000)]);
+        for wrong in ["0", "x", "-1", "1.5", ""] {
+            assert!(number_of(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ fn remark_on_daemon(e: &ClientError) {
 
 /// An empty answer says nothing about why it is empty.
 fn remark_on_journal(journals: &[PathBuf]) {
-    if !journals.iter().any(|journal| journal.is_dir()) {
+    if !journals.iter().any(|journal| may_have_lines(journal)) {
         eprintln!("note: this machine keeps no journal; the log is where the daemon's stderr goes");
         return;
     }
@@ -179,6 +179,26 @@ fn remark_on_journal(journals: &[PathBuf]) {
              hint: `sudo usermod -aG systemd-journal $USER` and log in again; or use sudo"
         );
     }
+}
+
+/// Whether journalctl may find a file in a folder of journald's: there, or in one of its folders, which
+/// are one a machine. Where nobody lets us look, there may be.
+fn may_have_lines(folder: &Path) -> bool {
+    has(folder, |path| is_journal(path) || has(path, is_journal))
+}
+
+/// Whether a folder has what is looked for; one that may not be read may have it.
+fn has(folder: &Path, wanted: impl Fn(&Path) -> bool) -> bool {
+    match folder.read_dir() {
+        Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|entry| wanted(&entry.path()))),
+        Err(e) => e.kind() == ErrorKind::PermissionDenied,
+    }
+}
+
+/// `system.journal`, or `….journal~` where it was not closed in good order.
+fn is_journal(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension == "journal" || extension == "journal~")
 }
 
 /// Whether the journals of the system in a folder of journald's can be opened.
@@ -236,6 +256,28 @@ mod tests {
         ] {
             assert_eq!(Unit::of_group(line), unit, "{line}");
         }
+    }
+
+    #[test]
+    fn a_machine_keeps_a_journal_where_journalctl_finds_a_file() {
+        // In the folder itself or in that of a machine: an empty one is what a journald leaves that
+        // does not run here.
+        let folder = tempfile::tempdir().unwrap();
+        let keeps = |name: &str| may_have_lines(&folder.path().join(name));
+        for (file, kept) in [
+            ("empty/x", false),
+            ("other/machine/notes.txt", false),
+            ("own/system.journal", true),
+            ("one/machine/system.journal", true),
+            ("old/machine/system@1-2.journal~", true),
+        ] {
+            let file = folder.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, "").unwrap();
+            let top = file.strip_prefix(folder.path()).unwrap().iter().next();
+            assert_eq!(keeps(top.unwrap().to_str().unwrap()), kept, "{file:?}");
+        }
+        assert!(!keeps("missing"));
     }
 
     #[test]

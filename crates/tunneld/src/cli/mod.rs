@@ -7,7 +7,9 @@ mod explain;
 mod history;
 mod hops;
 mod import;
+mod line;
 mod logs;
+mod places;
 mod reload;
 mod run;
 mod status;
@@ -25,18 +27,14 @@ use serde::Serialize;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::text::shell_word;
 
-use crate::config_file::{self, LoadError, Loaded};
+use crate::config_file::{self, DEFAULT_CONFIG, LoadError, Loaded};
 use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
 use crate::exit::Exit;
 use crate::http::error::no_tunnel;
 use crate::logging::{Format, Verbosity};
 use crate::terminal::colour;
-
-/// Where the configuration is unless somebody says otherwise.
-const DEFAULT_CONFIG: &str = "/etc/tunneld/tunneld.toml";
-/// Where the control socket is if the configuration cannot tell.
-const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
+use places::{DEFAULT_SOCKET, Places};
 
 /// Keeps SSH tunnels up.
 ///
@@ -69,63 +67,6 @@ struct Cli {
     places: Places,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Where things are.
-#[derive(Debug, Args)]
-struct Places {
-    /// The configuration file.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "TUNNELD_CONFIG",
-        default_value = DEFAULT_CONFIG
-    )]
-    config: PathBuf,
-    /// The control socket, if it is not the one that the configuration file names.
-    #[arg(long, global = true, value_name = "PATH", env = "TUNNELD_SOCKET")]
-    socket: Option<PathBuf>,
-}
-
-impl Places {
-    /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
-    /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
-    fn socket(&self) -> PathBuf {
-        let named = self.named().ok().flatten();
-        named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
-    }
-
-    /// The control socket that somebody or the file names, or why the file cannot be read.
-    fn named(&self) -> Result<Option<PathBuf>, String> {
-        match &self.socket {
-            Some(socket) => Ok(Some(socket.clone())),
-            None => config_file::control_socket(&self.config),
-        }
-    }
-
-    /// The same for whoever asks the daemon and nobody else: a file that somebody named and that
-    /// cannot be read is what is wrong, and not the daemon.
-    fn daemon(&self) -> Result<PathBuf, Exit> {
-        match self.named() {
-            Err(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
-                let file = shown(&self.config);
-                eprintln!(
-                    "error: cannot read {file}: {reason}; --socket PATH asks the daemon without it"
-                );
-                Err(Exit::BadConfig)
-            }
-            named => {
-                let named = named.ok().flatten();
-                Ok(named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
-            }
-        }
-    }
-
-    /// Why the file does not say where the daemon is, if it was to say that and cannot be read.
-    fn unread(&self) -> Option<String> {
-        self.named().err()
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,7 +143,7 @@ enum Command {
         #[arg(long)]
         json: bool,
         /// Only the last N changes.
-        #[arg(short, long, value_name = "N", requires = "name")]
+        #[arg(short, long, value_name = "N", requires = "name", value_parser = history::number_of)]
         number: Option<usize>,
     },
     /// Connect once, apart from the daemon, and say what works, with the fix for what does not.
@@ -306,7 +247,10 @@ pub(crate) fn main() -> Exit {
     if let Some(exit) = completions::answered() {
         return exit;
     }
-    let cli = Cli::parse();
+    let cli = match line::parsed() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
     let places = &cli.places;
     match cli.command {
         Command::Run {
@@ -349,6 +293,9 @@ fn load(path: &Path) -> Result<Loaded, Exit> {
         eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
         if let LoadError::Bad(_) = e {
             eprintln!("\n{}", e.summary());
+        }
+        if let Some(hint) = e.hint() {
+            eprintln!("hint: {hint}");
         }
         Exit::BadConfig
     })
@@ -420,9 +367,8 @@ fn client_failed(places: &Places, e: &ClientError) -> Exit {
         }
         ClientError::Unreachable { .. } => {
             eprintln!("error: {e}");
-            if let Some(reason) = places.unread() {
-                let file = shown(&places.config);
-                eprintln!("hint: cannot read {file} ({reason}), so the default socket was tried");
+            if let Some(hint) = places.untold() {
+                eprintln!("hint: {hint}");
             }
             Exit::Unreachable
         }

@@ -9,12 +9,24 @@ use super::{Places, client_failed};
 use crate::control::client::call;
 use crate::control::{Done, TunnelCommand};
 use crate::exit::Exit;
+use crate::http::error::no_tunnel;
 
 pub(super) fn run(places: &Places, command: TunnelCommand, names: &[String]) -> Exit {
     let socket = match places.daemon() {
         Ok(socket) => socket,
         Err(exit) => return exit,
     };
+    let known: DaemonStatus = match call(&socket, Method::GET, "/v1/status") {
+        Ok(status) => status,
+        Err(e) => return client_failed(places, &e),
+    };
+    let unknown = unknown(names, &super::status::names(&known));
+    if !unknown.is_empty() {
+        for problem in unknown {
+            eprintln!("error: {problem}");
+        }
+        return Exit::Failed;
+    }
     let mut exit = Exit::Done;
     for name in names {
         let path = format!("/v1/tunnels/{}/{}", escaped(name), command.as_str());
@@ -28,6 +40,13 @@ pub(super) fn run(places: &Places, command: TunnelCommand, names: &[String]) -> 
         }
     }
     exit
+}
+
+/// What is wrong with names that are no tunnel's. One of them may be what was meant for another, so
+/// that nothing is done for any.
+fn unknown(names: &[String], known: &[String]) -> Vec<String> {
+    let unknown = names.iter().filter(|name| !known.contains(name));
+    unknown.map(|name| no_tunnel(name, known)).collect()
 }
 
 /// The daemon answers after a while, also if a stopped tunnel still carries connections.

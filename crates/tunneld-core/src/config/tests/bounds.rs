@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::*;
-use crate::config::{MAX_FILE_LEN, control_socket, load_bytes};
+use crate::config::{MAX_FILE_LEN, control_socket, hides_control_socket, load_bytes};
 
 fn first(text: &str) -> String {
     let problems = load(text).unwrap_err();
@@ -198,6 +198,14 @@ fn the_control_socket_is_found_in_a_file_that_is_wrong() {
         ("[daemon]\ncontrol_socket = 7\n", None),
         ("\u{0}\u{1}garbage", None),
     ];
+    // One that is no TOML may name it where nobody can see it.
+    let hidden = ["\u{0}\u{1}garbage", "# cut off\n", "[daemon]\nx = \n"];
+    for text in hidden {
+        assert!(hides_control_socket(text.as_bytes(), &origin), "{text}");
+    }
+    for (text, _) in &cases[..3] {
+        assert!(!hides_control_socket(text.as_bytes(), &origin), "{text}");
+    }
     for (text, expected) in cases {
         let found = control_socket(text.as_bytes(), &origin);
         assert_eq!(

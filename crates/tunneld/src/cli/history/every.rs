@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tunneld_core::history::{HistoryReport, Span};
+use tunneld_core::history::{HistoryReport, Outage, Span};
 use tunneld_core::status::Phase;
 
 use super::super::status::{Pen, line, plain, short};
-use super::{down, percent};
+use super::{down, length, percent};
 
 /// How each was in the last day, and what was wrong last.
 pub(super) fn render(reports: &[HistoryReport], pen: Pen) -> String {
@@ -25,8 +25,14 @@ pub(super) fn render(reports: &[HistoryReport], pen: Pen) -> String {
     out
 }
 
+/// The outage that is not over.
+fn goes_on(report: &HistoryReport) -> Option<&Outage> {
+    let last = report.outages.last();
+    last.filter(|outage| outage.over_unix_ms.is_none())
+}
+
 /// `99.96 %  down 29s in 1 outage; last 3h ago: connection refused`
-fn day(report: &HistoryReport) -> String {
+pub(super) fn day(report: &HistoryReport) -> String {
     let mut windows = report.availability.iter();
     let Some(day) = windows.find(|w| w.window == Span::Day && w.tally.watched_ms > 0) else {
         return "not watched".to_owned();
@@ -36,11 +42,11 @@ fn day(report: &HistoryReport) -> String {
     let mut failed = failed.filter_map(|entry| Some((entry, entry.failure.as_ref()?)));
     if let Some((entry, failure)) = failed.next() {
         let ago = Duration::from_millis(report.at_unix_ms.saturating_sub(entry.at_unix_ms));
-        more.push(format!(
-            "last {} ago: {}",
-            short(ago),
-            plain(&failure.cause)
-        ));
+        let when = match goes_on(report) {
+            Some(outage) => format!("down now, for {}", length(outage.lasted_ms)),
+            None => format!("last {} ago", short(ago)),
+        };
+        more.push(format!("{when}: {}", plain(&failure.cause)));
     }
     let percent = percent(day.tally.up_ms, day.tally.watched_ms);
     format!("{percent:>8}  {}", more.join("; "))

@@ -1,7 +1,7 @@
 //! `tunneld status --watch`: the page again whenever something has changed, also through a restart
 //! of the daemon.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::cli::print;
 use crate::control::client::{ClientError, runtime};
 use crate::control::follow::follow;
 use crate::exit::Exit;
-use crate::terminal::size;
+use crate::terminal::{capable, size};
 
 /// How long after a daemon was not there it is looked for again; and how often times are counted on.
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ pub(in crate::cli) fn watch(places: &Places, asked: &Asked) -> Exit {
                 return Exit::Failed;
             }
         };
-        let on_terminal = io::stdout().is_terminal() && !asked.json;
+        let on_terminal = capable(&io::stdout()) && !asked.json;
         let (_source, mut news) = source(socket, on_terminal.then_some(NUMBERS));
         let mut watch = Watch {
             asked,

@@ -1,0 +1,79 @@
+//! Where a command finds the file and the daemon.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::shown;
+use crate::config_file::{self, DEFAULT_CONFIG};
+use crate::exit::Exit;
+
+/// Where the control socket is if the configuration cannot tell.
+pub(super) const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
+
+/// Where things are.
+#[derive(Debug, Args)]
+pub(super) struct Places {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TUNNELD_CONFIG",
+        default_value = DEFAULT_CONFIG
+    )]
+    pub(super) config: PathBuf,
+    /// The control socket, if it is not the one that the configuration file names.
+    #[arg(long, global = true, value_name = "PATH", env = "TUNNELD_SOCKET")]
+    pub(super) socket: Option<PathBuf>,
+}
+
+impl Places {
+    /// The control socket: as told, or as the file says. A file that cannot be read or is wrong
+    /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
+    pub(super) fn socket(&self) -> PathBuf {
+        let named = self.named().ok().flatten();
+        named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    }
+
+    /// The control socket that somebody or the file names, or why the file cannot be read.
+    pub(super) fn named(&self) -> Result<Option<PathBuf>, String> {
+        match &self.socket {
+            Some(socket) => Ok(Some(socket.clone())),
+            None => config_file::control_socket(&self.config),
+        }
+    }
+
+    /// The same for whoever asks the daemon and nobody else: a file that somebody named and that
+    /// cannot be read is what is wrong, and not the daemon.
+    pub(super) fn daemon(&self) -> Result<PathBuf, Exit> {
+        match self.named() {
+            Err(reason) if self.config != Path::new(DEFAULT_CONFIG) => {
+                let file = shown(&self.config);
+                eprintln!(
+                    "error: cannot read {file}: {reason}; --socket PATH asks the daemon without it"
+                );
+                Err(Exit::BadConfig)
+            }
+            named => {
+                let named = named.ok().flatten();
+                Ok(named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+            }
+        }
+    }
+
+    /// Why the file does not say where the daemon is, if it was to say that.
+    pub(super) fn untold(&self) -> Option<String> {
+        let file = shown(&self.config);
+        match self.named() {
+            Err(reason) => Some(format!(
+                "cannot read {file} ({reason}), so the default socket was tried"
+            )),
+            Ok(None) if config_file::hides_control_socket(&self.config) => Some(format!(
+                "{file} does not say where the daemon is, so the default socket was tried; \
+                 --socket PATH names another"
+            )),
+            Ok(_) => None,
+        }
+    }
+}
