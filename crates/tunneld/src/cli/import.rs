@@ -1,5 +1,6 @@
 //! `tunneld import …`
 
+mod behind;
 mod drop_ins;
 mod entries;
 mod search;
@@ -23,6 +24,7 @@ use super::{Places, shown};
 use crate::config_file::{self, ssh};
 use crate::exit::Exit;
 use crate::terminal::colour;
+pub(super) use behind::explained;
 use whose::Whose;
 
 /// The largest unit, or file of variables, that is read, in bytes.

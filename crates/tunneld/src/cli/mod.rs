@@ -306,7 +306,7 @@ pub(crate) fn main() -> Exit {
     if let Some(exit) = completions::answered() {
         return exit;
     }
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|e| import::explained(e).exit());
     let places = &cli.places;
     match cli.command {
         Command::Run {

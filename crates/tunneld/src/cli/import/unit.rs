@@ -11,7 +11,7 @@ use tunneld_core::import::{
 };
 
 use super::whose::Whose;
-use super::{MAX_INPUTS, Made, Request, drop_ins, named, read, search, text_of, tunnel};
+use super::{MAX_INPUTS, Made, Request, behind, drop_ins, named, read, search, text_of, tunnel};
 
 /// What is said of what comes through a pipe.
 const STDIN: &str = "standard input";
@@ -30,6 +30,7 @@ pub(super) fn import(input: &Path, request: &Request, made: &mut Made) {
         true => Source::named(&input.to_string_lossy(), instance),
         false => Source::file(input, instance),
     };
+    let source = source.map_err(|e| behind::or_missing(input, e));
     add(&super::super::shown(input), source, request, made);
 }
 
