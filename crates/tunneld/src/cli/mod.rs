@@ -12,6 +12,7 @@ mod reload;
 mod run;
 mod status;
 mod test;
+mod times;
 mod trust;
 mod tunnels;
 mod wait;
