@@ -67,6 +67,9 @@ fn a_command_that_is_not_behind_the_dashes_is_told_where_it_goes() {
     let output = import(&folder, &words);
     assert_exit(&output, 2);
     assert_eq!(stderr(&output), right);
+    let output = import(&folder, &["autossh", "h"]);
+    assert_exit(&output, 1);
+    assert_eq!(stderr(&output), right);
     let output = import(&folder, &["autossh -L 1:a:2 b"]);
     assert_exit(&output, 1);
     assert_has(

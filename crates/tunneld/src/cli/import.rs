@@ -113,6 +113,10 @@ pub(super) fn run(places: &Places, request: &Request) -> Exit {
     match &request.ssh_config {
         Some(file) => entries::import(file, request, &mut made),
         None if request.command.is_empty() => {
+            if let Some(error) = behind::begun(&request.inputs) {
+                made.errors.push(error);
+                return finish(places, made);
+            }
             for input in &request.inputs {
                 unit::import(input, request, &mut made);
             }

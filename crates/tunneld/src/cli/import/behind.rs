@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::error::{Error, ErrorKind};
 
-/// What is typed in front of a command.
-const RIGHT: &str = "a command goes behind `--`: tunneld import --";
+fn right(program: &str) -> String {
+    format!("a command goes behind `--`: tunneld import -- {program} …")
+}
 
 /// What is said of a command line that clap does not understand: of `tunneld import autossh -M 0` it
 /// says that there is no `-M`, which leads astray.
@@ -17,7 +18,7 @@ pub(in crate::cli) fn explained(error: Error) -> Error {
     }
     let words: Vec<_> = std::env::args_os().collect();
     match misplaced(&words) {
-        Some(program) => Error::raw(error.kind(), format!("{RIGHT} {program} …\n")),
+        Some(program) => Error::raw(error.kind(), right(program) + "\n"),
         None => error,
     }
 }
@@ -37,6 +38,16 @@ fn program(text: &str) -> Option<&str> {
     matches!(name, "ssh" | "autossh").then_some(name)
 }
 
+/// What is said of inputs that begin with the name of a program: `tunneld import ssh db`. Alone it may
+/// be the name of a unit.
+pub(super) fn begun(inputs: &[PathBuf]) -> Option<String> {
+    let [first, _, ..] = inputs else {
+        return None;
+    };
+    let program = program(first.to_str()?)?;
+    fs::symlink_metadata(first).is_err().then(|| right(program))
+}
+
 /// What is said of an input that there is not: where it is a command, how one is given.
 pub(super) fn or_missing(input: &Path, error: String) -> String {
     let text = input.to_string_lossy();
@@ -45,7 +56,7 @@ pub(super) fn or_missing(input: &Path, error: String) -> String {
     let first = text.split_whitespace().next().unwrap_or_default();
     let spaced = first.len() < text.trim().len() && !is_file;
     match program(&text).or(spaced.then_some(first)) {
-        Some(program) if fs::symlink_metadata(input).is_err() => format!("{RIGHT} {program} …"),
+        Some(program) if fs::symlink_metadata(input).is_err() => right(program),
         _ => error,
     }
 }
