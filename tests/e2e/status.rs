@@ -34,6 +34,8 @@ fn a_daemon_that_stops_says_so_while_connections_finish() {
         assert!(page.starts_with("stopping: the daemon ends when"), "{page}");
     }
     assert_has(&said(&["status", "--json"]), &["\"stopping\": true"]);
+    // Nobody has stopped its tunnel.
+    assert_eq!(daemon.tunnel("db").stopped_by, None);
     transfer.wait_for_more();
     transfer.finish();
 }
