@@ -58,6 +58,26 @@ fn a_command_line_is_made_into_a_tunnel_that_check_accepts() {
     assert_has(&text, &["[tunnels.pg]\n"]);
 }
 
+#[test]
+fn a_command_that_is_not_behind_the_dashes_is_told_where_it_goes() {
+    // As words of its own, of which ours would be options, and as one word.
+    let folder = Folder::new();
+    let right = "error: a command goes behind `--`: tunneld import -- autossh …\n";
+    let words: Vec<_> = "autossh -M 0 -N -L 1:a:2 h".split(' ').collect();
+    let output = import(&folder, &words);
+    assert_exit(&output, 2);
+    assert_eq!(stderr(&output), right);
+    let output = import(&folder, &["autossh", "h"]);
+    assert_exit(&output, 1);
+    assert_eq!(stderr(&output), right);
+    let output = import(&folder, &["autossh -L 1:a:2 b"]);
+    assert_exit(&output, 1);
+    assert_has(
+        &stderr(&output),
+        &["a command goes behind `--`: tunneld import -- autossh …\n"],
+    );
+}
+
 /// A unit with this in its section [Service].
 pub(crate) fn unit(folder: &Folder, name: &str, service: &str) -> String {
     folder.write(

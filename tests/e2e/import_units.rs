@@ -82,7 +82,7 @@ fn systemctl_cat_may_print_several_units_and_templates() {
     assert_has(
         &stderr(&output),
         &[
-            "error: /etc/systemd/system/autossh@.service: ",
+            "error: /etc/systemd/system/autossh@.service:2: ",
             "--instance NAME",
         ],
     );
@@ -105,7 +105,7 @@ fn a_unit_that_does_not_say_what_it_is_called_is_called_after_the_host() {
         &format!("[Service]\n{START} %p.example.com\n"),
     );
     assert_exit(&output, 1);
-    let said = "error: standard input: standard input:2: ExecStart= has `%p`, and it is not known";
+    let said = "error: standard input:2: ExecStart= has `%p`, and it is not known";
     assert_has(&stderr(&output), &[said]);
 }
 
@@ -256,6 +256,35 @@ fn of_what_was_printed_perhaps_elsewhere_only_its_files_are_looked_for_here() {
     assert_has(
         &stderr(&output),
         &["`%H`, a specifier whose value is not known here"],
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_command_is_told_once_with_its_place() {
+    // A specifier that the template alone does not say, and variables that are set nowhere.
+    let folder = Folder::new();
+    let said = |name: &str, service: &str| {
+        let output = crate::import::tunneld(&folder, &["import", &unit(&folder, name, service)]);
+        assert_exit(&output, 1);
+        stderr(&output)
+    };
+    let template = said("autossh@.service", "ExecStart=ssh -N -L 1001:a:1 %i");
+    assert_eq!(
+        template.matches("autossh@.service").count(),
+        1,
+        "{template}"
+    );
+    assert_has(&template, &["autossh@.service:4: ExecStart= has `%i`, "]);
+    let host = said("host.service", "ExecStart=ssh -N -L 1001:a:1 $HOST");
+    let wanted = "host.service:4: names no host; HOST is set nowhere in the unit\n";
+    assert_has(&host, &[wanted]);
+    // Where it is no error, it may yet be another tunnel.
+    let service = "Environment=B=db\nExecStart=ssh -i {dir}/id -N -L 1001:a:1 $A ${B}${C}";
+    let output = crate::import::tunneld(&folder, &["import", &unit(&folder, "o.service", service)]);
+    taken(&folder, &output);
+    assert_has(
+        &stderr(&output),
+        &["o.service:5: A and C are set nowhere in the unit\n"],
     );
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use tunneld_core::status::{DaemonStatus, Phase};
+use tunneld_core::status::{DaemonStatus, Phase, StoppedBy};
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::echoes;
@@ -34,6 +34,8 @@ fn a_daemon_that_stops_says_so_while_connections_finish() {
         assert!(page.starts_with("stopping: the daemon ends when"), "{page}");
     }
     assert_has(&said(&["status", "--json"]), &["\"stopping\": true"]);
+    // Nobody has stopped its tunnel.
+    assert_eq!(daemon.tunnel("db").stopped_by, None);
     transfer.wait_for_more();
     transfer.finish();
 }
@@ -81,6 +83,31 @@ fn people_see_what_is_up_what_is_not_and_why() {
         ],
     );
     assert!(!one.contains("gone"));
+}
+
+#[test]
+fn a_stopped_tunnel_says_what_has_stopped_it_and_what_to_do() {
+    // By the file and by command: in both pages and in the JSON; not once it is wanted again.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let off = dead_tunnel("off", &folder.key()) + "enabled = false\n";
+    let daemon = daemon(&(bed.db() + &off));
+    daemon.wait_phase("db", Phase::Up, LONG);
+    assert_exit(&daemon.cli(&["stop", "db"]), 0);
+    for (name, by, says) in [
+        (
+            "db",
+            StoppedBy::Command,
+            "  stopped by command; `tunneld start db`",
+        ),
+        ("off", StoppedBy::File, "  enabled = false in the file"),
+    ] {
+        assert_eq!(daemon.tunnel(name).stopped_by, Some(by));
+        assert_has(&stdout(&daemon.cli(&["status"])), &[says]);
+        assert_has(&stdout(&daemon.cli(&["status", name])), &[says]);
+    }
+    assert_exit(&daemon.cli(&["start", "db"]), 0);
+    let up = daemon.wait_phase("db", Phase::Up, LONG);
+    assert_eq!(up.stopped_by, None);
 }
 
 #[test]

@@ -111,9 +111,12 @@ fn every_situation_is_what_the_schema_says() {
         "valid_before_unix_s",
         "hint",
         "retry_at_unix_ms",
+        "stopped_by",
     ] {
         assert!(json.contains(field), "no {field} in {json}");
     }
+    daemon.cli(&["stop", "gone"]);
+    assert!(holds(&daemon).contains("\"command\""));
     daemon.reload();
     holds(&daemon);
     daemon.write_config("garbage");

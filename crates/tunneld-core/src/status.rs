@@ -65,6 +65,16 @@ impl Phase {
     }
 }
 
+/// Why a tunnel is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoppedBy {
+    /// The file: `enabled = false`.
+    File,
+    /// Somebody's `tunneld stop`.
+    Command,
+}
+
 /// A length in whole milliseconds, as the fields `…_ms` have it.
 pub fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
@@ -134,6 +144,9 @@ pub struct TunnelStatus {
     /// not wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down_since_unix_ms: Option<u64>,
+    /// Why it is stopped; absent when it is not, and when it is because the daemon stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StoppedBy>,
     /// `user@host:port`.
     pub destination: String,
     /// Attempts since it was last up (or since the start).
@@ -173,6 +186,7 @@ impl TunnelStatus {
             phase,
             since_unix_ms,
             down_since_unix_ms: None,
+            stopped_by: None,
             destination,
             attempts: 0,
             sessions: 0,

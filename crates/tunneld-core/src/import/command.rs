@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::first_way::FirstWay;
 use super::flags::{self, Item};
 use super::forwards::{Kind, Written};
 use super::note::Note;
@@ -26,6 +27,7 @@ pub struct Command {
     pub(super) everywhere: bool,
     pub(super) config: ConfigFile,
     pub(super) notes: Vec<Note>,
+    way: FirstWay,
     /// The environment variables that the command was given.
     pub(super) variables: BTreeMap<String, String>,
     /// Whether it is autossh that keeps ssh up.
@@ -283,6 +285,7 @@ impl Command {
                 return Ok(());
             }
             'J' => {
+                self.way.jump(&value, &shown)?;
                 self.line(format!("ProxyJump {value}"), shown);
                 return Ok(());
             }
@@ -293,6 +296,7 @@ impl Command {
                     ));
                 }
                 let shown = format!("-o {}", discreet::line(&value));
+                self.notes.extend(self.way.line(&value, &shown));
                 self.line(option(&value, setting.directory.as_deref()), shown);
                 return Ok(());
             }

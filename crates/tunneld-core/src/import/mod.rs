@@ -16,6 +16,7 @@
 mod autossh;
 mod command;
 mod discreet;
+mod first_way;
 mod flags;
 mod forwards;
 mod job;

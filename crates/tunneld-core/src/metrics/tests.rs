@@ -39,6 +39,7 @@ fn tunnel(name: &str, phase: Phase) -> TunnelStatus {
         name: name.parse().unwrap(),
         phase,
         since_unix_ms: 1_000_000_001_500,
+        stopped_by: None,
         destination: "u@h:22".to_owned(),
         down_since_unix_ms: None,
         attempts: 0,

@@ -125,6 +125,7 @@ fn samples() -> [DaemonStatus; 2] {
         needs_restart: vec!["ready_when".into()],
         tunnels: vec![TunnelStatus {
             down_since_unix_ms: Some(1),
+            stopped_by: Some(StoppedBy::File),
             failure: Some(failure),
             retry_at_unix_ms: Some(1),
             session: Some(session),
@@ -145,6 +146,7 @@ fn samples() -> [DaemonStatus; 2] {
     if let Some(session) = &mut tunnel.session {
         session.round_trip_us = None;
     }
+    tunnel.stopped_by = None;
     tunnel.retry_at_unix_ms = None;
     tunnel.certificates[0].valid_after_unix_s = None;
     tunnel.certificates[0].valid_before_unix_s = None;
@@ -209,6 +211,10 @@ fn the_schema_has_each_field_and_each_word_and_no_other() {
     assert_eq!(
         words("stage"),
         Stage::ALL.map(|stage| Value::from(stage.as_str()))
+    );
+    assert_eq!(
+        words("stopped_by"),
+        [StoppedBy::File, StoppedBy::Command].map(|by| serde_json::to_value(by).unwrap())
     );
     let reasons = &schema["$defs"]["connections"]["properties"]["refused_by"];
     assert_eq!(

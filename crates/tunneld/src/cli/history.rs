@@ -6,13 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use hyper::Method;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use tunneld_core::history::{HistoryReport, Outage, Span, Tally, Window};
 use tunneld_core::ledger::{Entry, KEPT};
 use tunneld_core::status::{DaemonStatus, Phase};
 
 use super::status::{Pen, line, plain, short};
+use super::times::Wall;
 use super::tunnels::escaped;
 use super::{Places, client_failed, print_json};
 use crate::control::client::{ClientError, call};
@@ -48,7 +47,7 @@ pub(super) fn run(places: &Places, name: Option<&str>, json: bool, number: Optio
     }
     let page = Page {
         report: &report,
-        zone: TimeZone::system(),
+        wall: Wall::here(),
         pen: Pen::of_stdout(),
     };
     super::print(&page.render())
@@ -72,7 +71,7 @@ fn every(socket: &Path) -> Result<Vec<HistoryReport>, ClientError> {
 
 struct Page<'a> {
     report: &'a HistoryReport,
-    zone: TimeZone,
+    wall: Wall,
     pen: Pen,
 }
 
@@ -80,6 +79,11 @@ impl Page<'_> {
     fn render(&self) -> String {
         let mut out = String::new();
         let entries = &self.report.entries;
+        // The clock of every line, named once.
+        let zone = self.wall.zone_at(self.report.at_unix_ms);
+        if let Some(zone) = zone.filter(|_| !entries.is_empty()) {
+            line(&mut out, 0, &format!("times in {zone}:"), self.pen.width);
+        }
         for (n, entry) in entries.iter().enumerate() {
             let told = self.entry(entry, n + 1 == entries.len());
             line(&mut out, 0, &told, self.pen.width);
@@ -125,7 +129,7 @@ impl Page<'_> {
         }
         format!(
             "{}  {}  {:>7}  {}",
-            self.time(entry.at_unix_ms),
+            self.wall.time(entry.at_unix_ms),
             self.pen.phase_column(entry.phase),
             length(entry.lasted_ms),
             more.join("; ")
@@ -144,32 +148,8 @@ impl Page<'_> {
             Span::Hour => "last hour".to_owned(),
             Span::Day => "last day".to_owned(),
             Span::Week => "last week".to_owned(),
-            // The clock of every line, named once.
-            Span::All => {
-                let since = self.report.since_unix_ms;
-                format!("since {}{}", self.time(since), self.zone_at(since))
-            }
+            Span::All => format!("since {}", self.wall.moment(self.report.since_unix_ms)),
         }
-    }
-
-    /// As the clock of the wall here shows it.
-    fn time(&self, unix_ms: u64) -> String {
-        match self.here(unix_ms) {
-            Some(local) => local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            None => format!("{unix_ms} ms"),
-        }
-    }
-
-    /// ` CET`: what that clock goes by.
-    fn zone_at(&self, unix_ms: u64) -> String {
-        let local = self.here(unix_ms);
-        local.map_or_else(String::new, |local| local.strftime(" %Z").to_string())
-    }
-
-    fn here(&self, unix_ms: u64) -> Option<Zoned> {
-        let at = i64::try_from(unix_ms).ok()?;
-        let at = Timestamp::from_millisecond(at).ok()?;
-        Some(at.to_zoned(self.zone.clone()))
     }
 }
 
@@ -252,7 +232,9 @@ mod tests {
         let report = ledger.record(at(3600)).report("db".parse().unwrap());
         let page = Page {
             report: &report,
-            zone: TimeZone::fixed(jiff::tz::offset(1)),
+            wall: Wall {
+                zone: jiff::tz::TimeZone::fixed(jiff::tz::offset(1)),
+            },
             pen: Pen {
                 colour: false,
                 utf8: true,
@@ -260,6 +242,7 @@ mod tests {
             },
         };
         let expected = "\
+times in +01:
 2025-11-21 19:00:00  connecting       1s
 2025-11-21 19:00:01  up              50m
 2025-11-21 19:50:01  waiting         29s  connection refused (×4)

@@ -1,5 +1,6 @@
 //! `tunneld import …`
 
+mod behind;
 mod drop_ins;
 mod entries;
 mod search;
@@ -23,6 +24,7 @@ use super::{Places, shown};
 use crate::config_file::{self, ssh};
 use crate::exit::Exit;
 use crate::terminal::colour;
+pub(super) use behind::explained;
 use whose::Whose;
 
 /// The largest unit, or file of variables, that is read, in bytes.
@@ -111,6 +113,10 @@ pub(super) fn run(places: &Places, request: &Request) -> Exit {
     match &request.ssh_config {
         Some(file) => entries::import(file, request, &mut made),
         None if request.command.is_empty() => {
+            if let Some(error) = behind::begun(&request.inputs) {
+                made.errors.push(error);
+                return finish(places, made);
+            }
             for input in &request.inputs {
                 unit::import(input, request, &mut made);
             }

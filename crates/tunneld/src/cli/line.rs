@@ -6,14 +6,14 @@ use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory, Error, Parser};
 
-use super::Cli;
+use super::{Cli, import};
 use crate::exit::Exit;
 use crate::terminal::colour;
 
 /// What was asked for. What makes no sense is told, as is help that was asked for.
 pub(super) fn parsed() -> Result<Cli, Exit> {
     Cli::try_parse().map_err(|e| match e.use_stderr() {
-        true => refuse(&alone(e)),
+        true => refuse(&import::explained(alone(e))),
         false => {
             // As for all data: a reader that went away has had what it wanted.
             let _ = e.print();

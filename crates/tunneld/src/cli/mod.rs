@@ -14,6 +14,7 @@ mod reload;
 mod run;
 mod status;
 mod test;
+mod times;
 mod trust;
 mod tunnels;
 mod wait;

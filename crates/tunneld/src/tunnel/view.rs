@@ -8,7 +8,9 @@ use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
 use tunneld_core::ledger::Ledger;
 use tunneld_core::metrics::{self, Histogram};
-use tunneld_core::status::{ConnectionCounts, ForwardStatus, Phase, SessionStatus, TunnelStatus};
+use tunneld_core::status::{
+    ConnectionCounts, ForwardStatus, Phase, SessionStatus, StoppedBy, TunnelStatus,
+};
 use tunneld_ssh::Opener;
 use tunneld_ssh::forward::{Counters, Forward};
 
@@ -61,11 +63,12 @@ impl View {
         view
     }
 
-    /// A tunnel whose task has died and is not wanted any more.
+    /// A tunnel whose task has died, and that somebody has stopped since.
     pub(crate) fn stopped(&self) -> Self {
         let mut view = self.without_task(Phase::Stopped);
         view.ledger.enter(clock::now(), Phase::Stopped, None);
         view.status.attempts = 0;
+        view.status.stopped_by = Some(StoppedBy::Command);
         view
     }
 
@@ -78,6 +81,7 @@ impl View {
             down_since_unix_ms: None,
             failure: None,
             retry_at_unix_ms: None,
+            stopped_by: None,
             session: None,
             sessions_open: 0,
             relief_sessions: 0,
@@ -109,6 +113,7 @@ impl View {
                 phase,
                 since_unix_ms,
                 down_since_unix_ms: tunnel.ledger.down_since(),
+                stopped_by: stopped_by(tunnel, phase),
                 destination: destination(spec),
                 attempts: tunnel.life.attempts(),
                 sessions: tunnel.sessions,
@@ -193,6 +198,16 @@ impl View {
 fn destination(spec: &tunneld_core::config::TunnelSpec) -> String {
     let target = &spec.target;
     format!("{}@{}", target.user, host_port(&target.host, target.port))
+}
+
+/// The file has the last word: what it does not want is stopped, whoever has started or stopped it.
+fn stopped_by(tunnel: &Tunnel, phase: Phase) -> Option<StoppedBy> {
+    match phase {
+        Phase::Stopped if !tunnel.spec.enabled => Some(StoppedBy::File),
+        Phase::Stopped if tunnel.surroundings.shutdown.is_cancelled() => None,
+        Phase::Stopped => Some(StoppedBy::Command),
+        _ => None,
+    }
 }
 
 fn count(n: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! The variables of a unit: `EnvironmentFile=` of systemd.exec(5), and COMMAND LINES of
 //! systemd.service(5) for where they are filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::words;
 use crate::import::command::assignment;
@@ -76,9 +76,20 @@ fn value_of<'a>(first: &'a str, lines: &mut impl Iterator<Item = &'a str>) -> St
 }
 
 /// The words with their variables: `${VAR}` anywhere in a word, `$VAR` as a word of its own, which is
-/// cut at its white space, and `$$` for a dollar sign. A variable that is not set is empty.
-pub(super) fn filled_in(words: &[String], variables: &BTreeMap<String, String>) -> Vec<String> {
-    let value = |name: &str| variables.get(name).map_or("", String::as_str);
+/// cut at its white space, and `$$` for a dollar sign. A variable that is not set is empty, and one of
+/// `unset`.
+pub(super) fn filled_in(
+    words: &[String],
+    variables: &BTreeMap<String, String>,
+    unset: &mut BTreeSet<String>,
+) -> Vec<String> {
+    let mut value = |name: &str| {
+        let value = variables.get(name).map(String::as_str);
+        if value.is_none() && assignment(&format!("{name}=")).is_some() {
+            unset.insert(name.to_owned());
+        }
+        value.unwrap_or("")
+    };
     let mut found = Vec::new();
     for word in words {
         match word
@@ -89,13 +100,13 @@ pub(super) fn filled_in(words: &[String], variables: &BTreeMap<String, String>) 
                 let inner = words::words(value(name)).unwrap_or_default();
                 found.extend(inner.into_iter().map(|word| word.text));
             }
-            _ => found.push(inside(word, value)),
+            _ => found.push(inside(word, &mut value)),
         }
     }
     found
 }
 
-fn inside<'a>(word: &str, value: impl Fn(&str) -> &'a str) -> String {
+fn inside<'a>(word: &str, value: &mut impl FnMut(&str) -> &'a str) -> String {
     let mut text = String::new();
     let mut rest = word;
     while let Some((before, after)) = rest.split_once('$') {
@@ -148,9 +159,11 @@ mod tests {
             "$A", "${A}", "p${B}q", "$B$B", "$$B", "a$B", "$C", "${C}", "$",
         ];
         let words: Vec<_> = words.map(str::to_owned).to_vec();
+        let mut unset = BTreeSet::new();
         assert_eq!(
-            filled_in(&words, &variables).join("|"),
+            filled_in(&words, &variables, &mut unset).join("|"),
             "x|y z|x 'y z'|p1q|$B|a$B||$"
         );
+        assert_eq!(unset, BTreeSet::from(["C".to_owned()]));
     }
 }

@@ -5,7 +5,7 @@ mod printed;
 mod specifiers;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +46,23 @@ pub struct UnitCommand {
     pub words: Vec<String>,
     /// Where it is written.
     pub place: String,
+    /// The variables in it that are set nowhere, so that they are empty.
+    pub unset: BTreeSet<String>,
+}
+
+impl UnitCommand {
+    /// That some of its variables are set nowhere, where there are such.
+    pub fn lacks(&self) -> Option<String> {
+        let names: Vec<&str> = self.unset.iter().map(String::as_str).collect();
+        let (last, before) = names.split_last()?;
+        Some(match before {
+            [] => format!("{last} is set nowhere in the unit"),
+            _ => format!(
+                "{} and {last} are set nowhere in the unit",
+                before.join(", ")
+            ),
+        })
+    }
 }
 
 /// What is around the command and has no place in a tunnel: the setting, and why.
@@ -264,7 +281,7 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// A specifier that is not known, and a quote that is not closed.
+    /// A specifier that is not known, and a quote that is not closed; with the place.
     pub fn commands(
         &self,
         facts: &Facts,
@@ -273,20 +290,20 @@ impl Unit {
         let mut found = Vec::new();
         for (line, place) in &self.commands {
             let wrong = |e: String| format!("{place}: ExecStart= {e}");
-            for words in self.command(line, facts, variables).map_err(wrong)? {
-                let place = place.clone();
-                found.push(UnitCommand { words, place });
+            for words in self.command(line, facts).map_err(wrong)? {
+                let mut unset = BTreeSet::new();
+                found.push(UnitCommand {
+                    words: run(words, variables, &mut unset),
+                    place: place.clone(),
+                    unset,
+                });
             }
         }
         Ok(found)
     }
 
-    fn command(
-        &self,
-        line: &str,
-        facts: &Facts,
-        variables: &BTreeMap<String, String>,
-    ) -> Result<Vec<Vec<String>>, String> {
+    /// The words of each command of a line.
+    fn command(&self, line: &str, facts: &Facts) -> Result<Vec<Vec<String>>, String> {
         let words = words::words(line)?;
         let is_end = |word: &Word| !word.quoted && word.text == ";";
         let mut commands = Vec::new();
@@ -295,7 +312,7 @@ impl Unit {
             for word in words {
                 texts.push(self.name.expand(&word.text, facts)?);
             }
-            commands.push(run(texts, variables));
+            commands.push(texts);
         }
         Ok(commands)
     }
@@ -316,7 +333,11 @@ impl Unit {
 }
 
 /// The words of a command without what stands before its program, and with its variables filled in.
-fn run(mut words: Vec<String>, variables: &BTreeMap<String, String>) -> Vec<String> {
+fn run(
+    mut words: Vec<String>,
+    variables: &BTreeMap<String, String>,
+    unset: &mut BTreeSet<String>,
+) -> Vec<String> {
     let first = words.first().cloned().unwrap_or_default();
     let program = first.trim_start_matches(['-', '@', ':', '+', '!', '|']);
     let prefixes = &first[..first.len() - program.len()];
@@ -329,7 +350,7 @@ fn run(mut words: Vec<String>, variables: &BTreeMap<String, String>) -> Vec<Stri
     }
     match prefixes.contains(':') {
         true => words,
-        false => environment::filled_in(&words, variables),
+        false => environment::filled_in(&words, variables, unset),
     }
 }
 

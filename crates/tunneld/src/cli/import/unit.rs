@@ -11,7 +11,7 @@ use tunneld_core::import::{
 };
 
 use super::whose::Whose;
-use super::{MAX_INPUTS, Made, Request, drop_ins, named, read, search, text_of, tunnel};
+use super::{MAX_INPUTS, Made, Request, behind, drop_ins, named, read, search, text_of, tunnel};
 
 /// What is said of what comes through a pipe.
 const STDIN: &str = "standard input";
@@ -30,6 +30,7 @@ pub(super) fn import(input: &Path, request: &Request, made: &mut Made) {
         true => Source::named(&input.to_string_lossy(), instance),
         false => Source::file(input, instance),
     };
+    let source = source.map_err(|e| behind::or_missing(input, e));
     add(&super::super::shown(input), source, request, made);
 }
 
@@ -72,9 +73,13 @@ fn printed(request: &Request, made: &mut Made) {
 
 fn add(input: &str, source: Result<Source, String>, request: &Request, made: &mut Made) {
     let instance = request.instance.as_deref();
-    match source.and_then(|source| Service::read(&source, instance, made)) {
-        Ok(service) => {
-            for command in &service.commands {
+    let service = source.and_then(|source| Service::read(&source, instance, made));
+    let service = service.map_err(|error| format!("{input}: {error}"));
+    // What is wrong with a command is told with its place.
+    let both = service.and_then(|service| Ok((service.commands()?, service)));
+    match both {
+        Ok((commands, service)) => {
+            for command in &commands {
                 // One too many says so.
                 let full = made.is_full();
                 let tunnel = service.tunnel(command, request, made);
@@ -84,7 +89,7 @@ fn add(input: &str, source: Result<Source, String>, request: &Request, made: &mu
                 }
             }
         }
-        Err(error) => made.errors.push(format!("{input}: {error}")),
+        Err(error) => made.errors.push(error),
     }
 }
 
@@ -135,7 +140,7 @@ struct Service {
     unit: Unit,
     whose: Whose,
     setting: Setting,
-    commands: Vec<UnitCommand>,
+    facts: Facts,
 }
 
 impl Service {
@@ -171,7 +176,6 @@ impl Service {
         }
         let mut variables = whose.variables();
         variables.extend(unit.variables(&facts, &texts)?);
-        let commands = unit.commands(&facts, &variables)?;
         let directory = match unit.directory(&facts)?.as_deref() {
             Some("~") => whose.home.clone(),
             Some(directory) => Some(PathBuf::from(directory)),
@@ -184,8 +188,12 @@ impl Service {
                 variables,
                 directory,
             },
-            commands,
+            facts,
         })
+    }
+
+    fn commands(&self) -> Result<Vec<UnitCommand>, String> {
+        self.unit.commands(&self.facts, &self.setting.variables)
     }
 
     fn tunnel(
@@ -194,7 +202,15 @@ impl Service {
         request: &Request,
         made: &mut Made,
     ) -> Result<Tunnel, String> {
-        let read = Command::read(&command.words, &self.setting)?;
+        let lacks = command.lacks();
+        let read = Command::read(&command.words, &self.setting);
+        let read = read.map_err(|error| match &lacks {
+            Some(lacks) => format!("{error}; {lacks}"),
+            None => error,
+        })?;
+        if let Some(lacks) = lacks {
+            made.warn(format!("{}: {lacks}", command.place));
+        }
         let name = self.unit.tunnel_name();
         let name = name.unwrap_or_else(|| name_of_host(read.host()));
         let name = named(request, name);

@@ -1,13 +1,11 @@
 //! All that is known about one tunnel.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use tunneld_core::certificate::date;
 use tunneld_core::status::{CertificateStatus, SessionStatus, TunnelStatus};
 
 use super::layout::{line, plain};
 use super::page::Page;
 use super::words::{negotiated, trip};
+use crate::cli::times::Wall;
 
 /// Where the facts begin.
 const INDENT: usize = 2;
@@ -26,7 +24,7 @@ impl Page<'_> {
     }
 
     fn facts(&self, t: &TunnelStatus) -> Vec<String> {
-        let since = moment(t.stands_since_unix_ms());
+        let since = self.wall.moment(t.stands_since_unix_ms());
         let mut facts = vec![match t.down_since_unix_ms {
             Some(_) => format!("down since: {since}"),
             None => format!("{} since: {since}", t.phase),
@@ -51,9 +49,9 @@ impl Page<'_> {
             facts.push(format!("failure: at the stage `{stage}`, {class}"));
         }
         if let Some(at) = t.retry_at_unix_ms {
-            facts.push(format!("next try: {}", moment(at)));
+            facts.push(format!("next try: {}", self.wall.moment(at)));
         }
-        facts.extend(t.certificates.iter().map(certificate));
+        facts.extend(t.certificates.iter().map(|c| certificate(c, &self.wall)));
         facts.extend(t.forwards.iter().map(|f| {
             let (name, kind, listen) = (&f.name, &f.kind, &f.listen);
             format!("forward `{name}`: {kind}, {listen}")
@@ -84,11 +82,8 @@ impl Page<'_> {
 }
 
 /// A certificate, and when it is valid.
-fn certificate(c: &CertificateStatus) -> String {
-    let at = |unix_s: Option<u64>| {
-        let after = Duration::from_secs(unix_s?);
-        UNIX_EPOCH.checked_add(after).map(date)
-    };
+fn certificate(c: &CertificateStatus, wall: &Wall) -> String {
+    let at = |unix_s: Option<u64>| Some(wall.moment(unix_s?.saturating_mul(1000)));
     let valid = match (at(c.valid_after_unix_s), at(c.valid_before_unix_s)) {
         (Some(from), Some(until)) => format!("valid from {from} until {until}"),
         (Some(from), None) => format!("valid from {from} on"),
@@ -99,10 +94,4 @@ fn certificate(c: &CertificateStatus) -> String {
         "certificate: {} ({}), for {}, {valid}",
         c.file, c.key_id, c.fingerprint
     )
-}
-
-/// A time as messages show it.
-fn moment(unix_ms: u64) -> String {
-    let at = UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
-    date(at.unwrap_or(SystemTime::UNIX_EPOCH))
 }

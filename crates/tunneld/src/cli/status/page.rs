@@ -9,6 +9,7 @@ use tunneld_core::text::shell_word;
 use super::layout::{columns, line, plain};
 use super::words::{brief, bytes, cause, colour_of, short, trip};
 use crate::cli::DEFAULT_CONFIG;
+use crate::cli::times::Wall;
 use crate::clock::unix_ms;
 use crate::terminal::{colour, columns_of, painted, utf8};
 
@@ -84,6 +85,7 @@ pub(super) struct Page<'a> {
     pub(super) status: &'a DaemonStatus,
     pub(super) now: u64,
     pub(super) pen: Pen,
+    pub(super) wall: Wall,
 }
 
 impl<'a> Page<'a> {
@@ -93,6 +95,7 @@ impl<'a> Page<'a> {
             status,
             now: unix_ms(SystemTime::now()),
             pen,
+            wall: Wall::here(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::tz::{Offset, TimeZone};
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::status::{
     CertificateStatus, ConnectionCounts, DaemonStatus, ForwardStatus, Phase, ReloadStatus,
@@ -11,6 +12,7 @@ use tunneld_core::status::{
 use super::layout::{columns, line};
 use super::page::{Page, Pen};
 use super::words::{bytes, short};
+use crate::cli::times::Wall;
 
 const NOW: u64 = 1_795_168_800_000;
 
@@ -116,6 +118,13 @@ fn status(tunnels: Vec<TunnelStatus>) -> DaemonStatus {
     }
 }
 
+/// An hour and a half east of UTC.
+fn wall() -> Wall {
+    Wall {
+        zone: TimeZone::fixed(Offset::from_seconds(5_400).unwrap()),
+    }
+}
+
 fn pen(width: Option<usize>) -> Pen {
     Pen {
         colour: false,
@@ -128,6 +137,7 @@ fn all(width: Option<usize>) -> String {
     let status = status(vec![up(), waiting(), tunnel("old", Phase::Stopped)]);
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: pen(width),
     };
@@ -176,6 +186,7 @@ fn a_screen_begins_with_what_is_not_up_and_folds_what_is() {
     ]);
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: pen(None),
     };
@@ -207,6 +218,7 @@ fn what_is_not_so_any_more_and_not_yet_is_told_of_the_whole_daemon() {
     (status.stopping, status.needs_restart) = (true, vec!["a".into(), "b".into()]);
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: pen(None),
     };
@@ -242,6 +254,7 @@ fn no_line_is_wider_than_the_terminal_and_no_word_is_lost() {
         for colour in [false, true] {
             let with = |width| Page {
                 status: &status,
+                wall: wall(),
                 now: NOW,
                 pen: Pen {
                     colour,
@@ -264,17 +277,18 @@ fn one_tunnel_is_told_with_everything() {
     let status = status(vec![up()]);
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: pen(None),
     };
     let page = page.one(&status.tunnels[0]);
     for part in [
-        "up since: 2026-11-20 07:50:00 UTC\n",
+        "up since: 2026-11-20 09:20:00 +01:30\n",
         "session: 192.0.2.7:22 since 2h10m, number 3\n",
         "server: SSH-2.0-OpenSSH_9.9\n",
         "cipher: chacha20-poly1305@openssh.com, key exchange: mlkem768x25519-sha256, host key: ssh-ed25519\n",
         "round trip: 12.3 ms\n",
-        "certificate: /etc/tunneld/id-cert.pub (the id), for SHA256:x, valid until 2026-11-20 10:00:00 UTC\n",
+        "certificate: /etc/tunneld/id-cert.pub (the id), for SHA256:x, valid until 2026-11-20 11:30:00 +01:30\n",
         "warning: keepalive is off\n",
         "forward `f`: remote, localhost:0\n",
     ] {
@@ -295,6 +309,7 @@ fn what_is_down_is_so_since_it_went_down() {
     let page = Page {
         status: &status,
         now: NOW,
+        wall: wall(),
         pen: pen(Some(80)),
     };
     let text = page.one(&status.tunnels[0]);
@@ -314,6 +329,7 @@ fn what_comes_from_elsewhere_moves_no_cursor_and_turns_no_line_around() {
     let status = status(vec![bad, up()]);
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: pen(Some(80)),
     };
@@ -333,6 +349,7 @@ fn a_terminal_without_more_than_ascii_gets_ascii() {
     };
     let page = Page {
         status: &status,
+        wall: wall(),
         now: NOW,
         pen: ascii,
     };

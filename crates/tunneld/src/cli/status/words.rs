@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tunneld_core::status::{Phase, SessionStatus, TunnelStatus};
+use tunneld_core::status::{Phase, SessionStatus, StoppedBy, TunnelStatus};
 
 use super::layout::plain;
 
@@ -78,6 +78,7 @@ pub(super) fn negotiated(s: &SessionStatus) -> String {
 /// Why a tunnel is not up, and when it is tried again: nothing where there is nothing to say.
 pub(super) fn cause(t: &TunnelStatus, now: u64) -> Option<String> {
     let cause = t.failure.as_ref().map(|failure| plain(&failure.cause));
+    let cause = cause.or_else(|| t.stopped_by.map(|by| stopped(t, by)));
     let cause = match t.phase {
         Phase::Up => cause
             .map(|cause| format!("the old session serves on; a new one cannot be made: {cause}")),
@@ -90,6 +91,14 @@ pub(super) fn cause(t: &TunnelStatus, now: u64) -> Option<String> {
     match (cause, next) {
         (Some(cause), Some(next)) => Some(format!("{cause}; {next}")),
         (cause, next) => cause.or(next),
+    }
+}
+
+/// What stopped it, and what is to be done about it.
+fn stopped(t: &TunnelStatus, by: StoppedBy) -> String {
+    match by {
+        StoppedBy::File => "enabled = false in the file".to_owned(),
+        StoppedBy::Command => format!("stopped by command; `tunneld start {}`", t.name),
     }
 }
 
