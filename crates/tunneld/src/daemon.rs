@@ -16,7 +16,7 @@ use crate::control::events::Feed;
 use crate::control::server::{Server, reading};
 use crate::exit::Exit;
 use crate::inject::Inject;
-use crate::logging::LastWords;
+use crate::logging::{Filter, LastWords};
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::signals::{Request, Requests};
@@ -33,7 +33,12 @@ const GOODBYES: Duration = Duration::from_secs(3);
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> Exit {
+pub(crate) fn run(
+    path: &Path,
+    socket: Option<&Path>,
+    logged: &Filter,
+    last_words: LastWords,
+) -> Exit {
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
@@ -53,13 +58,19 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, logged, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: LastWords) -> Exit {
+async fn serve(
+    path: &Path,
+    socket: Option<&Path>,
+    loaded: Loaded,
+    logged: &Filter,
+    last_words: LastWords,
+) -> Exit {
     // Signals first: one that comes during the start is not lost.
     let mut requests = match Requests::install() {
         Ok(requests) => requests,
@@ -83,9 +94,13 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         tunnels = loaded.config.tunnels.len(),
         "tunneld starts"
     );
+    logged.warn_unused(loaded.config.tunnels.keys());
     let _files = warn_about_files(loaded.clone());
     let passed = Passed::from_env().unwrap_or_else(|e| {
-        tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
+        tracing::warn!(
+            message_id = events::SOCKETS_UNUSABLE,
+            "the sockets that the service manager passed cannot be used: {e}"
+        );
         Passed::default()
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -183,7 +198,10 @@ async fn until_stopped(
         let request = tokio::select! {
             request = requests.next() => request,
             _ = &mut *supervisor => {
-                tracing::error!("the supervisor failed: a bug in tunneld");
+                tracing::error!(
+                    message_id = events::BUG,
+                    "the supervisor failed: a bug in tunneld"
+                );
                 return false;
             }
         };
@@ -228,7 +246,10 @@ async fn stop(
             },
         }
     }
-    tracing::warn!("told to stop a second time: connections are cut");
+    tracing::warn!(
+        message_id = events::STOPPING_AT_ONCE,
+        "told to stop a second time: connections are cut"
+    );
     abort.cancel();
     // What has not ended by then ends with the process.
     let _ = tokio::time::timeout(ABORT_PATIENCE, supervisor).await;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tunneld_core::events;
 use tunneld_core::failure::Failure;
 use tunneld_core::name::{ForwardName, TunnelName};
-use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::repeats::Repeats;
 
 use super::Peer;
 use crate::error::os_reason;
@@ -27,6 +27,7 @@ struct Said {
     listen: Repeats,
     refused: Repeats,
     paused: Repeats,
+    stalled: Repeats,
 }
 
 impl ForwardLog {
@@ -46,10 +47,8 @@ impl ForwardLog {
             let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
             of(&mut said).say(text, now)
         };
-        match say {
-            Say::First => line(0),
-            Say::Summary { suppressed } => line(suppressed),
-            Say::Nothing => {}
+        if let Some(suppressed) = say.said() {
+            line(suppressed);
         }
     }
 
@@ -147,13 +146,20 @@ impl ForwardLog {
     }
 
     pub(crate) fn stalled(&self, peer: &Peer, after: Duration) {
-        tracing::warn!(
-            message_id = events::CONNECTION_STALLED,
-            tunnel = %self.tunnel,
-            forward = %self.name,
-            peer = %peer,
-            "connection reset: the client took nothing for {}s while its backlog was full (stall_timeout)",
-            after.as_secs_f64()
+        self.say(
+            |said| &mut said.stalled,
+            "",
+            |suppressed| {
+                tracing::warn!(
+                    message_id = events::CONNECTION_STALLED,
+                    tunnel = %self.tunnel,
+                    forward = %self.name,
+                    peer = %peer,
+                    suppressed,
+                    "connection reset: the client took nothing for {}s while its backlog was full (stall_timeout)",
+                    after.as_secs_f64()
+                );
+            },
         );
     }
 }

@@ -18,7 +18,8 @@ use super::pool::Purpose;
 
 /// One line about a failure, with all that is known of it.
 macro_rules! outage {
-    ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr) => {
+    ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr
+     $(, $suppressed:ident)?) => {
         tracing::$level!(
             message_id = Some($id).filter(|id| !id.is_empty()),
             tunnel = %$log.tunnel,
@@ -28,6 +29,7 @@ macro_rules! outage {
             cause = %$failure.cause,
             attempt = $attempts,
             hint = $failure.hint.as_deref(),
+            $($suppressed,)?
             "{}", $message
         )
     };
@@ -98,10 +100,11 @@ impl Log {
             n => format!("{n} others carry"),
         };
         let message = format_args!("a session has ended, {others} on ({})", failure.cause);
-        match self.losses.say(&text, self.started.elapsed()) {
-            Say::Nothing => outage!(debug, "", self, failure, 0, message),
-            Say::First | Say::Summary { .. } => {
-                outage!(warn, events::SESSION_LOST, self, failure, 0, message);
+        match self.losses.say(&text, self.started.elapsed()).said() {
+            None => outage!(debug, "", self, failure, 0, message),
+            Some(suppressed) => {
+                let id = events::SESSION_LOST;
+                outage!(warn, id, self, failure, 0, message, suppressed);
             }
         }
     }
@@ -161,17 +164,11 @@ impl Log {
         };
         let (cause, next) = (&failure.cause, seconds(delay));
         let message = format_args!("{what} cannot be made, next try in {next} ({cause})");
-        match self.others.say(&text, self.started.elapsed()) {
-            Say::Nothing => outage!(debug, "", self, failure, 0, message),
-            Say::First | Say::Summary { .. } => {
-                outage!(
-                    warn,
-                    events::SESSION_NOT_REPLACED,
-                    self,
-                    failure,
-                    0,
-                    message
-                );
+        match self.others.say(&text, self.started.elapsed()).said() {
+            None => outage!(debug, "", self, failure, 0, message),
+            Some(suppressed) => {
+                let id = events::SESSION_NOT_REPLACED;
+                outage!(warn, id, self, failure, 0, message, suppressed);
             }
         }
     }
@@ -193,7 +190,7 @@ impl Log {
                 outage!(debug, "", self, failure, attempts, message);
             }
             (_, true) => self.not_replaced(failure, attempts, &next),
-            (Say::First, false) => self.first(failure, attempts, &next),
+            (Say::First { .. }, false) => self.first(failure, attempts, &next),
             (Say::Summary { .. }, false) => self.still(failure, attempts),
         }
     }
