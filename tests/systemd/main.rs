@@ -9,6 +9,8 @@ mod import;
 mod lab;
 mod sockets;
 
+use std::time::Duration;
+
 use lab::{LISTEN, Lab};
 use serde_json::Value;
 use tunneld_core::events;
@@ -27,6 +29,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     import::a_unit_is_what_systemd_makes_of_it(&lab);
     a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
     the_journal_is_found_by_tunnel(&lab);
+    a_journal_that_is_started_anew_has_what_comes_then(&lab);
     logs_are_those_of_the_unit(&lab);
     hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
     a_killed_daemon_is_started_again(&lab);
@@ -176,6 +179,19 @@ fn the_journal_is_found_by_tunnel(lab: &Lab) {
         events::LISTENING
     );
     assert!(!entries(lab, &forward).is_empty(), "{}", lab.state());
+}
+
+/// The service goes on, and so does its log.
+fn a_journal_that_is_started_anew_has_what_comes_then(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    let replaced = format!("MESSAGE_ID={}", events::SESSION_REPLACED);
+    let before = entries(lab, &replaced).len();
+    lab.run("systemctl restart systemd-journald && tunneld restart db");
+    let after = poll(Duration::from_secs(30), || {
+        (entries(lab, &replaced).len() > before).then_some(())
+    });
+    assert!(after.is_some(), "{}", lab.state());
+    assert_eq!(lab.property("MainPID"), pid);
 }
 
 /// `tunneld logs` finds the unit by its daemon: with what systemd says of it, or a tunnel's lines only.

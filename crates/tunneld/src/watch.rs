@@ -40,11 +40,14 @@ pub(crate) async fn run(
     reloading: fn(),
     stop: CancellationToken,
 ) {
+    let (mut told, began) = (Allowance::default(), Instant::now());
     let watching = async {
         // Without a supervisor there is nothing to tell.
         while seen.wait_for(|seen| seen.watch).await.is_ok() {
             if let Err(problem) = follow(&path, &control, &mut seen, reloading).await {
-                warn(&path, &problem);
+                if told.take(began.elapsed()).is_some() {
+                    warn(&path, &problem);
+                }
                 if seen.changed().await.is_err() {
                     return;
                 }

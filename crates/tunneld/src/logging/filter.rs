@@ -197,13 +197,18 @@ fn not_a_level(text: &str) -> String {
 }
 
 fn alone(text: &str) -> Result<LevelFilter, String> {
-    level(text).ok_or_else(|| match (text.is_empty(), text.parse::<TunnelName>()) {
-        (true, _) => "there is no level; as in `info` or `info,NAME=debug`".to_owned(),
-        (_, Ok(name)) => format!(
-            "{}; one for the tunnel `{name}` is `{name}=debug`",
-            not_a_level(text)
-        ),
-        (_, Err(_)) => not_a_level(text),
+    if let Some(level) = level(text) {
+        return Ok(level);
+    }
+    if text.is_empty() {
+        return Err("there is no level; as in `info` or `info,NAME=debug`".to_owned());
+    }
+    let wrong = not_a_level(text);
+    Err(match text.parse::<TunnelName>() {
+        Ok(name) if !wrong.ends_with('?') => {
+            format!("{wrong}; one for the tunnel `{name}` is `{name}=debug`")
+        }
+        _ => wrong,
     })
 }
 

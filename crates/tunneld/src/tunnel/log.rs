@@ -29,7 +29,7 @@ macro_rules! outage {
             cause = %$failure.cause,
             attempt = $attempts,
             hint = $failure.hint.as_deref(),
-            $($suppressed,)?
+            suppressed = None::<u32>$(.or(Some($suppressed)))?,
             "{}", $message
         )
     };
@@ -103,8 +103,15 @@ impl Log {
         match self.losses.say(&text, self.started.elapsed()).said() {
             None => outage!(debug, "", self, failure, 0, message),
             Some(suppressed) => {
-                let id = events::SESSION_LOST;
-                outage!(warn, id, self, failure, 0, message, suppressed);
+                outage!(
+                    warn,
+                    events::SESSION_LOST,
+                    self,
+                    failure,
+                    0,
+                    message,
+                    suppressed
+                );
             }
         }
     }
@@ -167,8 +174,15 @@ impl Log {
         match self.others.say(&text, self.started.elapsed()).said() {
             None => outage!(debug, "", self, failure, 0, message),
             Some(suppressed) => {
-                let id = events::SESSION_NOT_REPLACED;
-                outage!(warn, id, self, failure, 0, message, suppressed);
+                outage!(
+                    warn,
+                    events::SESSION_NOT_REPLACED,
+                    self,
+                    failure,
+                    0,
+                    message,
+                    suppressed
+                );
             }
         }
     }
@@ -197,14 +211,27 @@ impl Log {
 
     /// The old session serves on, and people should know that the new one is not there.
     fn not_replaced(&self, failure: &Failure, attempts: u32, next: &str) {
-        let id = events::SESSION_NOT_REPLACED;
         let message = format_args!(
             "session not replaced, the old one serves on; next try in {next} ({})",
             failure.cause
         );
         match failure.class {
-            Class::Transient => outage!(warn, id, self, failure, attempts, message),
-            Class::Blocked => outage!(error, id, self, failure, attempts, message),
+            Class::Transient => outage!(
+                warn,
+                events::SESSION_NOT_REPLACED,
+                self,
+                failure,
+                attempts,
+                message
+            ),
+            Class::Blocked => outage!(
+                error,
+                events::SESSION_NOT_REPLACED,
+                self,
+                failure,
+                attempts,
+                message
+            ),
         }
     }
 

@@ -1,7 +1,11 @@
 //! What is sent, and what becomes of it where nobody reads.
 
+use std::io::IoSliceMut;
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
+use rustix::fs::fcntl_get_seals;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tempfile::TempDir;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -80,6 +84,30 @@ fn an_entry_has_its_own_fields_and_nothing_of_the_source() {
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(bed.fields().unwrap(), expected);
+}
+
+#[test]
+fn an_entry_that_is_larger_than_a_datagram_comes_as_a_sealed_file() {
+    let (bed, journal) = Bed::new();
+    let mut entry = Entry::new(Level::ERROR);
+    let text = "x".repeat(1 << 20);
+    entry.put("MESSAGE", text.as_bytes());
+    journal.write(&entry.0);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut nothing = [0; 8];
+    let mut into = [IoSliceMut::new(&mut nothing)];
+    let got = recvmsg(&bed.reader, &mut into, &mut control, RecvFlags::empty()).unwrap();
+    assert_eq!(got.bytes, 0);
+    let mut files = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    let file = File::from(files.next().unwrap().next().unwrap());
+    assert!(fcntl_get_seals(&file).unwrap().contains(SealFlags::WRITE));
+    let mut bytes = vec![0; entry.0.len()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(get(&fields(&bytes), "MESSAGE"), Some(text.as_str()));
 }
 
 #[test]
