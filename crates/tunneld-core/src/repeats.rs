@@ -58,6 +58,19 @@ struct Said {
     suppressed: u32,
 }
 
+impl Said {
+    fn is_over(&self, now: Duration) -> bool {
+        now >= self.at.saturating_add(self.gap)
+    }
+
+    /// The line that is said at `now`: how many it stands for.
+    fn sum_up(&mut self, now: Duration) -> u32 {
+        self.at = now;
+        self.gap = (self.gap * 2).min(WIDEST);
+        std::mem::take(&mut self.suppressed)
+    }
+}
+
 impl Repeats {
     /// Decides about `text` at `now`, a time that only has to go forward.
     pub fn say(&mut self, text: &str, now: Duration) -> Say {
@@ -74,15 +87,14 @@ impl Repeats {
             });
             return Say::First { suppressed };
         };
-        let say = if now < said.at.saturating_add(said.gap) {
-            said.suppressed = said.suppressed.saturating_add(1);
-            Say::Nothing
-        } else {
-            said.at = now;
-            said.gap = (said.gap * 2).min(WIDEST);
-            Say::Summary {
-                suppressed: std::mem::take(&mut said.suppressed),
+        let say = match said.is_over(now) {
+            false => {
+                said.suppressed = said.suppressed.saturating_add(1);
+                Say::Nothing
             }
+            true => Say::Summary {
+                suppressed: said.sum_up(now),
+            },
         };
         self.remember(said);
         say
@@ -93,6 +105,21 @@ impl Repeats {
             self.said.remove(0);
         }
         self.said.push(said);
+    }
+
+    /// Whether anything was kept back that nobody was told of.
+    pub fn keep_back(&self) -> bool {
+        self.news.suppressed > 0 || self.said.iter().any(|said| said.suppressed > 0)
+    }
+
+    /// How many were kept back whose time has come at `now`, though nothing like them has come any
+    /// more: they are worth a line, and count as told.
+    pub fn overdue(&mut self, now: Duration) -> u32 {
+        let due = |said: &&mut Said| said.suppressed > 0 && said.is_over(now);
+        let known = self.said.iter_mut().filter(due);
+        let known = known.map(|said| said.sum_up(now));
+        let known = known.fold(0, u32::saturating_add);
+        known.saturating_add(self.news.overdue(now))
     }
 
     /// Forgets what was said: the next message is new.
@@ -121,8 +148,7 @@ impl Allowance {
     /// Decides about a line at `now`, a time that only has to go forward: `None` if it is kept back,
     /// else how many were since the last one.
     pub fn take(&mut self, now: Duration) -> Option<u32> {
-        let over = |since: Duration| now >= since.saturating_add(WINDOW);
-        if self.since.is_none_or(over) {
+        if self.is_over(now) {
             (self.since, self.said) = (Some(now), 0);
         }
         if self.said >= LINES {
@@ -131,6 +157,18 @@ impl Allowance {
         }
         self.said += 1;
         Some(std::mem::take(&mut self.suppressed))
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        self.since
+            .is_none_or(|since| now >= since.saturating_add(WINDOW))
+    }
+
+    fn overdue(&mut self, now: Duration) -> u32 {
+        match self.suppressed > 0 && self.is_over(now) {
+            true => self.take(now).unwrap_or_default(),
+            false => 0,
+        }
     }
 }
 
@@ -196,6 +234,24 @@ mod tests {
         // A change is news again.
         repeats.clear();
         assert_eq!(repeats.say("x", Duration::from_secs(600)), NEW);
+    }
+
+    #[test]
+    fn what_is_kept_back_is_overdue_after_its_time() {
+        // A burst of each kind, and then nothing.
+        let mut repeats = Repeats::default();
+        let at = Duration::from_secs;
+        for n in 0..100 {
+            repeats.say("the same", at(1));
+            repeats.say(&n.to_string(), at(1));
+        }
+        assert!(repeats.keep_back());
+        assert_eq!(repeats.overdue(at(60)), 0);
+        // All but the twenty that were said; the one that was pushed out is new each time.
+        let told = repeats.overdue(at(61));
+        assert_eq!(told, 200 - LINES);
+        assert!(!repeats.keep_back());
+        assert_eq!(repeats.overdue(at(1000)), 0);
     }
 
     #[test]
