@@ -3,16 +3,25 @@
 use crate::lab::{LISTEN, Lab, db};
 use crate::survives::QUICK;
 
-/// A file that is not there is a wrong file: exit 78, told, and not tried again. An empty one is a
-/// daemon without tunnels, to which tunnels can come.
-pub(crate) fn no_file_is_a_mistake_and_an_empty_one_is_not(lab: &Lab) {
-    lab.run("systemctl stop tunneld && rm /etc/tunneld/tunneld.toml");
-    assert!(!lab.sh("systemctl start tunneld").status.success());
-    let end = ["ActiveState", "SubState", "ExecMainStatus", "NRestarts"].map(|p| lab.property(p));
-    assert_eq!(end, ["failed", "failed", "78", "0"]);
-    let said = lab.run("journalctl --sync; journalctl -u tunneld -p err -o cat -n 5 --no-pager");
-    assert!(said.contains("/etc/tunneld/tunneld.toml"), "{said}");
-    lab.run(": >/etc/tunneld/tunneld.toml && systemctl start tunneld");
+/// A file that is not there or empty is a mistake: exit 78, told with what belongs into it, and not
+/// tried again. One without tunnels is none, and tunnels can come.
+pub(crate) fn no_file_is_a_mistake_and_no_tunnel_is_none(lab: &Lab) {
+    lab.run("systemctl stop tunneld");
+    for (file, told) in [
+        ("rm", "cannot read /etc/tunneld/tunneld.toml: no such file"),
+        (":>", "`/etc/tunneld/tunneld.toml` is empty"),
+    ] {
+        lab.run(&format!("{file} /etc/tunneld/tunneld.toml"));
+        assert!(!lab.sh("systemctl start tunneld").status.success());
+        let end = ["ActiveState", "SubState", "ExecMainStatus", "NRestarts"];
+        let end = end.map(|name| lab.property(name));
+        assert_eq!(end, ["failed", "failed", "78", "0"]);
+        let said = "journalctl --sync; journalctl -u tunneld -p err -o cat -n 8 --no-pager";
+        let said = lab.run(said);
+        assert!(said.contains(told), "{said}");
+    }
+    lab.write("[daemon]");
+    lab.run("systemctl start tunneld");
     assert_eq!(lab.property("StatusText"), "no tunnels");
     lab.file(&[LISTEN]);
     lab.run("systemctl reload tunneld");
@@ -33,21 +42,24 @@ pub(crate) fn a_key_that_cannot_be_read_blocks_its_tunnel_only(lab: &Lab) {
     assert!(lab.echoes(LISTEN), "{}", lab.state());
 }
 
-/// Where nothing may be written but the control socket, tunnels are up; a host key that would be
-/// learnt is not, and the history ends with the daemon.
+/// Where nothing may be written but the control socket, tunnels are up. One whose host key has to be
+/// learnt is not; the history ends with the daemon, which is told.
 pub(crate) fn nothing_has_to_be_written(lab: &Lab) {
-    let learns = db("127.0.0.1", &[LISTEN + 1])
-        .replace("tunnels.db", "tunnels.learns")
-        .replace("known_hosts\"\n", "new_hosts\"\n")
+    let learns = db("localhost", &[LISTEN + 1]).replace("tunnels.db", "tunnels.learns")
         + "strict_host_key_checking = \"accept-new\"\n";
     lab.write(&(db("127.0.0.1", &[LISTEN]) + &learns));
     lab.drop_in(
         "read-only",
-        "ReadWritePaths=\nReadOnlyPaths=/ /var/lib/tunneld\nReadWritePaths=/run/tunneld",
+        "ReadWritePaths=\nReadOnlyPaths=/ /etc/tunneld /var/lib/tunneld\nReadWritePaths=/run/tunneld",
     );
     lab.run("systemctl restart tunneld");
-    lab.wait_for("StatusText", |text| text.contains(" of 2 up"));
+    let learns = "1 of 2 up; learns: blocked (cannot add [localhost]:2222 to \
+                  /etc/tunneld/known_hosts: read-only file system)";
+    lab.wait_for("StatusText", |text| text == learns);
     assert!(lab.echoes(LISTEN), "{}", lab.state());
+    let said = lab.run("journalctl --sync; journalctl -u tunneld -p warning -o cat --no-pager");
+    let history = "the history cannot be kept in /var/lib/tunneld/history: read-only file system";
+    assert!(said.contains(history), "{said}");
     lab.no_drop_ins();
     lab.write(&(db("127.0.0.1", &[LISTEN]) + QUICK));
 }

@@ -70,7 +70,7 @@ pub(crate) fn a_network_that_is_cut_is_noticed_and_comes_back(lab: &Lab) {
             // What comes back from there is lost.
             "ip -n far route add blackhole 10.99.0.1/32",
             "ip -n far route del blackhole 10.99.0.1/32",
-            "timed out",
+            "no reply",
         ),
         (
             "ip link set near down",
@@ -84,7 +84,7 @@ pub(crate) fn a_network_that_is_cut_is_noticed_and_comes_back(lab: &Lab) {
             text.starts_with("0 of 1 up; db: ") && text.contains(cause)
         });
         let since = |event| lab.entries(&format!("--since=@{began} TUNNEL=db MESSAGE_ID={event}"));
-        assert_eq!(since(events::TUNNEL_DOWN).len(), 1, "{}", lab.state());
+        assert!(!since(events::TUNNEL_DOWN).is_empty(), "{}", lab.state());
         lab.run(heal);
         lab.wait_for("StatusText", |text| text == "1 of 1 up");
         assert!(lab.echoes(LISTEN), "{}", lab.state());
@@ -105,11 +105,15 @@ pub(crate) fn a_resolver_that_is_away_keeps_the_others_from_nothing(lab: &Lab) {
         "[daemon]\nstart_timeout = \"3s\"\n{}{QUICK}{named}{QUICK}",
         db("127.0.0.1", &[LISTEN])
     ));
-    lab.run("cp -L /etc/hosts /srv/hosts; rm -f /etc/resolv.conf");
+    lab.run("cp /etc/hosts /srv/hosts");
     for resolver in [
         "rm -f /etc/resolv.conf",
         // Takes questions, and is silent.
-        "ip link add quiet type dummy && ip addr add 10.98.0.1/24 dev quiet && ip link set quiet up
+        "set -e
+         ip link add quiet type veth peer name quieter
+         ip link set quiet up && ip link set quieter up
+         ip addr add 10.98.0.1/24 dev quiet
+         ip neigh add 10.98.0.2 lladdr 02:00:00:00:00:02 dev quiet
          echo nameserver 10.98.0.2 >/etc/resolv.conf",
     ] {
         lab.run(resolver);

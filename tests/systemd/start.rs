@@ -98,10 +98,14 @@ pub(crate) fn a_mute_server_has_its_start_timeout(lab: &Lab) {
 pub(crate) fn what_requires_it_waits_for_a_server_that_comes_late(lab: &Lab) {
     lab.run("systemctl stop tunneld lab-sshd.service");
     lab.run(DEPENDENT);
+    // A client that is too early shall not be let wait.
+    let refuses = format!(
+        "{{ listen = \"127.0.0.1:{LISTEN}\", connect = \"127.0.0.1:9000\", while_down = \"refuse\" }}"
+    );
     lab.write(&format!(
         "[daemon]\nready_when = \"all\"\nstart_timeout = \"1s\"\n{}\
-         while_down = \"refuse\"\nreconnect = {{ initial = \"1s\", max = \"1s\" }}\n",
-        db("127.0.0.1", &[LISTEN])
+         reconnect = {{ initial = \"1s\", max = \"1s\" }}\n",
+        db("127.0.0.1", &[]).replace("[]", &format!("[{refuses}]"))
     ));
     lab.run("systemctl start --no-block lab-app");
     lab.wait_for("StatusText", |text| {

@@ -72,7 +72,7 @@ fn a_service_that_lives_long_is_none_the_worse_for_it() {
     outages::a_start_without_a_network_waits_for_it(&lab);
     outages::a_network_that_is_cut_is_noticed_and_comes_back(&lab);
     outages::a_resolver_that_is_away_keeps_the_others_from_nothing(&lab);
-    missing::no_file_is_a_mistake_and_an_empty_one_is_not(&lab);
+    missing::no_file_is_a_mistake_and_no_tunnel_is_none(&lab);
     missing::a_key_that_cannot_be_read_blocks_its_tunnel_only(&lab);
     missing::nothing_has_to_be_written(&lab);
     missing::a_service_manager_that_is_not_told_anything_is_no_hindrance(&lab);
