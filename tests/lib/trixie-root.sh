@@ -6,18 +6,28 @@ set -euo pipefail
 to=${1:?the folder to make}
 [ ! -e "$to" ] || exit 0
 
+if [ "${2:-}" != inner ]; then
+    rm -rf --one-file-system "$to.new"
+    mkdir -p "$to.new"
+    trap 'rm -rf --one-file-system "$to.new"' EXIT
+    unshare --mount --propagation private "$(readlink -f "$0")" "$to" inner
+    # Whole or not there.
+    mv "$to.new" "$to"
+    exit
+fi
+
+# In memory it takes half the time: packages are synced to the disk one by one.
+made=$(mktemp -d)
+trap 'umount "$made"; rmdir "$made"' EXIT
+mount -t tmpfs -o size=1g,mode=755 tmpfs "$made"
 # Where this machine has its own packages from.
-mirror=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 'Created-By: Packages' 2>/dev/null |
-    grep -m 1 -v security || true)
-half=$to.new
-rm -rf --one-file-system "$half"
-mkdir -p "$half"
+site=$(apt-get indextargets --format '$(SITE)' 'Origin: Debian' 'Created-By: Packages' 2>/dev/null |
+    grep -v security | head -n 1 || true)
 # What the lab uses, and no more.
-debootstrap --variant=minbase --include=systemd,dbus,openssh-server,iproute2,procps \
-    trixie "$half" "${mirror:-http://deb.debian.org/debian}" >"$half.log" 2>&1 || {
-    tail -5 "$half.log" >&2
+if ! said=$(debootstrap --variant=minbase --include=systemd,openssh-server,iproute2,procps \
+    trixie "$made" ${site:+"$site"} 2>&1); then
+    tail -n 5 <<<"$said" >&2
     exit 1
-}
-rm -rf "$half"/var/cache/apt/archives/*.deb "$half"/var/lib/apt/lists/* "$half.log"
-# Whole or not there.
-mv "$half" "$to"
+fi
+rm -rf "$made"/var/cache/apt/archives/*.deb "$made"/var/lib/apt/lists/*
+cp -a "$made/." "$to.new"

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::lab::{LISTEN, LONG, Lab};
 use tunneld_lab::process::poll;
 
+const DROP_IN: &str = include_str!("../../examples/systemd/notify-reload.conf");
+
 /// Where `tests/lib/trixie-root.sh` has made the root of a Debian 13.
 fn root() -> PathBuf {
     let named = std::env::var_os("TUNNELD_TRIXIE").map(PathBuf::from);
@@ -25,11 +27,11 @@ fn notify_reload_returns_when_the_file_is_in_force_and_fails_when_it_is_refused(
     let lab = Lab::boot_in(&root());
     let version = lab.run("systemctl --version | sed -n '1s/^systemd \\([0-9]*\\).*/\\1/p'");
     assert!(version.parse::<u32>().unwrap() >= 253, "{version}");
-    lab.run(
-        "install -D -m 644 /opt/tunneld/notify-reload.conf \
-         /etc/systemd/system/tunneld.service.d/notify-reload.conf
-         systemctl daemon-reload",
-    );
+    lab.run(&format!(
+        "mkdir /etc/systemd/system/tunneld.service.d
+         cat >/etc/systemd/system/tunneld.service.d/notify-reload.conf <<'END'\n{DROP_IN}END
+         systemctl daemon-reload"
+    ));
     let verified = lab.sh("systemd-analyze verify --man=no tunneld.service");
     assert!(verified.stderr.is_empty(), "{verified:?}");
     lab.file(&[LISTEN]);

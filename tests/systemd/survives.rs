@@ -9,7 +9,7 @@ use crate::lab::{LISTEN, LONG, Lab, db};
 use crate::{missing, outages};
 
 /// What tunnels need to be quick to notice, and to come back.
-pub(crate) const QUICK: &str = "server_alive_interval = \"1s\"\nserver_alive_count_max = 2\n\
+pub(crate) const QUICK: &str = "server_alive_interval = \"1s\"\nserver_alive_count_max = 1\n\
      connect_timeout = \"2s\"\nreconnect = { initial = \"200ms\", max = \"1s\" }\n";
 
 /// A target in place of the lab's, which is a process a connection: too slow for a load.
