@@ -46,6 +46,8 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     sockets::remove(&lab);
     wedged.comes_again(&lab);
     ends::a_stop_is_clean(&lab);
+    ends::a_signal_to_end_is_a_clean_stop(&lab);
+    ends::a_stop_lets_a_proxy_command_carry_what_drains(&lab);
     start::a_bad_file_does_not_loop(&lab);
     start::a_dead_server_does_not_hang_the_start(&lab);
     start::a_mute_server_has_its_start_timeout(&lab);
