@@ -202,6 +202,7 @@ impl Supervisor {
         let mut beat = tokio::time::interval(BEAT);
         loop {
             self.heartbeat.beat();
+            self.surroundings.inject.at_beat().await;
             let rebirth = self.slots.values().filter_map(|s| s.reborn_at).min();
             tokio::select! {
                 () = self.surroundings.shutdown.cancelled() => break,
