@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -17,8 +18,10 @@ pub(crate) const LISTEN: u16 = 5432;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Installs tunneld as a package would, and what it connects to. `lab-login` may log in with the key
-/// of the user `tunneld`; the target at 127.0.0.1:9000 sends back what it receives.
+/// How many there were, for their names.
+static LABS: AtomicUsize = AtomicUsize::new(0);
+
+/// Installs tunneld as a package would.
 const INSTALL: &str = r"
 set -e
 install -D -m 644 /opt/tunneld/tunneld.service /usr/lib/systemd/system/tunneld.service
@@ -26,6 +29,12 @@ install -D -m 644 /opt/tunneld/sysusers.d/tunneld.conf /usr/lib/sysusers.d/tunne
 install -D -m 644 /opt/tunneld/tmpfiles.d/tunneld.conf /usr/lib/tmpfiles.d/tunneld.conf
 systemd-sysusers
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/tunneld.conf
+";
+
+/// What it connects to. `lab-login` may log in with the key of the user `tunneld`; the target at
+/// 127.0.0.1:9000 sends back what it receives.
+const AROUND: &str = r"
+set -e
 useradd -r -m -d /home/lab-login -s /usr/sbin/nologin lab-login
 usermod -p '*' lab-login
 useradd -r -G tunneld lab-member
@@ -75,21 +84,35 @@ pub(crate) struct Lab {
 impl Lab {
     /// Boots it, and installs tunneld; it is not started.
     pub(crate) fn boot() -> Self {
+        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
+        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
+        let lab = Lab::boot_bare(&[
+            format!("--bind-ro={}:/usr/bin/tunneld", binary.display()),
+            format!("--bind-ro={}:/opt/tunneld", units.display()),
+        ]);
+        lab.run(INSTALL);
+        lab.surround();
+        lab
+    }
+
+    /// Boots it with these further arguments of systemd-nspawn; nothing is installed.
+    pub(crate) fn boot_bare(arguments: &[String]) -> Self {
         let scratch = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let script = scratch.path().join("systemd-lab.sh");
         fs::write(&script, include_str!("../lib/systemd-lab.sh")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&script, mode).unwrap();
         let lab = Lab {
-            dir: PathBuf::from(format!("/run/tl-systemd-{}", std::process::id())),
+            dir: PathBuf::from(format!(
+                "/run/tl-systemd-{}-{}",
+                std::process::id(),
+                LABS.fetch_add(1, Ordering::Relaxed)
+            )),
             _scratch: scratch,
             script,
         };
-        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
         let mut boot = lab.command("boot");
-        boot.arg(format!("--bind-ro={}:/usr/bin/tunneld", binary.display()));
-        boot.arg(format!("--bind-ro={}:/opt/tunneld", units.display()));
+        boot.args(arguments);
         // Not a pipe: what runs inside would hold it open.
         let said = lab._scratch.path().join("boot.log");
         boot.stderr(fs::File::create(&said).unwrap());
@@ -99,8 +122,12 @@ impl Lab {
             "this test needs root and systemd-container (apt-get install systemd-container):\n{}",
             fs::read_to_string(said).unwrap()
         );
-        lab.run(INSTALL);
         lab
+    }
+
+    /// Makes a key for tunneld, and an SSH server and a target for its tunnels. tunneld is installed.
+    pub(crate) fn surround(&self) {
+        self.run(AROUND);
     }
 
     fn command(&self, what: &str) -> Command {

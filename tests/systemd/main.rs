@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod credentials;
+mod deb;
 mod hooks;
 mod import;
 mod lab;
+mod made;
+mod packages;
 mod sockets;
 
 use lab::{LISTEN, Lab};
