@@ -22,7 +22,8 @@ fn files(folder: &Path) -> BTreeMap<String, u32> {
         }
         let mode = folder.join(path).metadata().unwrap().permissions().mode() & 0o7777;
         let path = path.strip_suffix(".gz").unwrap_or(path);
-        all.insert(path.replace("vendor-completions", "site-functions"), mode);
+        let path = path.replace("vendor-completions", "site-functions");
+        all.insert(path.replace("doc/tunneld/changelog", "doc/tunneld/CHANGELOG.md"), mode);
     }
     all
 }
