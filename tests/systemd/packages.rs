@@ -23,7 +23,10 @@ fn files(folder: &Path) -> BTreeMap<String, u32> {
         let mode = folder.join(path).metadata().unwrap().permissions().mode() & 0o7777;
         let path = path.strip_suffix(".gz").unwrap_or(path);
         let path = path.replace("vendor-completions", "site-functions");
-        all.insert(path.replace("doc/tunneld/changelog", "doc/tunneld/CHANGELOG.md"), mode);
+        all.insert(
+            path.replace("doc/tunneld/changelog", "doc/tunneld/CHANGELOG.md"),
+            mode,
+        );
     }
     all
 }
