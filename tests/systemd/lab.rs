@@ -20,8 +20,10 @@ pub(crate) const LISTEN: u16 = 5432;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Installs tunneld as a package would, and what it connects to. `lab-login` may log in with the key
-/// of the user `tunneld`; the target at 127.0.0.1:9000 sends back what it receives.
+/// How many there were, for their names.
+static LABS: AtomicUsize = AtomicUsize::new(0);
+
+/// Installs tunneld as a package would.
 const INSTALL: &str = r"
 set -e
 install -D -m 644 /opt/tunneld/tunneld.service /usr/lib/systemd/system/tunneld.service
@@ -31,6 +33,12 @@ install -D -m 644 /opt/tunneld/tunneld.catalog /usr/lib/systemd/catalog/tunneld.
 systemd-sysusers
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/tunneld.conf
 journalctl --update-catalog
+";
+
+/// What it connects to. `lab-login` may log in with the key of the user `tunneld`; the target at
+/// 127.0.0.1:9000 sends back what it receives.
+const AROUND: &str = r"
+set -e
 useradd -r -m -d /home/lab-login -s /usr/sbin/nologin lab-login
 usermod -p '*' lab-login
 useradd -r -G tunneld lab-member
@@ -91,6 +99,22 @@ impl Lab {
 
     /// The same with the system in a folder.
     pub(crate) fn boot_in(root: &Path) -> Self {
+        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
+        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
+        let lab = Lab::boot_bare(
+            root,
+            &[
+                format!("--bind-ro={}:/usr/bin/tunneld", binary.display()),
+                format!("--bind-ro={}:/opt/tunneld", units.display()),
+            ],
+        );
+        lab.run(INSTALL);
+        lab.surround();
+        lab
+    }
+
+    /// Boots it with these further arguments of systemd-nspawn; nothing is installed.
+    pub(crate) fn boot_bare(root: &Path, arguments: &[String]) -> Self {
         let scratch = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let script = scratch.path().join("systemd-lab.sh");
         fs::write(&script, include_str!("../lib/systemd-lab.sh")).unwrap();
@@ -105,12 +129,9 @@ impl Lab {
             _scratch: scratch,
             script,
         };
-        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
         let mut boot = lab.command("boot");
         boot.env("ROOT", root);
-        boot.arg(format!("--bind-ro={}:/usr/bin/tunneld", binary.display()));
-        boot.arg(format!("--bind-ro={}:/opt/tunneld", units.display()));
+        boot.args(arguments);
         // Not a pipe: what runs inside would hold it open.
         let said = lab._scratch.path().join("boot.log");
         boot.stderr(fs::File::create(&said).unwrap());
@@ -120,8 +141,12 @@ impl Lab {
             "this test needs root and systemd-container (apt-get install systemd-container):\n{}",
             fs::read_to_string(said).unwrap()
         );
-        lab.run(INSTALL);
         lab
+    }
+
+    /// Makes a key for tunneld, and an SSH server and a target for its tunnels. tunneld is installed.
+    pub(crate) fn surround(&self) {
+        self.run(AROUND);
     }
 
     fn command(&self, what: &str) -> Command {

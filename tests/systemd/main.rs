@@ -4,15 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod credentials;
+mod deb;
 mod ends;
 mod hooks;
 mod import;
 mod journal;
 mod lab;
+mod made;
 mod missing;
 mod notify_reload;
 mod outages;
 mod package;
+mod packages;
 mod reload;
 mod sockets;
 mod start;
