@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,6 +16,9 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Where the forward of [`Lab::file`] listens.
 pub(crate) const LISTEN: u16 = 5432;
 
+/// How many there were, for their names.
+static LABS: AtomicUsize = AtomicUsize::new(0);
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Installs tunneld as a package would, and what it connects to. `lab-login` may log in with the key
@@ -22,6 +26,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const INSTALL: &str = r"
 set -e
 install -D -m 644 /opt/tunneld/tunneld.service /usr/lib/systemd/system/tunneld.service
+install -D -m 644 /opt/tunneld/tunneld@.service /usr/lib/systemd/system/tunneld@.service
 install -D -m 644 /opt/tunneld/sysusers.d/tunneld.conf /usr/lib/sysusers.d/tunneld.conf
 install -D -m 644 /opt/tunneld/tmpfiles.d/tunneld.conf /usr/lib/tmpfiles.d/tunneld.conf
 systemd-sysusers
@@ -75,13 +80,22 @@ pub(crate) struct Lab {
 impl Lab {
     /// Boots it, and installs tunneld; it is not started.
     pub(crate) fn boot() -> Self {
+        Lab::boot_with(&[])
+    }
+
+    /// The same, with further arguments for systemd-nspawn.
+    pub(crate) fn boot_with(arguments: &[&str]) -> Self {
         let scratch = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let script = scratch.path().join("systemd-lab.sh");
         fs::write(&script, include_str!("../lib/systemd-lab.sh")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&script, mode).unwrap();
         let lab = Lab {
-            dir: PathBuf::from(format!("/run/tl-systemd-{}", std::process::id())),
+            dir: PathBuf::from(format!(
+                "/run/tl-systemd-{}-{}",
+                std::process::id(),
+                LABS.fetch_add(1, Ordering::Relaxed)
+            )),
             _scratch: scratch,
             script,
         };
@@ -90,6 +104,7 @@ impl Lab {
         let mut boot = lab.command("boot");
         boot.arg(format!("--bind-ro={}:/usr/bin/tunneld", binary.display()));
         boot.arg(format!("--bind-ro={}:/opt/tunneld", units.display()));
+        boot.args(arguments);
         // Not a pipe: what runs inside would hold it open.
         let said = lab._scratch.path().join("boot.log");
         boot.stderr(fs::File::create(&said).unwrap());
