@@ -104,6 +104,8 @@ impl Lab {
         let mut boot = lab.command("boot");
         boot.arg(format!("--bind-ro={}:/usr/bin/tunneld", binary.display()));
         boot.arg(format!("--bind-ro={}:/opt/tunneld", units.display()));
+        let examples = fs::canonicalize(Path::new(ROOT).join("examples/systemd")).unwrap();
+        boot.arg(format!("--bind-ro={}:/opt/examples", examples.display()));
         boot.args(arguments);
         // Not a pipe: what runs inside would hold it open.
         let said = lab._scratch.path().join("boot.log");

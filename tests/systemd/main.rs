@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod credentials;
+mod features;
 mod hooks;
 mod import;
+mod instances;
 mod lab;
 mod sandbox;
 mod sockets;
