@@ -43,6 +43,7 @@ fn instances_live_side_by_side_and_the_examples_work() {
     a_client_of_the_socket_starts_the_service(&lab);
     a_low_port_can_be_had(&lab);
     a_key_at_home_can_be_read(&lab);
+    a_socket_can_be_given_away(&lab);
 }
 
 /// The file of an instance: the tunnel of its own name.
@@ -210,4 +211,18 @@ fn a_key_at_home_can_be_read(lab: &Lab) {
     assert!(text.starts_with("0 of 1 up"), "{text}");
     with_drop_in(lab, "home-keys.conf");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
+
+fn a_socket_can_be_given_away(lab: &Lab) {
+    lab.file(&[]);
+    lab.run(
+        "sed -i 's|^local_forward = .*|local_forward = { listen = \"/run/tunneld/given\", connect = \"127.0.0.1:9000\", socket_owner = \"lab-member\" }|' /etc/tunneld/tunneld.toml
+         rm -r /etc/systemd/system/tunneld.service.d && systemctl daemon-reload
+         systemctl restart tunneld",
+    );
+    let text = lab.property("StatusText");
+    assert!(text.contains("cannot give it to lab-member"), "{text}");
+    with_drop_in(lab, "socket-owner.conf");
+    assert_eq!(lab.property("StatusText"), "1 of 1 up");
+    assert_eq!(lab.run("stat -c %U /run/tunneld/given"), "lab-member");
 }

@@ -38,7 +38,7 @@ fn the_control_socket_is_in_the_folder_of_the_unit_that_has_the_file() {
         ("office.toml", "/run/tunneld/control.sock"),
     ] {
         let origin = Origin::of_file(Path::new(file));
-        let config = load(SMALLEST, &origin, &surroundings()).unwrap();
+        let config = crate::config::load(SMALLEST, &origin, &surroundings()).unwrap();
         assert_eq!(
             config.daemon.control_socket,
             PathBuf::from(socket),
