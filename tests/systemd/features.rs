@@ -94,6 +94,7 @@ fn the_sandbox_leaves_every_feature_what_it_needs() {
     metrics_are_served(&lab);
     the_history_outlives_the_service(&lab);
     a_watched_file_is_applied(&lab);
+    a_stop_leaves_connections_over_a_program_their_time(&lab);
 }
 
 fn tunnel(lab: &Lab, name: &str) -> TunnelStatus {
@@ -151,4 +152,20 @@ fn a_watched_file_is_applied(lab: &Lab) {
     lab.write(&FILE.replace(":5701:", ":5711:"));
     let there = poll(LONG, || lab.echoes(5711).then_some(()));
     assert!(there.is_some(), "{}", lab.state());
+}
+
+/// Its signal is for the daemon, which ends its programs when nothing needs them any more.
+fn a_stop_leaves_connections_over_a_program_their_time(lab: &Lab) {
+    lab.run(
+        "exec 3<>/dev/tcp/127.0.0.1/5711
+         systemctl stop tunneld & stop=$!
+         until test \"$(systemctl show tunneld -P ActiveState)\" = deactivating; do sleep 0.1; done
+         for number in 1 2 3 4 5; do
+             echo $number >&3 && read -t 20 -r line <&3 && test \"$line\" = $number || exit
+             sleep 0.1
+         done
+         exec 3>&-
+         wait $stop",
+    );
+    assert_eq!(lab.property("Result"), "success");
 }

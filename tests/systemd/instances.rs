@@ -44,6 +44,7 @@ fn instances_live_side_by_side_and_the_examples_work() {
     a_low_port_can_be_had(&lab);
     a_key_at_home_can_be_read(&lab);
     a_socket_can_be_given_away(&lab);
+    networks_can_be_kept_out(&lab);
 }
 
 /// The file of an instance: the tunnel of its own name.
@@ -225,4 +226,20 @@ fn a_socket_can_be_given_away(lab: &Lab) {
     with_drop_in(lab, "socket-owner.conf");
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
     assert_eq!(lab.run("stat -c %U /run/tunneld/given"), "lab-member");
+}
+
+/// As the guide has it: the unit does not know where tunnels go, and whoever does can say so.
+fn networks_can_be_kept_out(lab: &Lab) {
+    lab.file(&[LISTEN]);
+    let with = |allowed: &str| {
+        lab.run(&format!(
+            "mkdir -p /run/systemd/system/tunneld.service.d
+             printf '[Service]\\nIPAddressDeny=any\\nIPAddressAllow={allowed}\\n' \
+                 >/run/systemd/system/tunneld.service.d/networks.conf
+             systemctl daemon-reload && systemctl restart tunneld"
+        ));
+        lab.property("StatusText")
+    };
+    assert!(with("10.0.0.0/8").starts_with("0 of 1 up"));
+    assert_eq!(with("localhost"), "1 of 1 up");
 }
