@@ -27,6 +27,7 @@ static LABS: AtomicUsize = AtomicUsize::new(0);
 const INSTALL: &str = r"
 set -e
 install -D -m 644 /opt/tunneld/tunneld.service /usr/lib/systemd/system/tunneld.service
+install -D -m 644 /opt/tunneld/tunneld@.service /usr/lib/systemd/system/tunneld@.service
 install -D -m 644 /opt/tunneld/sysusers.d/tunneld.conf /usr/lib/sysusers.d/tunneld.conf
 install -D -m 644 /opt/tunneld/tmpfiles.d/tunneld.conf /usr/lib/tmpfiles.d/tunneld.conf
 install -D -m 644 /opt/tunneld/tunneld.catalog /usr/lib/systemd/catalog/tunneld.catalog
@@ -94,20 +95,31 @@ pub(crate) struct Lab {
 impl Lab {
     /// Boots the systemd of this machine, and installs tunneld; it is not started.
     pub(crate) fn boot() -> Self {
-        Lab::boot_in(Path::new("/"))
+        Lab::boot_with(&[])
+    }
+
+    /// The same, with further arguments for systemd-nspawn.
+    pub(crate) fn boot_with(arguments: &[&str]) -> Self {
+        Lab::installed(Path::new("/"), arguments)
     }
 
     /// The same with the system in a folder.
     pub(crate) fn boot_in(root: &Path) -> Self {
+        Lab::installed(root, &[])
+    }
+
+    fn installed(root: &Path, arguments: &[&str]) -> Self {
         let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
-        let lab = Lab::boot_bare(
-            root,
-            &[
-                format!("--bind-ro={}:/usr/bin/tunneld", binary.display()),
-                format!("--bind-ro={}:/opt/tunneld", units.display()),
-            ],
-        );
+        let here = |folder: &str| fs::canonicalize(Path::new(ROOT).join(folder)).unwrap();
+        let binds = [
+            (binary, "/usr/bin/tunneld"),
+            (here("systemd"), "/opt/tunneld"),
+            (here("examples/systemd"), "/opt/examples"),
+        ];
+        let binds = binds.map(|(from, to)| format!("--bind-ro={}:{to}", from.display()));
+        let further = arguments.iter().map(|argument| (*argument).to_owned());
+        let arguments: Vec<String> = binds.into_iter().chain(further).collect();
+        let lab = Lab::boot_bare(root, &arguments);
         lab.run(INSTALL);
         lab.surround();
         lab

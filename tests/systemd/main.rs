@@ -6,17 +6,20 @@
 mod credentials;
 mod deb;
 mod ends;
+mod features;
 mod hooks;
 mod import;
+mod instances;
 mod journal;
 mod lab;
 mod made;
 mod missing;
 mod notify_reload;
 mod outages;
-mod package;
 mod packages;
 mod reload;
+mod sandbox;
+mod shipped;
 mod sockets;
 mod start;
 mod survives;
@@ -28,11 +31,11 @@ use lab::Lab;
 fn the_shipped_unit_does_what_an_operator_expects() {
     // One boot for all of it, in the order of a service's life.
     let lab = Lab::boot();
-    package::the_unit_is_right_and_hardened(&lab);
-    package::host_keys_have_a_file_that_root_and_the_service_can_write(&lab);
+    shipped::the_unit_is_right_and_hardened(&lab);
+    shipped::host_keys_have_a_file_that_root_and_the_service_can_write(&lab);
     let wedged = wedged::start(&lab);
     start::a_start_returns_when_the_tunnels_are_up(&lab);
-    package::the_group_may_command_and_others_may_not(&lab);
+    shipped::the_group_may_command_and_others_may_not(&lab);
     reload::a_reload_applies_the_file(&lab);
     import::a_unit_is_what_systemd_makes_of_it(&lab);
     reload::a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);

@@ -284,7 +284,7 @@ fn daemon_config(
     let spans = keys.spans();
     keys.finish(problems);
     let config = DaemonConfig {
-        control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
+        control_socket: value_or(control_socket, || base.origin.control_socket()),
         metrics_listen: metrics_listen.and_then(|v| v.value),
         state_directory: state_directory.map(|v| v.value),
         ready_when: value_or(ready_when, || ReadyWhen::Settled),

@@ -97,11 +97,12 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>) -> Result<(Socket, Sock
     let socket =
         Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(no)?;
     let temporary = Temporary::bind(&socket, &folder, name).map_err(no)?;
-    // Nobody gets in before the owner and the mode are right: it does not listen yet.
+    // Nobody gets in before the owner and the mode are right: it does not listen yet. The mode first:
+    // that of another one's file takes CAP_FOWNER.
+    temporary.set_mode(place.mode).map_err(|e| no(e.into()))?;
     if ids != Ids::default() {
         temporary.give(ids).map_err(|e| not_given(place, e))?;
     }
-    temporary.set_mode(place.mode).map_err(|e| no(e.into()))?;
     socket.listen(BACKLOG).map_err(no)?;
     if wanted.strong_count() == 0 {
         return Err(failure(place, "nobody waits for it any more"));

@@ -14,9 +14,9 @@ pub(crate) fn the_unit_is_right_and_hardened(lab: &Lab) {
         "{}",
         printed(&verified)
     );
-    // Exposure of at most 2.0 of 10.
+    // Exposure of at most 1.5 of 10.
     lab.run(&format!(
-        "systemd-analyze security --offline=true --threshold=20 {unit}"
+        "systemd-analyze security --offline=true --threshold=15 {unit}"
     ));
 }
 
