@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -75,13 +76,15 @@ pub(crate) struct Lab {
 impl Lab {
     /// Boots it, and installs tunneld; it is not started.
     pub(crate) fn boot() -> Self {
+        static BOOTED: AtomicU32 = AtomicU32::new(0);
+        let nth = BOOTED.fetch_add(1, Ordering::Relaxed);
         let scratch = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let script = scratch.path().join("systemd-lab.sh");
         fs::write(&script, include_str!("../lib/systemd-lab.sh")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&script, mode).unwrap();
         let lab = Lab {
-            dir: PathBuf::from(format!("/run/tl-systemd-{}", std::process::id())),
+            dir: PathBuf::from(format!("/run/tl-systemd-{}-{nth}", std::process::id())),
             _scratch: scratch,
             script,
         };

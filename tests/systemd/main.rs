@@ -7,6 +7,7 @@ mod credentials;
 mod hooks;
 mod import;
 mod lab;
+mod restart;
 mod sockets;
 
 use lab::{LISTEN, Lab};
