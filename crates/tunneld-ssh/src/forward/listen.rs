@@ -14,7 +14,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
-use rustix::net::Shutdown;
 use tokio::net::{TcpListener, UnixListener};
 use tunneld_core::config::Listen;
 use tunneld_core::failure::Failure;
@@ -117,9 +116,8 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // Not only closed: until the service manager lets go of its copy, a socket would take clients
         // that nobody serves, and hold the place against another forward.
-        if self.kept.is_some() && !self.stays() {
-            // What does not listen any more is as good.
-            let _ = rustix::net::shutdown(self.listener.as_fd(), Shutdown::Both);
+        if let Some(kept) = self.kept.take_if(|kept| !kept.stays()) {
+            kept.forget(self.listener.as_fd());
         }
     }
 }

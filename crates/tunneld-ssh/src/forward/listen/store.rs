@@ -13,7 +13,7 @@ mod name;
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,8 +64,7 @@ impl Found {
     /// it; that its port is free is seen by the next socket, too.
     pub(super) fn let_go(self, reason: &str) {
         tracing::debug!("socket {} of an earlier run: {reason}", self.kept.name);
-        // One that does not listen has nothing to shut down.
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        self.kept.forget(self.socket.as_fd());
     }
 }
 
@@ -81,6 +80,14 @@ impl Kept {
     /// Whether the socket stays when this is dropped.
     pub(super) fn stays(&self) -> bool {
         self.store.0.ends.load(Ordering::Relaxed)
+    }
+
+    /// Has it let go of the socket, which does not listen any more whoever has a copy.
+    pub(super) fn forget(self, socket: BorrowedFd<'_>) {
+        // First: once the place is free, another socket may be kept under the same name.
+        drop(self);
+        // What does not listen is as good.
+        let _ = rustix::net::shutdown(socket, Shutdown::Both);
     }
 }
 
