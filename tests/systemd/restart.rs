@@ -173,6 +173,7 @@ fn clients_are_served_whatever_restarts_the_service() {
     no_client_is_refused_by_an_upgrade(&lab);
     what_is_stopped_or_taken_out_of_the_file_is_kept_no_more(&lab);
     what_cannot_be_used_is_dropped_and_the_service_starts(&lab);
+    in_another_network_namespace_ports_are_made_anew(&lab);
     a_stop_ends_it(&lab);
 }
 
@@ -309,6 +310,20 @@ fn what_cannot_be_used_is_dropped_and_the_service_starts(lab: &Lab) {
         assert!(lab.echoes(port), "{port}\n{}", lab.state());
     }
     lab.run("rm /run/systemd/system/tunneld.service.d/strangers.conf; systemctl daemon-reload");
+}
+
+/// The ports of the old one would be open where nobody looks for them.
+fn in_another_network_namespace_ports_are_made_anew(lab: &Lab) {
+    let moved = "/run/systemd/system/tunneld.service.d/moved.conf";
+    lab.run(&format!(
+        "printf '[Service]\\nPrivateNetwork=yes\\n' >{moved}
+         systemctl daemon-reload && systemctl restart tunneld"
+    ));
+    assert!(is_refused(lab, 5432), "{}", lab.state());
+    lab.run(
+        "nsenter -n -t $(systemctl show tunneld -P MainPID) bash -c 'exec 3<>/dev/tcp/127.0.0.1/5432'",
+    );
+    lab.run(&format!("rm {moved}; systemctl daemon-reload"));
 }
 
 /// Nobody is coming back: systemd drops what it has kept.

@@ -97,13 +97,19 @@ async fn listen(
     found: Option<Found>,
     store: &Store,
 ) -> io::Result<(TcpListener, Option<Kept>)> {
+    let mut bound = bind_one(address, only_v6);
     if let Some(found) = found {
-        match again(&found) {
-            Ok(socket) => return Ok((socket, Some(found.kept))),
-            Err(e) => found.let_go(&os_reason(&e)),
+        match (&bound, again(&found)) {
+            // Within one network namespace it would have been in the way.
+            (Ok(_), _) => found.let_go("it is in another network namespace"),
+            (Err(_), Ok(socket)) => return Ok((socket, Some(found.kept))),
+            (Err(_), Err(e)) => {
+                found.let_go(&os_reason(&e));
+                bound = bind_one(address, only_v6);
+            }
         }
     }
-    let socket = bind_one(address, only_v6)?;
+    let socket = bound?;
     let kept = store.keep_tcp(address, &socket).await;
     Ok((socket, kept))
 }
