@@ -18,6 +18,7 @@ mod notify_reload;
 mod outages;
 mod packages;
 mod reload;
+mod restart;
 mod sandbox;
 mod shipped;
 mod sockets;

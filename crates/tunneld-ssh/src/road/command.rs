@@ -29,7 +29,7 @@ const FAREWELL: Duration = Duration::from_millis(250);
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
-const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+const MANAGER_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// The statuses by which a shell says that it cannot run a program (POSIX, Shell Command Language
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
