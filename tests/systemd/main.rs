@@ -7,6 +7,7 @@ mod credentials;
 mod hooks;
 mod import;
 mod lab;
+mod sandbox;
 mod sockets;
 
 use lab::{LISTEN, Lab};
@@ -29,6 +30,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     the_journal_is_found_by_tunnel(&lab);
     logs_are_those_of_the_unit(&lab);
     hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
+    sandbox::it_is_in_force_where_the_kernel_has_it_and_said_where_not(&lab);
     a_killed_daemon_is_started_again(&lab);
     a_daemon_that_hangs_is_started_again(&lab);
     credentials::a_passphrase_comes_in_every_way_that_systemd_has(&lab);

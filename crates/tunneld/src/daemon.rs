@@ -44,7 +44,11 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
         }
     };
     // Threads have the rights of the one that makes them: before there are any.
-    let sandbox = Sandbox::enter(&loaded.config, socket);
+    let sandbox = Sandbox::enter(
+        &loaded.config,
+        socket,
+        history::place(&loaded.config.daemon),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -113,7 +117,8 @@ async fn serve(
     };
     let metrics_listen = loaded.config.daemon.metrics_listen;
     let state = history::place(&loaded.config.daemon);
-    let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
+    let (supervisor, handles) =
+        Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
     let notifier = tokio::spawn(notify::run(

@@ -22,11 +22,10 @@ use tunneld_core::events;
 use tunneld_core::sandbox::{Needs, named};
 
 use crate::config_file;
-use crate::observe::history;
 
-/// What there is to do with files in a folder.
+/// What there is to do with files in a folder; one of any kind may have to be put out of the way.
 const FILES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
-    WriteFile | Truncate | MakeReg | RemoveFile | MakeDir | RemoveDir
+    WriteFile | Truncate | RemoveFile | RemoveDir | MakeReg | MakeDir | MakeSym | MakeSock | MakeFifo
 });
 /// What there is to do with sockets in a folder, and to make the folder itself.
 const SOCKETS: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ MakeSock | RemoveFile | MakeDir });
@@ -51,8 +50,8 @@ struct Restricted {
 
 impl Sandbox {
     /// Gives up what the file does not need. Threads inherit that of the one that makes them: this is
-    /// for the first one, before there are others. Nothing fails: what cannot be had is told.
-    pub(crate) fn enter(config: &Config, socket: Option<&Path>) -> Sandbox {
+    /// for the first one, before there are others. `state` is where the history is kept. Nothing fails: what cannot be had is told.
+    pub(crate) fn enter(config: &Config, socket: Option<&Path>, state: Option<PathBuf>) -> Sandbox {
         if !config.daemon.sandbox {
             return Sandbox::off("`sandbox = false` in [daemon]");
         }
@@ -63,7 +62,7 @@ impl Sandbox {
         if let Some(programs) = named(&programs, MAX_PROGRAMS) {
             return Sandbox::off(&format!("{programs} would inherit it"));
         }
-        let rights = Rights::of(needs, config, socket);
+        let rights = Rights::of(needs, config, socket, state);
         let restricted = match rights.restrict() {
             Ok(Some(abi)) => Ok(Restricted {
                 abi,
@@ -125,7 +124,12 @@ struct Rights {
 impl Rights {
     /// What the tunnels need, what the daemon itself does, and where a reload is most likely to want
     /// to write.
-    fn of(mut given: Needs, config: &Config, socket: Option<&Path>) -> Rights {
+    fn of(
+        mut given: Needs,
+        config: &Config,
+        socket: Option<&Path>,
+        state: Option<PathBuf>,
+    ) -> Rights {
         let home = config_file::surroundings().home;
         let usual = config::default_known_hosts(home.as_deref());
         given.add_files(usual.iter().map(|file| file.value.as_path()));
@@ -138,7 +142,6 @@ impl Rights {
         given.sockets.extend(socket.parent().map(Path::to_owned));
         let own = named_by_the_service_manager();
         given.sockets.extend(own.iter().cloned());
-        let state = history::place(&config.daemon);
         let own = own.into_iter().chain(state);
         for folder in own {
             files.extend(nearest(&folder));

@@ -67,7 +67,9 @@ fn tunnels_that_need_more_than_the_sandbox_leaves_are_told_with_what_they_need()
     assert!(diff(&tight, &more, &db, |_| false).needs_restart.is_empty());
     assert!(first(&db, &more).needs_restart.is_empty());
     // One line is enough where the key itself has changed.
-    let off = config(&format!("[daemon]\nsandbox = false\n{DB}on_up = '/bin/true'\n"));
+    let off = config(&format!(
+        "[daemon]\nsandbox = false\n{DB}on_up = '/bin/true'\n"
+    ));
     let plan = diff(&tight, &db, &off, |_| false);
     assert_eq!(plan.needs_restart[0].after.as_deref(), Some("false"));
     assert_eq!(plan.needs_restart.len(), 1);
