@@ -89,10 +89,11 @@ fn a_reload_that_wants_more_is_told_so_and_gets_it_after_a_restart() {
     daemon.wait_for_log(&format!("after a restart: sandbox ({wanted})"), LONG);
     assert_eq!(daemon.status().needs_restart, ["sandbox"]);
     let denied = format!("cannot listen on {}: permission denied", socket.display());
-    daemon.wait_for_log(&denied, LONG);
+    let hint = "where `tunneld status` says that `sandbox` needs a restart";
+    assert_has(&daemon.wait_for_log(&denied, LONG), &[hint]);
     down_and_up(&daemon);
     let line = daemon.wait_for_log("on_up cannot be started", LONG);
-    assert_has(&line.to_lowercase(), &["permission denied"]);
+    assert_has(&line, &["permission denied", hint]);
     assert!(!seen.exists() && !socket.exists());
     echoes(bed.listen).unwrap();
 

@@ -15,7 +15,7 @@ pub struct Needs {
     /// The keys that name programs, with their tunnels: ``on_up of `db` ``. What a program does is
     /// its own affair, and it would have no more rights than the daemon.
     pub programs: BTreeSet<String>,
-    /// Folders in which files are made, changed and removed.
+    /// Files that are written to, and folders in which they are made, changed and removed.
     pub files: BTreeSet<PathBuf>,
     /// Folders in which unix sockets are made and removed.
     pub sockets: BTreeSet<PathBuf>,
@@ -30,22 +30,19 @@ impl Needs {
             needs.take_programs(tunnel);
             let target = &tunnel.target;
             for target in target.hops().into_iter().chain([target]) {
-                needs.add_files(learns(target));
+                needs.files.extend(learns(target));
             }
             for forward in &tunnel.forwards {
                 if let ForwardKind::Local(local) = &forward.kind
                     && let Listen::Unix(socket) = &local.listen.value
                 {
-                    needs.sockets.extend(folder(&socket.path));
+                    needs
+                        .sockets
+                        .extend(socket.path.parent().map(Path::to_owned));
                 }
             }
         }
         needs
-    }
-
-    /// Adds the folders of files.
-    pub fn add_files<'a>(&mut self, files: impl IntoIterator<Item = &'a Path>) {
-        self.files.extend(files.into_iter().filter_map(folder));
     }
 
     fn take_programs(&mut self, tunnel: &TunnelSpec) {
@@ -60,17 +57,17 @@ impl Needs {
         self.programs.extend(words);
     }
 
-    /// What of this is not `given`, for people; `None` if all of it is. Folders are compared by their
+    /// What of this is not `given`, for people; `None` if all of it is. Places are compared by their
     /// names: one that is reached by two of them is taken for two.
     pub fn beyond(&self, given: &Needs) -> Option<String> {
         let within = |given: &BTreeSet<PathBuf>, wanted: &PathBuf| {
-            wanted.ancestors().any(|folder| given.contains(folder))
+            wanted.ancestors().any(|place| given.contains(place))
         };
         let files = self.files.iter().filter(|f| !within(&given.files, f));
         let sockets = self.sockets.iter().filter(|f| !within(&given.sockets, f));
         let programs = self.programs.difference(&given.programs).cloned();
         let wanted: Vec<String> = programs
-            .chain(files.map(|folder| format!("files in {}", folder.display())))
+            .chain(files.map(|file| format!("writing to {}", file.display())))
             .chain(sockets.map(|folder| format!("sockets in {}", folder.display())))
             .collect();
         named(&wanted, MAX_NAMED)
@@ -90,7 +87,7 @@ pub fn named(all: &[String], max: usize) -> Option<String> {
 
 /// The files that keys of hosts may be written to (`known_hosts::learn`): new hosts go to the first,
 /// further keys to the one that has the present one.
-fn learns(target: &Target) -> impl Iterator<Item = &Path> {
+fn learns(target: &Target) -> impl Iterator<Item = PathBuf> {
     let accepts = target.strict_host_key_checking == StrictHostKeyChecking::AcceptNew;
     let count = match (target.update_host_keys, accepts) {
         (true, _) => usize::MAX,
@@ -98,11 +95,7 @@ fn learns(target: &Target) -> impl Iterator<Item = &Path> {
         (false, false) => 0,
     };
     let files = target.known_hosts.iter().take(count);
-    files.map(|file| file.value.as_path())
-}
-
-fn folder(file: &Path) -> Option<PathBuf> {
-    file.parent().map(Path::to_owned)
+    files.map(|file| file.value.clone())
 }
 
 #[cfg(test)]
@@ -143,10 +136,11 @@ mod tests {
         let further = "update_host_keys = true\n";
         let new = "strict_host_key_checking = 'accept-new'\nupdate_host_keys = false\n";
         assert_eq!(learning(two), paths(&[]));
-        assert_eq!(learning(&format!("{two}{new}")), paths(&["/a"]));
-        assert_eq!(learning(&format!("{two}{further}")), paths(&["/a", "/b"]));
+        assert_eq!(learning(&format!("{two}{new}")), paths(&["/a/k"]));
+        let both = learning(&format!("{two}{further}"));
+        assert_eq!(both, paths(&["/a/k", "/b/k"]));
         let hop = "proxy_jump = [{ host = 'b', known_hosts = '/c/k', update_host_keys = true }]\n";
-        assert_eq!(learning(hop), paths(&["/c"]));
+        assert_eq!(learning(hop), paths(&["/c/k"]));
     }
 
     #[test]
@@ -176,11 +170,11 @@ mod tests {
         assert_eq!(wanted(&[], &below, &["/run/tunneld/y"]), None);
         assert_eq!(
             wanted(&[], &["/run/tunneld"], &["/var/lib/tunneld"]).unwrap(),
-            "files in /run/tunneld, sockets in /var/lib/tunneld"
+            "writing to /run/tunneld, sockets in /var/lib/tunneld"
         );
         assert_eq!(
             wanted(&["p", "q"], &["/a"], &["/b", "/c"]).unwrap(),
-            "p, q, files in /a and 2 more"
+            "p, q, writing to /a and 2 more"
         );
     }
 }

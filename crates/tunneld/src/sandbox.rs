@@ -20,6 +20,7 @@ use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior
 use tunneld_core::config::{self, Config};
 use tunneld_core::events;
 use tunneld_core::sandbox::{Needs, named};
+use tunneld_ssh::sandbox::rights_given_up;
 
 use crate::config_file;
 
@@ -64,11 +65,14 @@ impl Sandbox {
         }
         let rights = Rights::of(needs, config, socket, state);
         let restricted = match rights.restrict() {
-            Ok(Some(abi)) => Ok(Restricted {
-                abi,
-                places: rights.places(),
-                given: rights.given,
-            }),
+            Ok(Some(abi)) => {
+                rights_given_up();
+                Ok(Restricted {
+                    abi,
+                    places: rights.places(),
+                    given: rights.given,
+                })
+            }
             Ok(None) => Err(
                 "no Landlock: the kernel has none, or a filter of system calls withholds it"
                     .to_owned(),
@@ -132,10 +136,11 @@ impl Rights {
     ) -> Rights {
         let home = config_file::surroundings().home;
         let usual = config::default_known_hosts(home.as_deref());
-        given.add_files(usual.iter().map(|file| file.value.as_path()));
-        // A file of known hosts is made in a folder that is there, and nowhere else.
-        let is_there = |folder: &&PathBuf| folder.is_dir();
-        let mut files: Vec<_> = given.files.iter().filter(is_there).cloned().collect();
+        given.files.extend(usual.into_iter().map(|file| file.value));
+        let mut files: Vec<PathBuf> = given.files.iter().flat_map(|f| folders_of(f)).collect();
+        let folders = given.files.iter().filter_map(|file| file.parent());
+        let folders: Vec<_> = folders.map(Path::to_owned).collect();
+        given.files.extend(folders);
         let socket = socket.unwrap_or(&config.daemon.control_socket);
         // A path without a folder is in the one that the daemon works in.
         let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
@@ -210,6 +215,15 @@ fn named_by_the_service_manager() -> Vec<PathBuf> {
     let values = variables.iter().filter_map(|name| std::env::var(name).ok());
     let folders = values.flat_map(|value| value.split(':').map(PathBuf::from).collect::<Vec<_>>());
     folders.filter(|folder| folder.is_absolute()).collect()
+}
+
+/// Where a file of known hosts is made, and where it is, which may be behind a link. Its folder is not
+/// made for it: one that is not there is left out.
+fn folders_of(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let real = std::fs::canonicalize(file).ok();
+    let real = real.and_then(|file| Some(file.parent()?.to_owned()));
+    let named = file.parent().filter(|folder| folder.is_dir());
+    named.map(Path::to_owned).into_iter().chain(real)
 }
 
 /// The folder, or the nearest one above it that is there.
