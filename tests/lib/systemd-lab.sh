@@ -74,7 +74,8 @@ inner)
     done
     ln -sfn /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
     exec systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --machine="$NAME" \
-        --capability=all --system-call-filter=bpf --private-network --resolv-conf=off \
+        --capability=all --private-network --resolv-conf=off \
+        --system-call-filter="bpf landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
         --timezone=off --console=read-only --directory="$root" "$@" --boot
     ;;
 exec)

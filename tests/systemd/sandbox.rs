@@ -97,7 +97,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// The keys of the unit that are no sandbox.
-const OTHERS: [&str; 18] = [
+const OTHERS: [&str; 20] = [
     "Type",
     "NotifyAccess",
     "ExecStart",
@@ -111,10 +111,12 @@ const OTHERS: [&str; 18] = [
     "KillMode",
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
+    "RuntimeDirectoryPreserve",
     "ConfigurationDirectory",
     "ConfigurationDirectoryMode",
     "StateDirectory",
     "StateDirectoryMode",
+    "FileDescriptorStoreMax",
     "LimitNOFILE",
 ];
 

@@ -20,6 +20,7 @@ use crate::inject::Inject;
 use crate::logging::LastWords;
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
+use crate::sandbox::Sandbox;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
@@ -43,6 +44,12 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::BadConfig;
         }
     };
+    // Threads have the rights of the one that makes them: before there are any.
+    let sandbox = Sandbox::enter(
+        &loaded.config,
+        socket,
+        history::place(&loaded.config.daemon),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -54,13 +61,19 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: LastWords) -> Exit {
+async fn serve(
+    path: &Path,
+    socket: Option<&Path>,
+    loaded: Loaded,
+    sandbox: Sandbox,
+    last_words: LastWords,
+) -> Exit {
     // Signals first: one that comes during the start is not lost.
     let mut requests = match Requests::install() {
         Ok(requests) => requests,
@@ -84,6 +97,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         tunnels = loaded.config.tunnels.len(),
         "tunneld starts"
     );
+    sandbox.tell();
     let _files = warn_about_files(loaded.clone());
     let metrics_listen = loaded.config.daemon.metrics_listen;
     let listens = listens(&loaded.config);
@@ -106,7 +120,8 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         said: Said::default(),
     };
     let state = history::place(&loaded.config.daemon);
-    let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
+    let (supervisor, handles) =
+        Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
     let notifier = tokio::spawn(notify::run(

@@ -281,6 +281,7 @@ fn daemon_config(
     let start_timeout = keys.take("start_timeout", problems, positive);
     let drain_timeout = keys.take("drain_timeout", problems, duration);
     let watch = keys.take("watch", problems, truth);
+    let sandbox = keys.take("sandbox", problems, truth);
     let spans = keys.spans();
     keys.finish(problems);
     let config = DaemonConfig {
@@ -291,6 +292,7 @@ fn daemon_config(
         start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
         drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
         watch: value_or(watch, || false),
+        sandbox: value_or(sandbox, || true),
     };
     (config, spans)
 }

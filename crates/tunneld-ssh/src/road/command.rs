@@ -18,6 +18,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Footing, Under, Upkeep, failure_of, system_failure};
 use crate::forward::Passed;
 use crate::program::{self, Lines, Program, Signal};
+use crate::sandbox::hint_of_denial;
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -123,11 +124,14 @@ fn expand(text: &str, target: &Target) -> String {
 fn not_started(argv: &[String], e: &io::Error) -> Failure {
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let failure = failure_of(&format!("proxy command: {program}"), system_failure(e));
+    let hint = "check `proxy_command`: the program cannot be run";
     match Errno::from_io_error(e) {
         // What the system is short of it may have again.
         Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TXTBSY) => failure,
-        _ => Failure::blocked(failure.stage, failure.cause)
-            .with_hint("check `proxy_command`: the program cannot be run"),
+        Some(Errno::ACCESS) => {
+            Failure::blocked(failure.stage, failure.cause).with_hint(hint_of_denial(hint))
+        }
+        _ => Failure::blocked(failure.stage, failure.cause).with_hint(hint),
     }
 }
 

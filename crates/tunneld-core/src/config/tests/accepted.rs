@@ -317,6 +317,7 @@ ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"
 watch = false
+sandbox = true
 
 [tunnels."db"]
 enabled = true
