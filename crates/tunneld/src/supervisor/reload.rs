@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_core::plan::Plan;
+use tunneld_core::plan::{KeyChange, Plan};
 use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
@@ -172,7 +172,7 @@ impl Supervisor {
         match answer {
             Ok(Reloaded { plan, .. }) => {
                 self.reload_log.applied(plan);
-                let keys = plan.needs_restart.iter().map(|k| k.key.clone());
+                let keys = plan.needs_restart.iter().map(waiting);
                 self.note_restart(keys.collect(), by);
             }
             Err(e) => {
@@ -206,6 +206,14 @@ impl Supervisor {
             }
             false => "`tunneld reload` once they are there",
         }
+    }
+}
+
+/// A key that waits for a restart, as a log line has it: with what is not possible until then.
+fn waiting(change: &KeyChange) -> String {
+    match (change.key.as_str(), &change.after) {
+        ("sandbox", Some(after)) => format!("sandbox ({after})"),
+        (key, _) => key.to_owned(),
     }
 }
 
