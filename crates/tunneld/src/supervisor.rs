@@ -8,6 +8,7 @@ mod control;
 mod heartbeat;
 mod reading;
 mod reload;
+mod reload_log;
 mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,6 +41,7 @@ pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
 use reading::Readings;
 pub(crate) use reading::{By, Request};
+use reload_log::ReloadLog;
 pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
@@ -119,6 +121,7 @@ pub(crate) struct Supervisor {
     last_refusal: Option<String>,
     /// The keys that wait for a restart, as the journal was told last.
     restart_told: Vec<String>,
+    reload_log: ReloadLog,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -186,6 +189,7 @@ impl Supervisor {
             in_force: loaded.fingerprint,
             readings: Readings::default(),
             last_refusal: None,
+            reload_log: ReloadLog::new(),
             restart_told: Vec::new(),
             heartbeat: Arc::clone(&heartbeat),
             commands,

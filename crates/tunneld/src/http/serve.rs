@@ -7,7 +7,10 @@ use std::time::Duration;
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tunneld_core::events;
+use tunneld_core::repeats::Repeats;
 
 use super::clients::Clients;
 
@@ -49,6 +52,7 @@ pub(crate) async fn serve<L: Listener>(
     stop: &CancellationToken,
 ) {
     let mut clients = Clients::new(router.clone(), stop.clone());
+    let (mut pauses, began) = (Repeats::default(), Instant::now());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -58,7 +62,13 @@ pub(crate) async fn serve<L: Listener>(
             Ok((stream, peer)) => clients.serve(stream, peer),
             Err(e) => {
                 let reason = tunneld_ssh::error::os_reason(&e);
-                tracing::warn!("{what} paused 1s: {reason}");
+                if let Some(suppressed) = pauses.say(&reason, began.elapsed()).said() {
+                    tracing::warn!(
+                        message_id = events::SERVING_PAUSED,
+                        suppressed,
+                        "{what} paused 1s: {reason}"
+                    );
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
