@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use tunneld_core::repeats::{Repeats, Say};
+use tunneld_ssh::descriptors::{self, Room};
 
 use super::clients::Clients;
 
@@ -37,6 +40,11 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
         let (stream, peer) = self.accept().await?;
+        // Commands, which come over a unix socket, are answered with what those who only look leave.
+        match descriptors::room_beside(stream.as_fd()) {
+            Room::More | Room::Full => {}
+            Room::Over => return Err(descriptors::no_room()),
+        }
         Ok((stream, Some(peer.ip().to_canonical())))
     }
 }
@@ -49,6 +57,7 @@ pub(crate) async fn serve<L: Listener>(
     stop: &CancellationToken,
 ) {
     let mut clients = Clients::new(router.clone(), stop.clone());
+    let (started, mut said) = (Instant::now(), Repeats::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -58,7 +67,13 @@ pub(crate) async fn serve<L: Listener>(
             Ok((stream, peer)) => clients.serve(stream, peer),
             Err(e) => {
                 let reason = tunneld_ssh::error::os_reason(&e);
-                tracing::warn!("{what} paused 1s: {reason}");
+                match said.say(&reason, started.elapsed()) {
+                    Say::First => tracing::warn!("{what} paused 1s: {reason}"),
+                    Say::Summary { suppressed } => {
+                        tracing::warn!(suppressed, "{what} paused 1s: {reason}");
+                    }
+                    Say::Nothing => {}
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

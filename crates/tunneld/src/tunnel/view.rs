@@ -213,9 +213,9 @@ impl View {
     /// Times as the clock on the wall has them now: it may have been set since.
     fn tell_times(&self, status: &mut TunnelStatus) {
         let now = clock::now();
-        let tell = |at| clock::told(at, now);
-        status.since_unix_ms = tell(self.since);
-        status.down_since_unix_ms = self.ledger.down_since().map(tell);
+        let down_since = self.ledger.down_since();
+        status.since_unix_ms = clock::told(self.since, now);
+        status.down_since_unix_ms = down_since.map(|at| clock::told(at, now));
         let set = clock::set_between(self.made, now);
         let session = status.session.as_mut().map(|s| &mut s.since_unix_ms);
         for at in session.into_iter().chain(&mut status.retry_at_unix_ms) {
