@@ -31,7 +31,7 @@ fn a_start_without_a_file_that_can_be_used_says_why_and_exits_78() {
         assert!(said_all.starts_with("error: "), "{said_all}");
     }
     let hidden = folder.write("hidden.toml", &dead_tunnel("db", &folder.key()));
-    fs::set_permissions(&hidden, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o000)).unwrap();
     // As any other user: root may read what nobody may.
     let mut as_other = command("setpriv");
     as_other.arg("--bounding-set=-dac_override,-dac_read_search");

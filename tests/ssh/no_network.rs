@@ -55,8 +55,8 @@ fn a_start_without_any_network_says_so_and_ends_well_when_the_network_comes() {
         (Stage::Resolve, Class::Transient)
     );
     daemon.notify().wait_for("READY=1", LONG);
-    let listens = |t: &tunneld_core::status::TunnelStatus| t.forwards[0].failure.clone();
-    eprintln!("{:#?}", listens(&daemon.tunnel("t")));
+    // Clients may come, and wait.
+    assert_eq!(daemon.tunnel("t").forwards[0].failure, None);
 
     for device in ["lo", "eth0"] {
         lab.ip("A", &format!("link set {device} up"));
