@@ -66,7 +66,7 @@ pub(crate) fn run(
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, logged, sandbox, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, logged, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -76,8 +76,8 @@ async fn serve(
     path: &Path,
     socket: Option<&Path>,
     loaded: Loaded,
-    logged: &Filter,
     sandbox: Sandbox,
+    logged: &Filter,
     last_words: LastWords,
 ) -> Exit {
     // Signals first: one that comes during the start is not lost.

@@ -24,6 +24,7 @@ use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
+use tunneld_core::ledger::Moment;
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{AtStart, needs_restart};
 use tunneld_core::sandbox::Needs;
@@ -106,7 +107,7 @@ pub(crate) struct Supervisor {
     tasks: JoinSet<()>,
     names: HashMap<Id, TunnelName>,
     directory: watch::Sender<Directory>,
-    last_reload: watch::Sender<Option<ReloadStatus>>,
+    last_reload: watch::Sender<LastReload>,
     /// What was read last.
     seen: watch::Sender<Seen>,
     /// How often the file was read and taken.
@@ -126,11 +127,14 @@ pub(crate) struct Supervisor {
     commands: mpsc::Receiver<Command>,
 }
 
+/// The last reload, and when it was.
+pub(crate) type LastReload = Option<(Moment, ReloadStatus)>;
+
 /// What the rest of the daemon holds of the supervisor.
 pub(crate) struct Handles {
     pub(crate) control: Control,
     pub(crate) heartbeat: Arc<Heartbeat>,
-    pub(crate) reloads: watch::Receiver<Option<ReloadStatus>>,
+    pub(crate) reloads: watch::Receiver<LastReload>,
     pub(crate) seen: watch::Receiver<Seen>,
 }
 

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_core::repeats::Repeats;
+use tunneld_ssh::descriptors::{self, Room};
 
 use super::clients::Clients;
 
@@ -40,6 +41,11 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
         let (stream, peer) = self.accept().await?;
+        // Commands, which come over a unix socket, are answered with what those who only look leave.
+        match descriptors::room_beside(stream.as_fd()) {
+            Room::More | Room::Full => {}
+            Room::Over => return Err(descriptors::no_room()),
+        }
         Ok((stream, Some(peer.ip().to_canonical())))
     }
 }

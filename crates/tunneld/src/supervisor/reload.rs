@@ -168,7 +168,7 @@ impl Supervisor {
     fn note_reload(&mut self, answer: &Result<Reloaded, ApiError>, by_files: bool, by: By) {
         let error = answer.as_ref().err().map(ApiError::first);
         let before = self.last_reload.borrow().clone();
-        let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
+        let (accepted, refused) = before.map_or((0, 0), |(_, b)| (b.accepted, b.refused));
         match answer {
             Ok(Reloaded { plan, .. }) => {
                 self.reload_log.applied(plan);
@@ -180,13 +180,15 @@ impl Supervisor {
                 self.reload_log.refused(e, hint);
             }
         }
-        self.last_reload.send_replace(Some(ReloadStatus {
-            at_unix_ms: clock::unix_ms(std::time::SystemTime::now()),
+        let now = clock::now();
+        let status = ReloadStatus {
+            at_unix_ms: now.unix_ms,
             ok: error.is_none(),
             accepted: accepted + u64::from(error.is_none()),
             refused: refused + u64::from(error.is_some()),
             error,
-        }));
+        };
+        self.last_reload.send_replace(Some((now, status)));
     }
 
     /// A person is told each time which keys wait for a restart; nobody else is twice of the same.
