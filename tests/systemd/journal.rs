@@ -3,9 +3,9 @@
 use serde_json::Value;
 use tunneld_core::events;
 use tunneld_lab::journal::parse_json_lines;
-use tunneld_lab::process::printed;
+use tunneld_lab::process::{poll, printed};
 
-use crate::lab::{LISTEN, Lab};
+use crate::lab::{LISTEN, LONG, Lab};
 
 /// `journalctl -u tunneld TUNNEL=db` finds native entries with their fields.
 pub(crate) fn the_journal_is_found_by_tunnel(lab: &Lab) {
@@ -29,6 +29,19 @@ pub(crate) fn the_journal_is_found_by_tunnel(lab: &Lab) {
         events::LISTENING
     );
     assert!(!lab.entries(&forward).is_empty(), "{}", lab.state());
+}
+
+/// A journald that is started anew: the service goes on, and so does its log.
+pub(crate) fn a_journal_that_is_started_anew_has_what_comes_then(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    let replaced = format!("MESSAGE_ID={}", events::SESSION_REPLACED);
+    let before = lab.entries(&replaced).len();
+    lab.run("systemctl restart systemd-journald && tunneld restart db");
+    let after = poll(LONG, || {
+        (lab.entries(&replaced).len() > before).then_some(())
+    });
+    assert!(after.is_some(), "{}", lab.state());
+    assert_eq!(lab.property("MainPID"), pid);
 }
 
 /// `tunneld logs` finds the unit by its daemon: with what systemd says of it, or a tunnel's lines only.

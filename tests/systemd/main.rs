@@ -42,6 +42,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     import::a_unit_is_what_systemd_makes_of_it(&lab);
     reload::a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(&lab);
     journal::the_journal_is_found_by_tunnel(&lab);
+    journal::a_journal_that_is_started_anew_has_what_comes_then(&lab);
     journal::the_catalog_explains_a_line(&lab);
     journal::logs_are_those_of_the_unit(&lab);
     hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
