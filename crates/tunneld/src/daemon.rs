@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::events;
 use tunneld_ssh::forward::Passed;
+use tunneld_ssh::program::reap_orphans;
 use tunneld_ssh::{Bastions, KeyChecks};
 
 use crate::config_file::{self, Loaded};
@@ -84,6 +85,7 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         "tunneld starts"
     );
     let _files = warn_about_files(loaded.clone());
+    let _orphans = (std::process::id() == 1).then(first_process);
     let passed = Passed::from_env().unwrap_or_else(|e| {
         tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
         Passed::default()
@@ -170,6 +172,14 @@ fn warn_about_files(loaded: Loaded) -> AbortOnDropHandle<()> {
         let mut keys = KeyChecks::without_opening();
         let found = loaded.check_files(&mut keys, |spec| spec.enabled);
         config_file::files::warn(&found.all);
+    }))
+}
+
+/// The first process of a container is given what its programs leave behind.
+fn first_process() -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async {
+        let Err(e) = reap_orphans().await;
+        tracing::debug!("processes that have lost their parent stay zombies: {e}");
     }))
 }
 
