@@ -88,7 +88,10 @@ impl Container {
         fs::create_dir_all(at("root/run/secrets/tunneld")).unwrap();
         let volume = Volume::new(&at("config"));
         let known_hosts = known_hosts.as_bytes();
-        let files = [("tunneld.toml", config.as_bytes()), ("known_hosts", known_hosts)];
+        let files = [
+            ("tunneld.toml", config.as_bytes()),
+            ("known_hosts", known_hosts),
+        ];
         volume.write("1", 0o644, &files);
         Volume::new(&at("key")).write("1", 0o440, &[("id_ed25519", key)]);
         let mut outside = Command::new("unshare");
@@ -219,7 +222,12 @@ fn the_image_carries_bytes_with_a_read_only_root_and_without_any_right() {
     assert!(inside.unwrap().ends_with("\t1"), "{inside:?}");
     // It can write to its own folder, and nothing in it minded.
     let tree = fs::read_to_string(format!("/proc/{first}/mountinfo")).unwrap();
-    let at = |place: &str| tree.lines().rev().find(|line| line.contains(place)).unwrap();
+    let at = |place: &str| {
+        tree.lines()
+            .rev()
+            .find(|line| line.contains(place))
+            .unwrap()
+    };
     assert_has(at("/root / "), &[" ro,"]);
     assert_eq!(container.log.count("WARN"), 0, "{}", container.log.text());
 }
@@ -238,7 +246,10 @@ fn the_health_check_says_what_status_says() {
     assert_eq!((probe("/healthz"), probe("/readyz")), (200, 503));
     bastion.sshd.thaw();
     container.healthy(0);
-    assert_exit(&container.exec(&["status", "--socket", "/run/tunneld/none"]), 4);
+    assert_exit(
+        &container.exec(&["status", "--socket", "/run/tunneld/none"]),
+        4,
+    );
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::manual_page::repository;
 use crate::support::{assert_exit, command, tunneld};
 
 /// Reads YAML of several documents, as JSON.
-const TO_JSON: &str = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+const TO_JSON: &str =
+    "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
 
 const MANIFESTS: [&str; 2] = ["bastion.yaml", "publish.yaml"];
 

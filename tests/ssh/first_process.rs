@@ -64,7 +64,10 @@ fn how_its_own_programs_ended_is_known_all_the_same() {
         assert!(daemon.cli(&["start", "t"]).status.success());
     }
     up(&daemon, "t");
-    for (said, times) in [("exited with status 7", ROUNDS + 1), ("exited with status 8", ROUNDS)] {
+    for (said, times) in [
+        ("exited with status 7", ROUNDS + 1),
+        ("exited with status 8", ROUNDS),
+    ] {
         let all = || (daemon.log_text().matches(said).count() >= times).then_some(());
         assert!(poll(LONG, all).is_some(), "{said}: {}", daemon.log_text());
     }
