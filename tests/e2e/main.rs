@@ -45,6 +45,7 @@ mod reload_refused;
 mod reload_sessions;
 mod reload_slow;
 mod reload_tries;
+mod sandbox;
 mod signals;
 mod slow_clients;
 mod sources;

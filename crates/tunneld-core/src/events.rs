@@ -24,6 +24,8 @@ macro_rules! events {
 events! {
     /// The daemon has read its file and begins.
     STARTED = "6513270e269e0d37f2a74de452e6b438";
+    /// What the daemon has taken away from itself, or why not.
+    SANDBOX = "57b507597bf1df2e4316464c611210c3";
     /// `ready_when` holds.
     READY = "d23f0824128b2f330c5c7fd0a6a3a450";
     /// The daemon was told to stop.

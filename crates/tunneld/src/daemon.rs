@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tunneld_core::config::{Config, ForwardKind, Listen};
 use tunneld_core::events;
 use tunneld_ssh::forward::Passed;
 use tunneld_ssh::program::reap_orphans;
@@ -20,6 +21,7 @@ use crate::inject::Inject;
 use crate::logging::LastWords;
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
+use crate::sandbox::Sandbox;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
@@ -43,6 +45,12 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::BadConfig;
         }
     };
+    // Threads have the rights of the one that makes them: before there are any.
+    let sandbox = Sandbox::enter(
+        &loaded.config,
+        socket,
+        history::place(&loaded.config.daemon),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -54,13 +62,19 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: LastWords) -> Exit {
+async fn serve(
+    path: &Path,
+    socket: Option<&Path>,
+    loaded: Loaded,
+    sandbox: Sandbox,
+    last_words: LastWords,
+) -> Exit {
     // Signals first: one that comes during the start is not lost.
     let mut requests = match Requests::install() {
         Ok(requests) => requests,
@@ -84,9 +98,13 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         tunnels = loaded.config.tunnels.len(),
         "tunneld starts"
     );
+    sandbox.tell();
     let _files = warn_about_files(loaded.clone());
     let _orphans = (std::process::id() == 1).then(first_process);
-    let passed = Passed::from_env().unwrap_or_else(|e| {
+    let metrics_listen = loaded.config.daemon.metrics_listen;
+    let listens = listens(&loaded.config);
+    let passed = Passed::from_env(listens, metrics_listen).await;
+    let passed = passed.unwrap_or_else(|e| {
         tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
         Passed::default()
     });
@@ -96,16 +114,16 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     let surroundings = Surroundings {
         pacing: Pacing::default(),
         bastions: bastions.clone(),
-        passed,
+        passed: passed.clone(),
         hooks: hooks.clone(),
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),
         said: Said::default(),
     };
-    let metrics_listen = loaded.config.daemon.metrics_listen;
     let state = history::place(&loaded.config.daemon);
-    let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
+    let (supervisor, handles) =
+        Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
     let notifier = tokio::spawn(notify::run(
@@ -123,12 +141,20 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         notify::reloading,
         shutdown.clone(),
     ));
-    let web = metrics_listen
-        .map(|listen| tokio::spawn(watched(listen, control.snapshots.clone(), served.clone())));
+    let web = metrics_listen.map(|listen| {
+        tokio::spawn(watched(
+            listen,
+            passed.clone(),
+            control.snapshots.clone(),
+            served.clone(),
+        ))
+    });
     let mut supervisor = tokio::spawn(supervisor.run());
     let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
+    // Clients that come from now on wait for the next process, where the service manager has one.
+    passed.leave();
     if told {
         let patience = hooks.patience();
         stop(
@@ -156,11 +182,26 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     if told { Exit::Done } else { Exit::Failed }
 }
 
+/// Where the tunnels will listen on this side.
+fn listens(config: &Config) -> impl Iterator<Item = &Listen> {
+    let tunnels = config.tunnels.values().filter(|tunnel| tunnel.enabled);
+    let forwards = tunnels.flat_map(|tunnel| &tunnel.forwards);
+    forwards.filter_map(|forward| match &forward.kind {
+        ForwardKind::Local(local) => Some(&local.listen.value),
+        ForwardKind::Remote(_) => None,
+    })
+}
+
 /// What is read over TCP: the daemon, and the tunnels as on the control socket.
-async fn watched(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
+async fn watched(
+    listen: SocketAddr,
+    passed: Passed,
+    snapshots: Snapshots,
+    stop: CancellationToken,
+) {
     let feed = Feed::new(snapshots.clone());
     tokio::select! {
-        () = web::run(listen, snapshots, reading(feed.clone()), stop) => {}
+        () = web::run(listen, passed, snapshots, reading(feed.clone()), stop) => {}
         never = feed.run() => match never {},
     }
 }

@@ -19,11 +19,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
-use tunneld_core::config::{Config, DaemonConfig, TunnelSpec};
+use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::name::TunnelName;
+use tunneld_core::plan::{AtStart, needs_restart};
+use tunneld_core::sandbox::Needs;
 use tunneld_core::status::ReloadStatus;
 
 use crate::clock;
@@ -95,8 +97,8 @@ impl Slot {
 pub(crate) struct Supervisor {
     path: PathBuf,
     config: Config,
-    /// `[daemon]` as it was at the start.
-    at_start: Arc<DaemonConfig>,
+    /// What the daemon began with.
+    at_start: Arc<AtStart>,
     surroundings: Surroundings,
     slots: BTreeMap<TunnelName, Slot>,
     tasks: JoinSet<()>,
@@ -141,10 +143,11 @@ pub(crate) struct Seen {
 }
 
 impl Supervisor {
-    /// A supervisor of what was read from `path`.
+    /// A supervisor of what was read from `path`, in a daemon that has kept the rights of `given`.
     pub(crate) fn new(
         path: PathBuf,
         loaded: Loaded,
+        given: Option<Needs>,
         surroundings: Surroundings,
     ) -> (Supervisor, Handles) {
         let (sender, commands) = mpsc::channel(QUEUE);
@@ -156,7 +159,10 @@ impl Supervisor {
             by_files: false,
         });
         let heartbeat = Arc::new(Heartbeat::new());
-        let at_start = Arc::new(loaded.config.daemon.clone());
+        let at_start = Arc::new(AtStart {
+            given,
+            ..AtStart::from(&loaded.config)
+        });
         let snapshots = Snapshots::new(
             &path,
             Arc::clone(&at_start),
@@ -202,6 +208,7 @@ impl Supervisor {
         let mut beat = tokio::time::interval(BEAT);
         loop {
             self.heartbeat.beat();
+            self.surroundings.inject.at_beat().await;
             let rebirth = self.slots.values().filter_map(|s| s.reborn_at).min();
             tokio::select! {
                 () = self.surroundings.shutdown.cancelled() => break,
@@ -380,7 +387,11 @@ impl Supervisor {
 
     fn publish(&self) {
         let views = self.slots.iter().map(|(n, s)| (n.clone(), s.view.clone()));
-        self.directory
-            .send_replace(Directory::new(views.collect(), self.config.daemon.clone()));
+        let waiting = needs_restart(&self.at_start, &self.config);
+        self.directory.send_replace(Directory::new(
+            views.collect(),
+            self.config.daemon.clone(),
+            waiting.into_iter().map(|k| k.key).collect(),
+        ));
     }
 }

@@ -18,6 +18,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Footing, Under, Upkeep, failure_of, system_failure};
 use crate::forward::Passed;
 use crate::program::{self, Lines, Program, Signal};
+use crate::sandbox::hint_of_denial;
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -29,7 +30,7 @@ const FAREWELL: Duration = Duration::from_millis(250);
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
-const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+const MANAGER_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// The statuses by which a shell says that it cannot run a program (POSIX, Shell Command Language
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
@@ -123,11 +124,14 @@ fn expand(text: &str, target: &Target) -> String {
 fn not_started(argv: &[String], e: &io::Error) -> Failure {
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let failure = failure_of(&format!("proxy command: {program}"), system_failure(e));
+    let hint = "check `proxy_command`: the program cannot be run";
     match Errno::from_io_error(e) {
         // What the system is short of it may have again.
         Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TXTBSY) => failure,
-        _ => Failure::blocked(failure.stage, failure.cause)
-            .with_hint("check `proxy_command`: the program cannot be run"),
+        Some(Errno::ACCESS) => {
+            Failure::blocked(failure.stage, failure.cause).with_hint(hint_of_denial(hint))
+        }
+        _ => Failure::blocked(failure.stage, failure.cause).with_hint(hint),
     }
 }
 

@@ -19,7 +19,7 @@ use hyper::Method;
 use serde::Deserialize;
 use tunneld_core::status::Phase;
 
-use super::{Cli, DEFAULT_SOCKET, Places};
+use super::{Cli, Places};
 use crate::config_file;
 use crate::control::client::ask;
 use crate::exit::Exit;
@@ -170,7 +170,8 @@ fn known(named: &Named) -> Vec<CompletionCandidate> {
         Err(_) if named.file => return Vec::new(),
         socket => socket.ok().flatten(),
     };
-    if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
+    let socket = socket.unwrap_or_else(|| places.default_socket());
+    if let Some(running) = running(&socket) {
         let shown =
             |t: Tunnel| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));
         return running.tunnels.into_iter().map(shown).collect();

@@ -35,7 +35,7 @@ use crate::exit::Exit;
 use crate::http::error::no_tunnel;
 use crate::logging::{Format, Verbosity};
 use crate::terminal::colour;
-use places::{DEFAULT_SOCKET, Places};
+use places::Places;
 
 /// Keeps SSH tunnels up.
 ///

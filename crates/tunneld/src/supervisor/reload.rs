@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
-use tunneld_core::plan::{Plan, PlanAction};
+use tunneld_core::plan::{KeyChange, Plan, PlanAction};
 use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
@@ -181,7 +181,7 @@ impl Supervisor {
                     unchanged = plan.count(PlanAction::Keep),
                     "configuration reloaded"
                 );
-                let keys = plan.needs_restart.iter().map(|k| k.key.clone());
+                let keys = plan.needs_restart.iter().map(waiting);
                 self.note_restart(keys.collect(), by);
             }
             Err(e) => {
@@ -221,6 +221,14 @@ impl Supervisor {
             }
             false => "`tunneld reload` once they are there",
         }
+    }
+}
+
+/// A key that waits for a restart, as a log line has it: with what is not possible until then.
+fn waiting(change: &KeyChange) -> String {
+    match (change.key.as_str(), &change.after) {
+        ("sandbox", Some(after)) => format!("sandbox ({after})"),
+        (key, _) => key.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
-use tunneld_core::plan::needs_restart;
+use tunneld_core::plan::AtStart;
 use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
 
 use super::{Changes, Heartbeat};
@@ -23,16 +23,19 @@ use crate::tunnel::View;
 pub(crate) struct Directory {
     views: Arc<BTreeMap<TunnelName, watch::Receiver<View>>>,
     daemon: Option<DaemonConfig>,
+    needs_restart: Vec<String>,
 }
 
 impl Directory {
     pub(super) fn new(
         views: BTreeMap<TunnelName, watch::Receiver<View>>,
         daemon: DaemonConfig,
+        needs_restart: Vec<String>,
     ) -> Self {
         Directory {
             views: Arc::new(views),
             daemon: Some(daemon),
+            needs_restart,
         }
     }
 
@@ -83,8 +86,8 @@ pub(crate) enum Life {
 pub(crate) struct Snapshots {
     config: String,
     started: SystemTime,
-    /// `[daemon]` as it was then.
-    at_start: Arc<DaemonConfig>,
+    /// What it began with then.
+    at_start: Arc<AtStart>,
     life: watch::Sender<Life>,
     /// What there was of each tunnel before this run of the daemon.
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
@@ -96,7 +99,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     pub(super) fn new(
         path: &Path,
-        at_start: Arc<DaemonConfig>,
+        at_start: Arc<AtStart>,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<Option<ReloadStatus>>,
         heartbeat: Arc<Heartbeat>,
@@ -126,7 +129,7 @@ impl Snapshots {
 
     /// `[daemon]` as it was at the start: for what is in force only after a restart.
     pub(crate) fn at_start(&self) -> &DaemonConfig {
-        &self.at_start
+        &self.at_start.daemon
     }
 
     /// `ready_when` holds. Returns whether that ends the start: it does not twice, nor when the daemon
@@ -211,9 +214,6 @@ impl Snapshots {
     }
 
     fn daemon_of(&self, directory: &Directory, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
-        let changed = directory
-            .daemon()
-            .map(|now| needs_restart(&self.at_start, now));
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -222,7 +222,7 @@ impl Snapshots {
             ready: self.is_ready(),
             stopping: self.life() == Life::Stopping,
             last_reload: self.last_reload.borrow().clone(),
-            needs_restart: changed.into_iter().flatten().map(|k| k.key).collect(),
+            needs_restart: directory.needs_restart.clone(),
             tunnels,
         }
     }
