@@ -1,9 +1,12 @@
 //! What the service manager hears: a status line, a heartbeat, reloads, the stop.
 
+use std::io;
+use std::os::unix::net::UnixDatagram;
+
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::notify::Notification;
-use tunneld_lab::process::Signal;
+use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::echoes;
 
 use crate::support::{Bed, Folder, LONG, Transfer, builder, daemon_table, dead_tunnel, up};
@@ -147,4 +150,44 @@ fn nothing_changes_without_a_service_manager() {
         assert_eq!(daemon.tunnel("db").phase, Phase::Up);
         assert_eq!(daemon.terminate(LONG).code(), Some(0));
     }
+}
+
+/// Sends to a socket until it has no room.
+fn fill(path: &std::path::Path) {
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(e) = sender.send_to(b"STATUS=in the way", path) {
+            break e;
+        }
+    };
+    assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_nothing_up() {
+    // Its queue is full: tunnels, commands, a reload and the stop go on; when it reads again, it hears
+    // that the daemon is ready.
+    let bed = Bed::new();
+    let folder = Folder::new();
+    let path = folder.at("notify.sock");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_nonblocking(true).unwrap();
+    fill(&path);
+    let socket = path.to_str().unwrap();
+    let mut daemon = up(builder().config(&bed.db()).env("NOTIFY_SOCKET", socket));
+    daemon.wait_for_log("ready: 1 of 1 up", LONG);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("configuration reloaded", LONG);
+    echoes(bed.listen).unwrap();
+    let hears = |what: &str| {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).ok()?;
+        let text = String::from_utf8_lossy(&message[..length]);
+        text.lines().any(|line| line == what).then_some(())
+    };
+    let heard = poll(LONG, || hears("READY=1"));
+    assert!(heard.is_some(), "{}", daemon.log_text());
+    fill(&path);
+    assert_eq!(daemon.terminate(LONG).code(), Some(0));
 }

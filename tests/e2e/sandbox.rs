@@ -2,16 +2,18 @@
 //! The kernel of the tests has Landlock.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::process::poll;
-use tunneld_lab::target::echoes;
+use tunneld_lab::target::{echoes, free_addr};
 
 use crate::support::{
-    Bed, Folder, LONG, assert_exit, assert_has, builder, daemon_table, stdout, tunnel_table, up,
+    Bed, Folder, LONG, assert_exit, assert_has, builder, daemon_table, stdout, tunnel,
+    tunnel_table, up,
 };
 
 /// What the log says where Landlock is in force.
@@ -41,6 +43,19 @@ fn wait_for_file(file: &Path) -> String {
     let there = poll(LONG, || file.exists().then_some(()));
     assert!(there.is_some(), "{} is not there", file.display());
     fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn who_holds_a_port_is_named_by_its_user() {
+    // Other processes are not to be looked into: the kernel tells only whose it is.
+    let (bed, taken) = (Bed::new(), free_addr());
+    let _holder = TcpListener::bind(taken).unwrap();
+    let text = tunnel("db", &bed.sshd, &[(taken, bed.echo.addr())]);
+    let daemon = builder().config(&text).start();
+    let uid = rustix::process::getuid().as_raw();
+    let cause =
+        format!("cannot listen on {taken}: address already in use by a process of uid {uid}");
+    daemon.wait_for_log(&cause, LONG);
 }
 
 /// What runs its programs.

@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::time::Duration;
 
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::pattern::pattern;
+use tunneld_lab::process::stat;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, connect, echoes, free_addr};
 
-use crate::support::{LONG, Rig, Table, allow_open_files, carried, daemon, exchange, up};
+use crate::support::{LONG, Rig, Table, allow_open_files, carried, daemon, exchange, pass, up};
 
 #[test]
 fn a_thousand_clients_at_once_are_all_served() {
@@ -94,4 +96,55 @@ fn without_file_descriptors_the_listener_pauses_and_serves_again_afterwards() {
     assert_eq!(status.sessions, 1);
     let log = daemon.log_text();
     assert_eq!(log.matches("listener paused").count(), 1, "{log}");
+}
+
+#[test]
+fn with_128_open_files_tunnels_come_before_clients() {
+    // A thousand clients take what there is: the sessions stay, one that breaks is made again, the
+    // status is told, the processor rests, and those who wait are served as others leave.
+    const CLIENTS: usize = 1000;
+    allow_open_files(8192);
+    let (sshd, mut other) = (Sshd::start(), Sshd::start());
+    let (echo, listen, apart) = (EchoServer::start(), free_addr(), free_addr());
+    let table = Table::to(&sshd).forward(listen, echo.addr());
+    let second = Table::to(&other).named("other").forward(apart, echo.addr());
+    let limit = ["prlimit", "--nofile=128:128"];
+    let daemon = daemon()
+        .config(&(table.toml() + &second.toml()))
+        .prefix(&limit)
+        .start();
+    up(&daemon, "t");
+    up(&daemon, "other");
+    let mut first = carried(listen);
+    let mut many: Vec<_> = (0..CLIENTS).map(|_| connect(listen)).collect();
+    daemon.wait_for_log("listener paused 1s: too many open files", LONG);
+    exchange(&mut first, b"the connections are not touched");
+    // Commands are answered, and a session that breaks is made again.
+    up(&daemon, "t");
+    other.kill9();
+    daemon.wait_for("other", LONG, |t| t.phase != Phase::Up);
+    other.restart();
+    up(&daemon, "other");
+    // It does not spin meanwhile: a fifth of a second of work in two seconds is more than enough.
+    let before = busy(daemon.pid());
+    pass(Duration::from_secs(2));
+    let spent = busy(daemon.pid()) - before;
+    assert!(spent < Duration::from_millis(500), "{spent:?}");
+    let mut last = many.pop().unwrap();
+    last.set_read_timeout(Some(LONG)).unwrap();
+    drop(many);
+    exchange(&mut last, b"patience pays");
+    echoes(listen).unwrap();
+    assert_eq!(up(&daemon, "t").sessions, 1);
+    let log = daemon.log_text();
+    assert_eq!(log.matches("listener paused").count(), 1, "{log}");
+}
+
+/// How long a process has used the processors.
+fn busy(pid: u32) -> Duration {
+    // utime and stime, in ticks.
+    let ticks = |field| stat(pid, field).unwrap().parse::<u64>().unwrap();
+    let (user, system) = (ticks(11), ticks(12));
+    let second = rustix::param::clock_ticks_per_second();
+    Duration::from_millis((user + system) * 1000 / second)
 }

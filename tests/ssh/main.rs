@@ -59,6 +59,7 @@ mod many;
 mod metrics;
 mod neighbours;
 mod network;
+mod no_network;
 mod options;
 mod outage;
 mod page;

@@ -20,9 +20,6 @@ pub(crate) const LISTEN: u16 = 5432;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// How many there were, for their names.
-static LABS: AtomicUsize = AtomicUsize::new(0);
-
 /// Installs tunneld as a package would.
 const INSTALL: &str = r"
 set -e

@@ -274,12 +274,17 @@ fn is_refused(lab: &Lab, port: u16) -> bool {
     printed(&tried).contains("Connection refused")
 }
 
+#[track_caller]
+fn refused_soon(lab: &Lab, port: u16) {
+    let refused = poll(LONG, || is_refused(lab, port).then_some(()));
+    assert!(refused.is_some(), "{port}\n{}", lab.state());
+}
+
 /// Its clients are refused at once, and do not wait for a service that is not theirs any more.
 fn what_is_stopped_or_taken_out_of_the_file_is_kept_no_more(lab: &Lab) {
     file(lab, false);
     lab.run("systemctl reload tunneld");
-    let gone = poll(LONG, || is_refused(lab, 1080).then_some(()));
-    assert!(gone.is_some(), "{}", lab.state());
+    refused_soon(lab, 1080);
     stored(lab, "3");
     // The metrics are the daemon's.
     lab.run("tunneld stop db");
@@ -319,17 +324,20 @@ fn in_another_network_namespace_ports_are_made_anew(lab: &Lab) {
         "printf '[Service]\\nPrivateNetwork=yes\\n' >{moved}
          systemctl daemon-reload && systemctl restart tunneld"
     ));
-    assert!(is_refused(lab, 5432), "{}", lab.state());
-    lab.run(
-        "nsenter -n -t $(systemctl show tunneld -P MainPID) bash -c 'exec 3<>/dev/tcp/127.0.0.1/5432'",
-    );
+    // The server is not there, and the start does not wait for the ports of a tunnel that is down.
+    let inside = "nsenter -n -t $(systemctl show tunneld -P MainPID) \
+                  bash -c 'exec 3<>/dev/tcp/127.0.0.1/5432'";
+    let open = poll(LONG, || lab.sh(inside).status.success().then_some(()));
+    assert!(open.is_some(), "{}", lab.state());
+    refused_soon(lab, 5432);
     lab.run(&format!("rm {moved}; systemctl daemon-reload"));
 }
 
 /// Nobody is coming back: systemd drops what it has kept.
 fn a_stop_ends_it(lab: &Lab) {
     lab.run("systemctl stop tunneld-web.socket tunneld");
-    assert!(is_refused(lab, 5432), "{}", lab.state());
+    // systemd clears up after it has said that the service is stopped.
+    refused_soon(lab, 5432);
     stored(lab, "0");
     lab.run("systemctl start tunneld");
     assert!(lab.echoes(5432), "{}", lab.state());

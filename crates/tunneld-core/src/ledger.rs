@@ -70,6 +70,8 @@ struct Book {
     standing: Standing,
     /// Whether the present phase begins an outage.
     begins: bool,
+    /// Since when it has been down.
+    down_since: Option<Moment>,
     availability: Availability,
 }
 
@@ -89,6 +91,7 @@ impl Ledger {
             entry_since: now.since_start,
             standing: Standing::Unwatched,
             begins: false,
+            down_since: None,
             availability: Availability::new(now.unix_ms),
         }))
     }
@@ -108,6 +111,10 @@ impl Ledger {
         book.outages += u64::from(book.begins);
         *book.entered.entry(phase).or_default() += 1;
         (book.phase, book.phase_since) = (phase, now.since_start);
+        book.down_since = match phase {
+            Phase::Connecting | Phase::Waiting | Phase::Blocked => book.down_since.or(Some(now)),
+            _ => None,
+        };
         book.note(now, phase, failure);
     }
 
@@ -130,13 +137,10 @@ impl Ledger {
         last.map(|entry| (entry.at_unix_ms, entry.phase))
     }
 
-    /// Since when it has been down, or has not come up since its start, as Unix time in milliseconds;
-    /// `None` while it has a session, and where it is not wanted.
-    pub fn down_since(&self) -> Option<u64> {
-        let down = |phase| matches!(phase, Phase::Connecting | Phase::Waiting | Phase::Blocked);
-        let entries = self.0.entries.iter().rev();
-        let outage = entries.take_while(|entry| down(entry.phase));
-        outage.last().map(|entry| entry.at_unix_ms)
+    /// Since when it has been down, or has not come up since its start; `None` while it has a session,
+    /// and where it is not wanted.
+    pub fn down_since(&self) -> Option<Moment> {
+        self.0.down_since
     }
 
     /// When it began. Two ledgers of one tunnel differ in it.
@@ -290,7 +294,7 @@ mod tests {
         let blocked = Failure::blocked(Stage::HostKey, "changed");
         let mut ledger = Ledger::new(at(0));
         assert_eq!(ledger.down_since(), None);
-        let moment = |seconds| Some(at(seconds).unix_ms);
+        let moment = |seconds| Some(at(seconds));
         for (now, phase, failure, since) in [
             (1, Phase::Connecting, None, moment(1)),
             (2, Phase::Waiting, Some(refused()), moment(1)),

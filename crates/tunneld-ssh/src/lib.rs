@@ -25,6 +25,7 @@ mod asked;
 mod auth;
 mod connect;
 pub mod credential;
+pub mod descriptors;
 mod dial;
 pub mod error;
 pub mod forward;

@@ -18,7 +18,7 @@ use crate::control::events::Feed;
 use crate::control::server::{Server, reading};
 use crate::exit::Exit;
 use crate::inject::Inject;
-use crate::logging::LastWords;
+use crate::logging::{Filter, LastWords};
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::sandbox::Sandbox;
@@ -36,7 +36,12 @@ const GOODBYES: Duration = Duration::from_secs(3);
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> Exit {
+pub(crate) fn run(
+    path: &Path,
+    socket: Option<&Path>,
+    logged: &Filter,
+    last_words: LastWords,
+) -> Exit {
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
@@ -62,7 +67,7 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, logged, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -73,6 +78,7 @@ async fn serve(
     socket: Option<&Path>,
     loaded: Loaded,
     sandbox: Sandbox,
+    logged: &Filter,
     last_words: LastWords,
 ) -> Exit {
     // Signals first: one that comes during the start is not lost.
@@ -99,13 +105,17 @@ async fn serve(
         "tunneld starts"
     );
     sandbox.tell();
+    logged.warn_unused(loaded.config.tunnels.keys());
     let _files = warn_about_files(loaded.clone());
     let _orphans = (std::process::id() == 1).then(first_process);
     let metrics_listen = loaded.config.daemon.metrics_listen;
     let listens = listens(&loaded.config);
     let passed = Passed::from_env(listens, metrics_listen).await;
     let passed = passed.unwrap_or_else(|e| {
-        tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
+        tracing::warn!(
+            message_id = events::SOCKETS_UNUSABLE,
+            "the sockets that the service manager passed cannot be used: {e}"
+        );
         Passed::default()
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -234,7 +244,10 @@ async fn until_stopped(
         let request = tokio::select! {
             request = requests.next() => request,
             _ = &mut *supervisor => {
-                tracing::error!("the supervisor failed: a bug in tunneld");
+                tracing::error!(
+                    message_id = events::BUG,
+                    "the supervisor failed: a bug in tunneld"
+                );
                 return false;
             }
         };
@@ -279,7 +292,10 @@ async fn stop(
             },
         }
     }
-    tracing::warn!("told to stop a second time: connections are cut");
+    tracing::warn!(
+        message_id = events::STOPPING_AT_ONCE,
+        "told to stop a second time: connections are cut"
+    );
     abort.cancel();
     // What has not ended by then ends with the process.
     let _ = tokio::time::timeout(ABORT_PATIENCE, supervisor).await;

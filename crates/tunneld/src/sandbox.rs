@@ -5,7 +5,8 @@
 //! - It runs no program, writes only where its tunnels need it, sends no signal to others, and cannot
 //!   gain rights (landlock(7), `PR_SET_NO_NEW_PRIVS`). Programs would inherit that and do less than
 //!   they were written for, so it is done only where the file names none. Reading and the network are
-//!   the daemon's work, and are not restricted.
+//!   the daemon's work, and are not restricted; but other processes cannot be looked into, so that who
+//!   holds a port is known by its user only.
 //!
 //! A reload may want more than is left: `tunneld_core::plan` says so.
 
@@ -51,7 +52,8 @@ struct Restricted {
 
 impl Sandbox {
     /// Gives up what the file does not need. Threads inherit that of the one that makes them: this is
-    /// for the first one, before there are others. `state` is where the history is kept. Nothing fails: what cannot be had is told.
+    /// for the first one, before there are others. `state` is where the history is kept. Nothing fails:
+    /// what cannot be had is told.
     pub(crate) fn enter(config: &Config, socket: Option<&Path>, state: Option<PathBuf>) -> Sandbox {
         if !config.daemon.sandbox {
             return Sandbox::off("`sandbox = false` in [daemon]");
@@ -104,8 +106,7 @@ impl Sandbox {
                 landlock = abi,
                 no_new_privs,
                 dumpable,
-                "in a sandbox: no programs, and no writing but in {}",
-                places
+                "in a sandbox: no programs, and no writing but in {places}"
             ),
             Err(why) => tracing::info!(
                 message_id = events::SANDBOX,

@@ -8,6 +8,7 @@ mod control;
 mod heartbeat;
 mod reading;
 mod reload;
+mod reload_log;
 mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +24,7 @@ use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
+use tunneld_core::ledger::Moment;
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{AtStart, needs_restart};
 use tunneld_core::sandbox::Needs;
@@ -40,6 +42,7 @@ pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
 use reading::Readings;
 pub(crate) use reading::{By, Request};
+use reload_log::ReloadLog;
 pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
@@ -104,7 +107,7 @@ pub(crate) struct Supervisor {
     tasks: JoinSet<()>,
     names: HashMap<Id, TunnelName>,
     directory: watch::Sender<Directory>,
-    last_reload: watch::Sender<Option<ReloadStatus>>,
+    last_reload: watch::Sender<LastReload>,
     /// What was read last.
     seen: watch::Sender<Seen>,
     /// How often the file was read and taken.
@@ -119,15 +122,19 @@ pub(crate) struct Supervisor {
     last_refusal: Option<String>,
     /// The keys that wait for a restart, as the journal was told last.
     restart_told: Vec<String>,
+    reload_log: ReloadLog,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
+
+/// The last reload, and when it was.
+pub(crate) type LastReload = Option<(Moment, ReloadStatus)>;
 
 /// What the rest of the daemon holds of the supervisor.
 pub(crate) struct Handles {
     pub(crate) control: Control,
     pub(crate) heartbeat: Arc<Heartbeat>,
-    pub(crate) reloads: watch::Receiver<Option<ReloadStatus>>,
+    pub(crate) reloads: watch::Receiver<LastReload>,
     pub(crate) seen: watch::Receiver<Seen>,
 }
 
@@ -186,6 +193,7 @@ impl Supervisor {
             in_force: loaded.fingerprint,
             readings: Readings::default(),
             last_refusal: None,
+            reload_log: ReloadLog::new(),
             restart_told: Vec::new(),
             heartbeat: Arc::clone(&heartbeat),
             commands,

@@ -1,5 +1,6 @@
 //! Who may come through a forward, and how many at once.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tunneld_core::refusal::Refusal;
 
 use super::log::ForwardLog;
 use super::{Counters, Limits, Peer};
+use crate::descriptors::{self, Room};
 use crate::error::os_reason;
 use crate::pump;
 use crate::wire::Wire;
@@ -114,6 +116,11 @@ pub(crate) async fn connect_here(to: &Destination) -> Result<Wire, No> {
         Destination::Unix(path) => UnixStream::connect(path).await.map(Wire::from),
     };
     match connected {
+        // The last descriptors are for sessions and commands.
+        Ok(wire) if descriptors::room_beside(wire.as_fd()) == Room::Over => {
+            let reason = os_reason(&descriptors::no_room());
+            Err((Refusal::Target, format!("cannot connect to {to}: {reason}")))
+        }
         Ok(wire) => {
             wire.set_nodelay();
             Ok(wire)

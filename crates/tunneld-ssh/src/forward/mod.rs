@@ -186,6 +186,7 @@ pub fn start(
         accepting: forward.accepting.clone(),
         carrying: forward.carrying.clone(),
     };
+    let log = Arc::clone(&run.gate.log);
     let task = async move {
         let probing = probe::run(Probing::of(&run));
         // Each as large as it is: the task of a forward would be as large as the largest kind.
@@ -196,6 +197,7 @@ pub fn start(
         tokio::select! {
             () = forwarding => {}
             () = probing => {}
+            () = log.remind() => {}
         }
     };
     (forward, task)

@@ -1,6 +1,7 @@
 //! Forwards that listen on this side: `ssh -L`, and `ssh -D` where the clients say where to.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::client::Client;
 use super::listen::Listeners;
 use super::{Peer, Run};
+use crate::descriptors::{self, Room};
 use crate::error::os_reason;
 use crate::wait;
 use crate::wire::Wire;
@@ -36,6 +38,7 @@ pub(crate) async fn run(run: Run) {
         generation,
         place: None,
         rest_until: None,
+        full: false,
         rebind: REBIND.0,
         pauses: 0,
         connections: JoinSet::new(),
@@ -71,6 +74,8 @@ struct Near {
     generation: CancellationToken,
     place: Option<(Listen, Listeners)>,
     rest_until: Option<Instant>,
+    /// Clients have all the descriptors that they may have.
+    full: bool,
     rebind: Duration,
     /// How often accepting has failed since a client was accepted.
     pauses: u32,
@@ -82,6 +87,7 @@ impl Near {
         loop {
             if self.rest_until.is_none() {
                 self.bind().await;
+                self.look_for_room();
             }
             let rest_until = self.rest_until;
             tokio::select! {
@@ -162,25 +168,53 @@ impl Near {
     fn accepted(&mut self, accepted: io::Result<(Wire, Peer)>) {
         match accepted {
             Ok((socket, peer)) => {
-                if self.pauses >= PAUSES {
-                    self.run.set_place(Some(Ok(())));
+                self.accepts();
+                let room = descriptors::room_beside(socket.as_fd());
+                match room {
+                    Room::More | Room::Full => self.admit(socket, peer),
+                    Room::Over => socket.reset_unless_finished(),
                 }
-                self.pauses = 0;
-                self.admit(socket, peer);
+                if room != Room::More {
+                    self.full = true;
+                    self.pause(&descriptors::no_room());
+                }
             }
             // The client was gone before it was accepted.
             Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(e) => {
-                let place = self.spec.local.listen.value.to_string();
-                self.run.gate.log.paused(&place, &e, PAUSE);
-                self.pauses += 1;
-                if self.pauses == PAUSES {
-                    let cause = format!("cannot accept on {place}: {}", os_reason(&e));
-                    let failure = Failure::transient(Stage::Forward, cause);
-                    self.run.set_place(Some(Err(failure)));
-                }
-                self.rest_until = Some(Instant::now() + PAUSE);
-            }
+            Err(e) => self.pause(&e),
+        }
+    }
+
+    /// Clients are accepted.
+    fn accepts(&mut self) {
+        if self.pauses >= PAUSES {
+            self.run.set_place(Some(Ok(())));
+        }
+        self.pauses = 0;
+    }
+
+    /// Accepts nobody for a while.
+    fn pause(&mut self, e: &io::Error) {
+        let place = self.spec.local.listen.value.to_string();
+        self.run.gate.log.paused(&place, e, PAUSE);
+        self.pauses += 1;
+        if self.pauses == PAUSES {
+            let cause = format!("cannot accept on {place}: {}", os_reason(e));
+            let failure = Failure::transient(Stage::Forward, cause);
+            self.run.set_place(Some(Err(failure)));
+        }
+        self.rest_until = Some(Instant::now() + PAUSE);
+    }
+
+    /// Where clients have all that they may have, the next one waits until another has left.
+    fn look_for_room(&mut self) {
+        if !self.full {
+            return;
+        }
+        self.full = !descriptors::is_room();
+        match self.full {
+            true => self.pause(&descriptors::no_room()),
+            false => self.accepts(),
         }
     }
 

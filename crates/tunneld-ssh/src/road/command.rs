@@ -35,10 +35,11 @@ const MANAGER_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_PID"
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
 
-/// Starts the program of `target`. It belongs to a task among `tasks` that ends it with the road.
+/// Starts the program of `target`; the log names `tunnel`. It belongs to a task among `tasks` that ends it with the road.
 pub(super) fn start(
     command: &ProxyCommand,
     target: &Target,
+    tunnel: Option<&str>,
     tasks: &TaskTracker,
     shared: &Arc<Shared>,
 ) -> Result<(Wire, Under), Failure> {
@@ -47,6 +48,7 @@ pub(super) fn start(
     let (program, stderr, ours, held) = spawn(&argv).map_err(|e| not_started(&argv, &e))?;
     let (under, upkeep) = Under::kept_up(shared, Footing::Program);
     let log = Log {
+        tunnel: tunnel.map(str::to_owned),
         host: target.host.clone(),
         complaints: Lines::new(stderr),
         last: None,
@@ -137,6 +139,7 @@ fn not_started(argv: &[String], e: &io::Error) -> Failure {
 
 /// What a program complains of.
 struct Log {
+    tunnel: Option<String>,
     host: String,
     complaints: Lines<ChildStderr>,
     last: Option<String>,
@@ -145,7 +148,8 @@ struct Log {
 impl Log {
     fn note(&mut self, line: String) {
         if !line.is_empty() {
-            tracing::debug!(host = self.host, "proxy command: {line}");
+            let tunnel = self.tunnel.as_deref();
+            tracing::debug!(tunnel, host = self.host, "proxy command: {line}");
             self.last = Some(line);
         }
     }

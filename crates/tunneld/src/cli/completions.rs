@@ -23,6 +23,7 @@ use super::{Cli, Places};
 use crate::config_file;
 use crate::control::client::ask;
 use crate::exit::Exit;
+use crate::logging::Verbosity;
 use bash::Bash;
 
 /// Names the shell that asks.
@@ -122,6 +123,18 @@ fn index() -> Option<usize> {
 /// The names of tunnels.
 pub(super) fn names() -> ArgValueCandidates {
     ArgValueCandidates::new(candidates)
+}
+
+/// The levels of the log, and those of single tunnels after a comma.
+pub(super) fn levels() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let levels = Verbosity::value_variants().iter();
+        let levels = levels.filter_map(ValueEnum::to_possible_value);
+        let named = levels.map(|level| {
+            CompletionCandidate::new(level.get_name()).help(level.get_help().cloned())
+        });
+        named.collect()
+    })
 }
 
 fn candidates() -> Vec<CompletionCandidate> {

@@ -2,12 +2,16 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use tunneld_core::events;
+use tunneld_core::repeats::Repeats;
+use tunneld_ssh::descriptors::{self, Room};
 
 use super::clients::Clients;
 
@@ -37,6 +41,11 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
         let (stream, peer) = self.accept().await?;
+        // Commands, which come over a unix socket, are answered with what those who only look leave.
+        match descriptors::room_beside(stream.as_fd()) {
+            Room::More | Room::Full => {}
+            Room::Over => return Err(descriptors::no_room()),
+        }
         Ok((stream, Some(peer.ip().to_canonical())))
     }
 }
@@ -49,6 +58,7 @@ pub(crate) async fn serve<L: Listener>(
     stop: &CancellationToken,
 ) {
     let mut clients = Clients::new(router.clone(), stop.clone());
+    let (mut pauses, began) = (Repeats::default(), Instant::now());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -58,7 +68,13 @@ pub(crate) async fn serve<L: Listener>(
             Ok((stream, peer)) => clients.serve(stream, peer),
             Err(e) => {
                 let reason = tunneld_ssh::error::os_reason(&e);
-                tracing::warn!("{what} paused 1s: {reason}");
+                if let Some(suppressed) = pauses.say(&reason, began.elapsed()).said() {
+                    tracing::warn!(
+                        message_id = events::SERVING_PAUSED,
+                        suppressed,
+                        "{what} paused 1s: {reason}"
+                    );
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -3,6 +3,7 @@
 
 mod health;
 pub(crate) mod history;
+mod manager;
 pub(crate) mod notify;
 pub(crate) mod page;
 pub(crate) mod readiness;

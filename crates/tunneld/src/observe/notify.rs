@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::ReadyWhen;
 use tunneld_core::events;
-use tunneld_core::status::{Phase, ReloadStatus, TunnelStatus, summary};
+use tunneld_core::status::{Phase, TunnelStatus, summary};
 
+use super::manager::{send, send_within};
 use super::readiness;
 use crate::clock::unix_ms;
-use crate::supervisor::{Heartbeat, Life, Snapshots};
+use crate::supervisor::{Heartbeat, LastReload, Life, Snapshots};
 use crate::wait;
 
 /// `STATUS=` is sent at most this often.
@@ -24,26 +25,24 @@ const STATUS_GAP: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_secs(10);
 /// During the start it is looked more often: `READY=1` is waited for.
 const START_GAP: Duration = Duration::from_millis(20);
+/// When what a service manager had no room for is sent again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long what cannot be said later may wait for a service manager that does not read.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// How much more time than it needs a stop asks for.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
-
-/// Sends one message; a service manager that does not listen is no reason to fail.
-fn send(states: &[NotifyState<'_>]) {
-    if let Err(e) = sd_notify::notify(states) {
-        tracing::debug!("sd_notify: {e}");
-    }
-}
 
 /// Keeps the service manager up to date until `stop`.
 pub(crate) async fn run(
     snapshots: Snapshots,
     heartbeat: Arc<Heartbeat>,
-    reloads: watch::Receiver<Option<ReloadStatus>>,
+    reloads: watch::Receiver<LastReload>,
     stop: CancellationToken,
 ) {
     let mut notify = Notify {
         snapshots: snapshots.clone(),
         status: String::new(),
+        owes_ready: false,
         started: Instant::now(),
     };
     tokio::select! {
@@ -57,27 +56,28 @@ pub(crate) async fn run(
 /// The stop has begun, and may take so long.
 pub(crate) fn stopping(patience: Duration) {
     let needed = patience.saturating_add(STOP_MARGIN).as_micros();
-    send(&[
+    let states = [
         NotifyState::Stopping,
         NotifyState::Status("stopping; connections have their drain_timeout"),
         NotifyState::ExtendTimeoutUsec(u32::try_from(needed).unwrap_or(u32::MAX)),
-    ]);
+    ];
+    send_within(PATIENCE, &states);
 }
 
 /// A reload has begun: `RELOADING=1` and `MONOTONIC_USEC=` belong into one message.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Ok(now) => send_within(PATIENCE, &[NotifyState::Reloading, now]),
         Err(e) => tracing::debug!("sd_notify: {e}"),
     }
 }
 
 /// `READY=1` ends a reload, also one that was refused. During the start it would say too much: the
 /// start's own `READY=1` ends such a reload.
-async fn answer_reloads(snapshots: Snapshots, mut reloads: watch::Receiver<Option<ReloadStatus>>) {
+async fn answer_reloads(snapshots: Snapshots, mut reloads: watch::Receiver<LastReload>) {
     while reloads.changed().await.is_ok() {
-        if snapshots.is_ready() {
-            send(&[NotifyState::Ready]);
+        while snapshots.is_ready() && !send(&[NotifyState::Ready]) {
+            tokio::time::sleep(AGAIN).await;
         }
     }
     std::future::pending().await
@@ -100,7 +100,10 @@ async fn watchdog(heartbeat: &Heartbeat) {
 
 struct Notify {
     snapshots: Snapshots,
+    /// What was sent last.
     status: String,
+    /// `READY=1` is not sent yet, though it is so.
+    owes_ready: bool,
     started: Instant,
 }
 
@@ -140,12 +143,19 @@ impl Notify {
         let status = summary(&tunnels, now);
         let holds = || late || readiness::holds(daemon.ready_when, &tunnels);
         if life == Life::Starting && holds() && self.snapshots.set_ready() {
-            send(&[NotifyState::Ready, NotifyState::Status(&status)]);
+            self.owes_ready = true;
             tracing::info!(message_id = events::READY, "ready: {status}");
-        } else if status != self.status {
-            send(&[NotifyState::Status(&status)]);
         }
-        self.status = status;
+        let ready = self.owes_ready.then_some(NotifyState::Ready);
+        if ready.is_some() || status != self.status {
+            let line = [NotifyState::Status(&status)];
+            let states: Vec<_> = ready.into_iter().chain(line).collect();
+            if !send(&states) {
+                return Some(Instant::now() + AGAIN);
+            }
+            self.owes_ready = false;
+            self.status = status;
+        }
         let starts = self.snapshots.life() == Life::Starting;
         let start = (starts && daemon.ready_when == ReadyWhen::Settled).then_some(deadline);
         let refresh = stays_true(&tunnels, now).map(|length| Instant::now() + length);

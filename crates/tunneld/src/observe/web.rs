@@ -51,7 +51,7 @@ async fn listener(listen: SocketAddr, passed: &Passed) -> (TcpListener, Option<K
             Err(failure) => failure,
         };
         if failure.cause != told {
-            tracing::error!(
+            tracing::warn!(
                 message_id = events::METRICS_LISTEN_FAILED,
                 hint = failure.hint.as_deref(),
                 "no metrics and no health over HTTP (metrics_listen): {}; trying again every {}s",

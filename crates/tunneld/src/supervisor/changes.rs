@@ -5,15 +5,14 @@ use std::future::pending;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tunneld_core::status::ReloadStatus;
 
-use super::{Directory, Life};
+use super::{Directory, LastReload, Life};
 use crate::tunnel::View;
 
 /// Tells when a snapshot would differ from the one before, the moving numbers aside.
 pub(crate) struct Changes {
     directory: watch::Receiver<Directory>,
-    reloads: watch::Receiver<Option<ReloadStatus>>,
+    reloads: watch::Receiver<LastReload>,
     life: watch::Receiver<Life>,
     views: Vec<watch::Receiver<View>>,
 }
@@ -22,7 +21,7 @@ impl Changes {
     /// What changes from now on.
     pub(super) fn new(
         mut directory: watch::Receiver<Directory>,
-        mut reloads: watch::Receiver<Option<ReloadStatus>>,
+        mut reloads: watch::Receiver<LastReload>,
         mut life: watch::Receiver<Life>,
     ) -> Self {
         let views = directory.borrow_and_update().views();

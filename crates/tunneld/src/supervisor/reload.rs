@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_core::events;
-use tunneld_core::plan::{KeyChange, Plan, PlanAction};
+use tunneld_core::plan::{KeyChange, Plan};
 use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
 use super::reading::{self, By, Checked, Read, Refusal, Request};
 use crate::clock;
-use crate::config_file::{self, LoadError};
+use crate::config_file::LoadError;
 use crate::control::Reloaded;
 use crate::http::error::{ApiError, ErrorKind};
 
@@ -91,7 +90,7 @@ impl Supervisor {
         if !dry_run {
             self.tries += u64::from(tries);
             self.apply(loaded.config, &plan).await;
-            config_file::files::warn(&passing);
+            self.reload_log.files(&passing);
         }
         let warnings = (&passing).into_iter().map(|item| item.message.clone());
         Reloaded {
@@ -169,45 +168,33 @@ impl Supervisor {
     fn note_reload(&mut self, answer: &Result<Reloaded, ApiError>, by_files: bool, by: By) {
         let error = answer.as_ref().err().map(ApiError::first);
         let before = self.last_reload.borrow().clone();
-        let (accepted, refused) = before.map_or((0, 0), |b| (b.accepted, b.refused));
+        let (accepted, refused) = before.map_or((0, 0), |(_, b)| (b.accepted, b.refused));
         match answer {
             Ok(Reloaded { plan, .. }) => {
-                tracing::info!(
-                    message_id = events::RELOADED,
-                    started = plan.count(PlanAction::Start),
-                    replaced = plan.count(PlanAction::Replace),
-                    adjusted = plan.count(PlanAction::Adjust),
-                    stopped = plan.count(PlanAction::Stop),
-                    unchanged = plan.count(PlanAction::Keep),
-                    "configuration reloaded"
-                );
+                self.reload_log.applied(plan);
                 let keys = plan.needs_restart.iter().map(waiting);
                 self.note_restart(keys.collect(), by);
             }
             Err(e) => {
-                let report = e.report.as_deref().unwrap_or_default();
-                tracing::error!(
-                    message_id = events::RELOAD_REFUSED,
-                    hint = by_files.then(|| self.retry_hint()),
-                    "reload refused, the running configuration is unchanged: {}\n{report}",
-                    e.message
-                );
+                let hint = by_files.then(|| self.retry_hint());
+                self.reload_log.refused(e, hint);
             }
         }
-        self.last_reload.send_replace(Some(ReloadStatus {
-            at_unix_ms: clock::unix_ms(std::time::SystemTime::now()),
+        let now = clock::now();
+        let status = ReloadStatus {
+            at_unix_ms: now.unix_ms,
             ok: error.is_none(),
             accepted: accepted + u64::from(error.is_none()),
             refused: refused + u64::from(error.is_some()),
             error,
-        }));
+        };
+        self.last_reload.send_replace(Some((now, status)));
     }
 
     /// A person is told each time which keys wait for a restart; nobody else is twice of the same.
     fn note_restart(&mut self, keys: Vec<String>, by: By) {
         if !keys.is_empty() && (by == By::Person || keys != self.restart_told) {
-            let list = keys.join(", ");
-            tracing::warn!("changed in [daemon] and in force only after a restart: {list}");
+            self.reload_log.restart_needed(&keys);
         }
         self.restart_told = keys;
     }

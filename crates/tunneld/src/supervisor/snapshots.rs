@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tunneld_core::config::DaemonConfig;
 use tunneld_core::history::{HistoryReport, Record};
-use tunneld_core::ledger::Ledger;
+use tunneld_core::ledger::{Ledger, Moment};
 use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
 use tunneld_core::plan::AtStart;
-use tunneld_core::status::{DaemonStatus, ReloadStatus, TunnelStatus};
+use tunneld_core::status::{DaemonStatus, TunnelStatus};
 
-use super::{Changes, Heartbeat};
-use crate::clock::{self, unix_ms};
+use super::{Changes, Heartbeat, LastReload};
+use crate::clock;
 use crate::tunnel::View;
 
 /// Every tunnel, and where its view is.
@@ -85,14 +84,14 @@ pub(crate) enum Life {
 #[derive(Clone)]
 pub(crate) struct Snapshots {
     config: String,
-    started: SystemTime,
+    started: Moment,
     /// What it began with then.
     at_start: Arc<AtStart>,
     life: watch::Sender<Life>,
     /// What there was of each tunnel before this run of the daemon.
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
     directory: watch::Receiver<Directory>,
-    last_reload: watch::Receiver<Option<ReloadStatus>>,
+    last_reload: watch::Receiver<LastReload>,
     heartbeat: Arc<Heartbeat>,
 }
 
@@ -101,12 +100,12 @@ impl Snapshots {
         path: &Path,
         at_start: Arc<AtStart>,
         directory: watch::Receiver<Directory>,
-        last_reload: watch::Receiver<Option<ReloadStatus>>,
+        last_reload: watch::Receiver<LastReload>,
         heartbeat: Arc<Heartbeat>,
     ) -> Self {
         Snapshots {
             config: path.display().to_string(),
-            started: SystemTime::now(),
+            started: clock::now(),
             at_start,
             life: watch::Sender::new(Life::Starting),
             earlier: watch::Sender::default(),
@@ -214,14 +213,19 @@ impl Snapshots {
     }
 
     fn daemon_of(&self, directory: &Directory, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
+        let now = clock::now();
+        let last_reload = self.last_reload.borrow().clone().map(|(at, mut reload)| {
+            reload.at_unix_ms = clock::told(at, now);
+            reload
+        });
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            started_unix_ms: unix_ms(self.started),
+            started_unix_ms: clock::told(self.started, now),
             config: self.config.clone(),
             ready: self.is_ready(),
             stopping: self.life() == Life::Stopping,
-            last_reload: self.last_reload.borrow().clone(),
+            last_reload,
             needs_restart: directory.needs_restart.clone(),
             tunnels,
         }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::TunnelSpec;
 use tunneld_core::failure::{Failure, Stage};
-use tunneld_core::ledger::Ledger;
+use tunneld_core::ledger::{Ledger, Moment};
 use tunneld_core::lifecycle::{Action, Event, Lifecycle};
 use tunneld_core::metrics::Histogram;
 use tunneld_core::status::Phase;
@@ -93,9 +93,9 @@ struct Tunnel {
     life: Lifecycle,
     ledger: Ledger,
     log: Log,
-    /// The phase that was last logged, and since when, as Unix time in milliseconds.
+    /// The phase that was last logged, and since when.
     logged: Phase,
-    logged_unix_ms: u64,
+    logged_at: Moment,
     pool: Pool,
     /// How many sessions there have been.
     sessions: u64,
@@ -149,13 +149,13 @@ impl Tunnel {
             drain_timeout,
         };
         let ledger = view.borrow().ledger().clone();
-        let logged_unix_ms = view.borrow().since_unix_ms();
+        let logged_at = view.borrow().since();
         Tunnel {
             life: Lifecycle::new(&spec.reconnect),
             ledger,
             log: Log::new(&spec),
             logged: Phase::Idle,
-            logged_unix_ms,
+            logged_at,
             pool: Pool::new(spec.sessions, &spec.reconnect),
             sessions: 0,
             round_trips: Arc::default(),
@@ -265,7 +265,7 @@ impl Tunnel {
         // A forward that a reload adds to a live session is neither up nor down yet, and the others go on.
         if before != after && (is_known || !before.has_session()) {
             let now = clock::now();
-            (self.logged, self.logged_unix_ms) = (after, now.unix_ms);
+            (self.logged, self.logged_at) = (after, now);
             self.ledger.enter(now, after, self.life.failure());
             self.log.phase(&self.life, before, after);
             if is_known {

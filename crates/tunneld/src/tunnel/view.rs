@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tunneld_core::config::host_port;
 use tunneld_core::failure::Failure;
-use tunneld_core::ledger::Ledger;
+use tunneld_core::ledger::{Ledger, Moment};
 use tunneld_core::metrics::{self, Histogram};
 use tunneld_core::status::{
     ConnectionCounts, ForwardStatus, Phase, SessionStatus, StoppedBy, TunnelStatus,
@@ -21,7 +21,11 @@ use crate::clock::{self, unix_ms};
 /// What a tunnel publishes: its status, and where the numbers come from that move all the time.
 #[derive(Clone)]
 pub(crate) struct View {
+    /// Its times are those of when it was made.
     status: TunnelStatus,
+    made: Moment,
+    /// Since when it stands where it stands.
+    since: Moment,
     ledger: Ledger,
     counters: Vec<Arc<Counters>>,
     /// The sessions, the one that the status tells of first.
@@ -35,13 +39,16 @@ pub(crate) struct View {
 impl View {
     /// A tunnel whose task has not begun.
     pub(crate) fn idle(spec: &tunneld_core::config::TunnelSpec, ledger: Ledger) -> Self {
+        let now = clock::now();
         View {
             status: TunnelStatus::new(
                 spec.name.clone(),
                 Phase::Idle,
-                unix_ms(SystemTime::now()),
+                now.unix_ms,
                 destination(spec),
             ),
+            made: now,
+            since: now,
             ledger,
             counters: Vec::new(),
             openers: Vec::new(),
@@ -55,9 +62,7 @@ impl View {
     pub(crate) fn dead(&self, failure: Failure, retry_at: Instant) -> Self {
         let mut view = self.without_task(Phase::Waiting);
         view.ledger.fail(&failure);
-        view.ledger
-            .enter(clock::now(), Phase::Waiting, Some(&failure));
-        view.status.down_since_unix_ms = view.ledger.down_since();
+        view.ledger.enter(view.made, Phase::Waiting, Some(&failure));
         view.status.failure = Some(failure);
         view.status.retry_at_unix_ms = Some(wall_clock(retry_at));
         view
@@ -66,7 +71,7 @@ impl View {
     /// A tunnel whose task has died, and that somebody has stopped since.
     pub(crate) fn stopped(&self) -> Self {
         let mut view = self.without_task(Phase::Stopped);
-        view.ledger.enter(clock::now(), Phase::Stopped, None);
+        view.ledger.enter(view.made, Phase::Stopped, None);
         view.status.attempts = 0;
         view.status.stopped_by = Some(StoppedBy::Command);
         view
@@ -75,9 +80,11 @@ impl View {
     fn without_task(&self, phase: Phase) -> Self {
         let mut view = self.clone();
         view.openers.clear();
+        view.made = clock::now();
+        view.since = view.made;
         view.status = TunnelStatus {
             phase,
-            since_unix_ms: unix_ms(SystemTime::now()),
+            since_unix_ms: view.made.unix_ms,
             down_since_unix_ms: None,
             failure: None,
             retry_at_unix_ms: None,
@@ -91,19 +98,23 @@ impl View {
         view
     }
 
-    /// Since when it stands where it stands, as Unix time in milliseconds.
-    pub(super) fn since_unix_ms(&self) -> u64 {
-        self.status.since_unix_ms
+    /// Since when it stands where it stands.
+    pub(super) fn since(&self) -> Moment {
+        self.since
     }
 
     pub(super) fn of(tunnel: &Tunnel) -> Self {
         let spec = &tunnel.spec;
-        let before = tunnel.view.borrow().status.clone();
+        let now = clock::now();
+        let before = {
+            let view = tunnel.view.borrow();
+            (view.status.phase, view.since)
+        };
         let phase = tunnel.phase();
-        let since_unix_ms = match phase {
-            phase if phase == tunnel.logged => tunnel.logged_unix_ms,
-            phase if phase == before.phase => before.since_unix_ms,
-            _ => unix_ms(SystemTime::now()),
+        let since = match phase {
+            phase if phase == tunnel.logged => tunnel.logged_at,
+            phase if phase == before.0 => before.1,
+            _ => now,
         };
         let session = tunnel.pool.first();
         let missing = session.map_or(0, |_| tunnel.pool.missing());
@@ -111,8 +122,8 @@ impl View {
             status: TunnelStatus {
                 name: spec.name.clone(),
                 phase,
-                since_unix_ms,
-                down_since_unix_ms: tunnel.ledger.down_since(),
+                since_unix_ms: clock::told(since, now),
+                down_since_unix_ms: None,
                 stopped_by: stopped_by(tunnel, phase),
                 destination: destination(spec),
                 attempts: tunnel.life.attempts(),
@@ -126,6 +137,8 @@ impl View {
                 warnings: warnings(spec, missing, session),
                 certificates: tunnel.certificates.seen().to_vec(),
             },
+            made: now,
+            since,
             ledger: tunnel.ledger.clone(),
             counters: tunnel
                 .forwards
@@ -171,6 +184,7 @@ impl View {
     /// The status with the numbers of this moment.
     pub(crate) fn status(&self) -> TunnelStatus {
         let mut status = self.status.clone();
+        self.tell_times(&mut status);
         for (forward, counters) in status.forwards.iter_mut().zip(&self.counters) {
             let counts = counters.snapshot();
             forward.connections = ConnectionCounts {
@@ -192,6 +206,21 @@ impl View {
         let warnings = status.certificates.iter().filter_map(warning);
         status.warnings.extend(warnings);
         status
+    }
+}
+
+impl View {
+    /// Times as the clock on the wall has them now: it may have been set since.
+    fn tell_times(&self, status: &mut TunnelStatus) {
+        let now = clock::now();
+        let down_since = self.ledger.down_since();
+        status.since_unix_ms = clock::told(self.since, now);
+        status.down_since_unix_ms = down_since.map(|at| clock::told(at, now));
+        let set = clock::set_between(self.made, now);
+        let session = status.session.as_mut().map(|s| &mut s.since_unix_ms);
+        for at in session.into_iter().chain(&mut status.retry_at_unix_ms) {
+            *at = at.saturating_add_signed(set);
+        }
     }
 }
 

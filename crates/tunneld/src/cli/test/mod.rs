@@ -71,7 +71,7 @@ enum Done {
 
 pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity>) -> Exit {
     if let Some(verbosity) = log {
-        logging::init(Format::Human, verbosity);
+        logging::init(Format::Human, verbosity.into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -117,7 +117,13 @@ impl<'a> Run<'a> {
     }
 
     fn say(&self, line: &str) {
-        tracing::info!(tunnel = %self.tunnel, hook = self.key, "{}: {line}", self.key);
+        tracing::info!(
+            message_id = events::HOOK_OUTPUT,
+            tunnel = %self.tunnel,
+            hook = self.key,
+            "{}: {line}",
+            self.key
+        );
     }
 
     fn ended(&self, status: &io::Result<ExitStatus>, began: Instant) {
