@@ -1,6 +1,7 @@
 //! A child process in a group of its own, of which nothing is left behind.
 
 mod lines;
+mod orphans;
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +12,10 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
+use orphans::Ours;
+
 pub use lines::Lines;
+pub use orphans::reap_orphans;
 pub use rustix::process::Signal;
 
 /// How long a program that was killed may take to be gone.
@@ -25,6 +29,8 @@ pub struct Program {
     /// `None` once it is reaped: the number may be somebody else's then.
     group: Option<Pid>,
     children: Signals,
+    /// Below `child`: the child is waited for as long as there is one.
+    _ours: Ours,
 }
 
 impl Program {
@@ -36,12 +42,12 @@ impl Program {
     pub fn spawn(mut command: Command) -> io::Result<Self> {
         // Before the program: its end must not be missed.
         let children = signal(SignalKind::child())?;
-        let child = command.process_group(0).kill_on_drop(true).spawn()?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok());
+        let (child, ours) = Ours::spawn(command.process_group(0).kill_on_drop(true))?;
         Ok(Program {
             child,
-            group: pid.and_then(Pid::from_raw),
+            group: ours.pid().and_then(Pid::from_raw),
             children,
+            _ours: ours,
         })
     }
 

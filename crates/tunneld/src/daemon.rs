@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::{Config, ForwardKind, Listen};
 use tunneld_core::events;
 use tunneld_ssh::forward::Passed;
+use tunneld_ssh::program::reap_orphans;
 use tunneld_ssh::{Bastions, KeyChecks};
 
 use crate::config_file::{self, Loaded};
@@ -106,6 +107,7 @@ async fn serve(
     sandbox.tell();
     logged.warn_unused(loaded.config.tunnels.keys());
     let _files = warn_about_files(loaded.clone());
+    let _orphans = (std::process::id() == 1).then(first_process);
     let metrics_listen = loaded.config.daemon.metrics_listen;
     let listens = listens(&loaded.config);
     let passed = Passed::from_env(listens, metrics_listen).await;
@@ -221,6 +223,14 @@ fn warn_about_files(loaded: Loaded) -> AbortOnDropHandle<()> {
         let mut keys = KeyChecks::without_opening();
         let found = loaded.check_files(&mut keys, |spec| spec.enabled);
         config_file::files::warn(&found.all);
+    }))
+}
+
+/// The first process of a container is given what its programs leave behind.
+fn first_process() -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(async {
+        let Err(e) = reap_orphans().await;
+        tracing::debug!("processes that have lost their parent stay zombies: {e}");
     }))
 }
 
