@@ -31,6 +31,25 @@ fn daemon() -> Daemon {
     daemon
 }
 
+#[test]
+fn the_scripts_in_the_packages_are_those_of_the_program() {
+    // packaging/completions/ has what `tunneld completions SHELL` prints: where they differ, it is to be
+    // written there anew.
+    for (shell, name) in [
+        ("bash", "tunneld.bash"),
+        ("zsh", "_tunneld"),
+        ("fish", "tunneld.fish"),
+    ] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/completions");
+        let packed = std::fs::read_to_string(Path::new(folder).join(name)).unwrap();
+        let output = command(binary())
+            .args(["completions", shell])
+            .output()
+            .unwrap();
+        assert_eq!(packed, stdout(&output), "packaging/completions/{name}");
+    }
+}
+
 /// A shell that finds the program and asks this daemon.
 fn shell(daemon: &Daemon, program: &str) -> Command {
     let mut shell = command(program);

@@ -16,7 +16,7 @@ use tunneld_lab::target::{echoes, free_addr, try_connect};
 use crate::support::{Bed, Folder, LONG, assert_has, builder, forwards, tunnel, up};
 
 /// A daemon that is told to write to the journal.
-fn in_journal(journal: &Journal) -> DaemonBuilder {
+pub(crate) fn in_journal(journal: &Journal) -> DaemonBuilder {
     builder()
         .prefix(&journal.exec_prefix())
         .args(&["--log-format", "journal"])
@@ -24,14 +24,14 @@ fn in_journal(journal: &Journal) -> DaemonBuilder {
 
 /// Waits for entries that match.
 #[track_caller]
-fn wait_for(journal: &Journal, matches: &[&str]) -> Vec<Value> {
+pub(crate) fn wait_for(journal: &Journal, matches: &[&str]) -> Vec<Value> {
     let found = poll(LONG, || {
         Some(journal.entries(matches)).filter(|e| !e.is_empty())
     });
     found.unwrap_or_else(|| panic!("no {matches:?} in\n{}", journal.journalctl(&["-o", "cat"])))
 }
 
-fn id(event: &str) -> String {
+pub(crate) fn id(event: &str) -> String {
     format!("MESSAGE_ID={event}")
 }
 
@@ -102,6 +102,13 @@ fn what_happens_to_a_tunnel_is_found_by_its_name() {
         assert!(entries[0].get("TUNNEL").is_none());
     }
     assert!(daemon.log().is_empty(), "{}", daemon.log_text());
+    // Nothing of where in the source a line is from.
+    for entry in journal.entries(&["SYSLOG_IDENTIFIER=tunneld"]) {
+        has(&entry, &[("SYSLOG_FACILITY", "3")]);
+        for name in ["CODE_FILE", "CODE_LINE", "CODE_FUNC", "TARGET"] {
+            assert!(entry.get(name).is_none(), "{entry:#}");
+        }
+    }
 }
 
 /// The name that a forward has without one in the file.

@@ -1,5 +1,6 @@
 //! Without a journal: lines for people, or JSON for programs; and never a secret.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use tunneld_core::events;
@@ -8,6 +9,7 @@ use tunneld_lab::journal::parse_json_lines;
 use tunneld_lab::process::Signal;
 use tunneld_lab::target::echoes;
 
+use crate::sources::log_calls;
 use crate::support::{Bed, Folder, LONG, assert_has, builder, daemon, dead_tunnel, up};
 
 #[test]
@@ -67,10 +69,21 @@ fn programs_get_one_json_object_a_line() {
         let found = entries.iter().find(|entry| entry["message_id"] == event);
         found.unwrap_or_else(|| panic!("no {event} in {entries:#?}"))
     };
+    // Each has the time, the level and the message, and besides only what tunneld(8) names.
+    let calls = log_calls();
+    let fields: BTreeSet<_> = calls.iter().flat_map(|call| &call.fields).collect();
+    let always = ["timestamp", "level", "message"];
     for entry in &entries {
-        for name in ["timestamp", "level", "message"] {
+        for name in always {
             assert!(entry[name].is_string(), "{name} of {entry:#}");
         }
+        let time = entry["timestamp"].as_str().unwrap();
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok());
+        let level = entry["level"].as_str().unwrap();
+        assert!(["ERROR", "WARN", "INFO", "DEBUG"].contains(&level));
+        let others = entry.as_object().unwrap().keys();
+        let mut others = others.filter(|name| !always.contains(&name.as_str()));
+        assert!(others.all(|name| fields.contains(name)), "{entry:#}");
     }
     let down = find(events::TUNNEL_DOWN);
     assert_eq!(
@@ -78,6 +91,7 @@ fn programs_get_one_json_object_a_line() {
         (Some("WARN"), Some("db"))
     );
     assert_eq!(down["class"], "transient");
+    assert!(down["attempt"].is_number(), "{down:#}");
     find(events::TUNNEL_UP);
     find(events::RELOAD_REFUSED);
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use tunneld_core::config::tables;
 
 use crate::examples::moved;
 use crate::manual_page::{Page, repository};
 use crate::sources;
-use crate::support::{Folder, assert_exit, stdout, tunneld};
+use crate::support::{Folder, assert_exit, binary, stdout, tunneld};
 
 fn set<T: Into<String>>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
     names.into_iter().map(Into::into).collect()
@@ -185,26 +186,21 @@ fn tunneld_has_every_variable_of_the_environment() {
 
 #[test]
 fn what_the_pages_name_in_the_folder_for_documents_is_installed_there() {
-    // README.md says how, and from where.
-    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
-    let mut installed = BTreeSet::new();
-    for line in readme.lines() {
-        let Some((_, rest)) = line.split_once("install -Dm644 -t /usr/share/doc/tunneld") else {
-            continue;
-        };
-        let (folder, files) = rest.split_once(' ').unwrap();
-        for file in files.split(' ') {
-            assert!(repository().join(file).is_file(), "{file}");
-            let name = file.rsplit('/').next().unwrap();
-            installed.insert(format!("/usr/share/doc/tunneld{folder}/{name}"));
-        }
-    }
+    // packaging/install puts it there, and the packages have the same.
+    let root = tempfile::tempdir().unwrap();
+    let installed = Command::new(repository().join("packaging/install"))
+        .arg(root.path())
+        .env("TUNNELD_BIN", binary())
+        .output()
+        .unwrap();
+    assert_exit(&installed, 0);
     for page in ["tunneld.8", "tunneld.toml.5"] {
         let text = fs::read_to_string(repository().join("packaging/man").join(page)).unwrap();
         let words = text.split([' ', '\n']);
         let named = words.filter(|word| word.starts_with("/usr/share/doc/tunneld/"));
         for path in named {
-            assert!(installed.contains(path), "{page}: {path}");
+            let there = root.path().join(&path[1..]);
+            assert!(there.is_file(), "{page}: {path}");
         }
         assert!(!text.contains(".Pa docs/"), "{page}");
     }

@@ -6,10 +6,16 @@ use std::fs;
 use tunneld_core::events;
 
 use crate::manual_page::{Page, repository};
-use crate::sources::log_calls;
+use crate::sources::{LogCall, log_calls};
 
 /// What the journal puts into each entry.
-const OF_EVERY_SERVICE: [&str; 4] = ["MESSAGE", "MESSAGE_ID", "PRIORITY", "SYSLOG_IDENTIFIER"];
+const OF_EVERY_SERVICE: [&str; 5] = [
+    "MESSAGE",
+    "MESSAGE_ID",
+    "PRIORITY",
+    "SYSLOG_IDENTIFIER",
+    "SYSLOG_FACILITY",
+];
 
 #[test]
 fn every_field_that_is_logged_is_in_the_page_and_no_other() {
@@ -50,6 +56,15 @@ fn every_event_is_in_the_page_with_its_id() {
         assert!(written.contains(&same), "not in the page: {same:?}");
     }
     assert_eq!(written.len(), events::ALL.len());
+}
+
+#[test]
+fn every_line_but_those_for_debugging_has_an_event() {
+    // So that each can be searched for, and explained.
+    let calls = log_calls().into_iter();
+    let calm = calls.filter(|call| ["error", "warn", "info"].contains(&call.level.as_str()));
+    let without: Vec<LogCall> = calm.filter(|call| call.event.is_none()).collect();
+    assert!(without.is_empty(), "{without:#?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ const DAEMON: &[Sample] = &[
     ("metrics_listen", "'127.0.0.1:1'", "'127.0.0.1:2'"),
     ("state_directory", "'/a'", "'/b'"),
     ("watch", "false", "true"),
+    ("sandbox", "true", "false"),
     ("ready_when", "'all'", "'any'"),
     ("start_timeout", "1", "2"),
     ("drain_timeout", "1", "2"),
@@ -196,7 +197,7 @@ fn a_reload_does_with_each_key_what_the_page_says() {
             let said = entry.and_then(|entry| entry.says("On reload:"));
             let said = said.unwrap_or_else(|| panic!("{table}: no `On reload:` of {key}"));
             let files = [before, after].map(|value| config(&file(table, key, value)));
-            let plan = diff(&files[0].daemon, &files[0], &files[1], |_| false);
+            let plan = diff(&(&files[0]).into(), &files[0], &files[1], |_| false);
             assert!(
                 said.starts_with(done(&plan)),
                 "{key}: {said:?}, and {plan:?}"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Boots a real systemd, PID 1 of its own namespaces, on a throw-away overlay of this machine's root.
+# Boots a real systemd, PID 1 of its own namespaces, on a throw-away overlay of this machine's root, or
+# of another that is in the folder $ROOT.
 #   systemd-lab.sh boot [NSPAWN ARGUMENTS]   returns when systemd is "running" or "degraded"
 #   systemd-lab.sh exec COMMAND...           runs COMMAND inside, as root, with nothing of our environment
 #   systemd-lab.sh stop                      ends it and removes everything
@@ -24,7 +25,7 @@ boot)
         if [ -z "$leader" ]; then
             for child in $(cat "/proc/$nspawn/task/$nspawn/children" 2>/dev/null); do
                 # The program's own name: nspawn's helpers have ours in their arguments.
-                case $(tr '\0' '\n' <"/proc/$child/cmdline" 2>/dev/null | head -n 1) in
+                case $(tr '\0' '\n' 2>/dev/null <"/proc/$child/cmdline" | head -n 1) in
                 */systemd) echo "$child" >"$LAB/leader.new" ;;
                 esac
             done
@@ -60,7 +61,7 @@ inner)
     mkdir "$LAB"/overlay/{upper,work,root}
     root=$LAB/overlay/root
     mount -t overlay overlay \
-        -o "lowerdir=/,upperdir=$LAB/overlay/upper,workdir=$LAB/overlay/work" "$root"
+        -o "lowerdir=${ROOT:-/},upperdir=$LAB/overlay/upper,workdir=$LAB/overlay/work" "$root"
     # Only what a test needs: nothing of what this machine starts at boot.
     echo "$NAME" >"$root/etc/hostname"
     : >"$root/etc/machine-id"
@@ -73,7 +74,8 @@ inner)
     done
     ln -sfn /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
     exec systemd-nspawn --quiet --register=no --keep-unit --link-journal=no --machine="$NAME" \
-        --capability=all --system-call-filter=bpf --private-network --resolv-conf=off \
+        --capability=all --private-network --resolv-conf=off \
+        --system-call-filter="bpf landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
         --timezone=off --console=read-only --directory="$root" "$@" --boot
     ;;
 exec)

@@ -14,6 +14,7 @@ printf '[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\nForwardToWall=no\nRa
     >/run/systemd/journald.conf.d/private.conf
 SYSTEMD_LOG_TARGET=console /lib/systemd/systemd-journald 2>"${JLOG:-/dev/null}" </dev/null >/dev/null &
 journald=$!
+echo "$journald" >/run/systemd/journald.pid
 ready() { [ -S /run/systemd/journal/socket ] && [ -S /run/systemd/journal/stdout ]; }
 for _ in $(seq 1000); do
     if ready; then break; fi

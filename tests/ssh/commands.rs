@@ -122,7 +122,9 @@ fn a_program_that_is_missing_needs_a_person() {
 fn the_program_has_no_descriptor_of_the_daemon_but_the_first_three() {
     // Whatever else the daemon has open: another tunnel, a client, its sockets.
     let (sshd, echo, listen) = (Sshd::start(), EchoServer::start(), free_addr());
-    let busy = Table::to(&sshd).forward(listen, echo.addr());
+    // A program from the start: the first one needs a restart.
+    let busy = Table::to(&sshd).set("on_down", text("/bin/true"));
+    let busy = busy.forward(listen, echo.addr());
     let waiting = Table::to(&sshd)
         .named("waiting")
         .set("proxy_command", text("sleep 1000"))

@@ -38,6 +38,21 @@ fn fails_after(script: &str, sshd: &Sshd, known_hosts: &Path) -> (Failure, Daemo
 }
 
 #[test]
+fn a_file_behind_a_link_in_another_folder_is_written() {
+    // Also by a daemon that has left itself few places to write in.
+    let sshd = Sshd::start();
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (link, real) = (dir.path().join("link"), elsewhere.path().join("real"));
+    fs::write(&real, "").unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let daemon = daemon().config(&accept_new(&sshd, &link).toml()).start();
+    up(&daemon, "t");
+    assert_ne!(fs::read_to_string(&real).unwrap(), "");
+    assert!(link.is_symlink());
+    daemon.wait_for_log("in a sandbox: ", LONG);
+}
+
+#[test]
 fn two_daemons_that_learn_at_once_lose_nothing_and_write_nothing_twice() {
     // Eight tunnels in two processes, to four hosts, and one file.
     let servers: Vec<Sshd> = (0..4).map(|_| Sshd::start()).collect();

@@ -8,11 +8,12 @@ use tunneld_lab::process::Signal;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, echoes, free_addr};
 
-use crate::support::{LONG, Table, up};
+use crate::support::{LONG, Table, daemon, up};
 
 #[test]
 fn a_port_that_is_taken_degrades_the_tunnel_and_is_used_once_it_is_free() {
-    // The message names the holder; the other forward works meanwhile; the session is kept.
+    // The message names the holder, where the daemon may see it; the other forward works meanwhile; the
+    // session is kept.
     let sshd = Sshd::start();
     let echo = EchoServer::start();
     let (taken, free) = (free_addr(), free_addr());
@@ -20,7 +21,8 @@ fn a_port_that_is_taken_degrades_the_tunnel_and_is_used_once_it_is_free() {
     let table = Table::to(&sshd)
         .forward(taken, echo.addr())
         .forward(free, echo.addr());
-    let daemon = table.start();
+    let sees = "[daemon]\ncontrol_socket = \"{socket}\"\nsandbox = false\n";
+    let daemon = daemon().config(&(table.toml() + sees)).start();
     let status = daemon.wait_phase("t", Phase::Degraded, LONG);
     let failure = status.failure.unwrap();
     assert_eq!(

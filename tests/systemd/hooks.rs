@@ -2,7 +2,6 @@
 
 use tunneld_lab::process::poll;
 
-use crate::entries;
 use crate::lab::{LISTEN, LONG, Lab};
 
 /// Programs run as the service's user; what they write is found by tunnel and hook, and the stop of
@@ -22,7 +21,7 @@ END
     let said = |key: &str, words: &str| {
         let matches = format!("TUNNEL=db HOOK={key}");
         let there = || {
-            let all = entries(lab, &matches);
+            let all = lab.entries(&matches);
             all.into_iter().find(|entry| entry["MESSAGE"] == words)
         };
         let entry = poll(LONG, there).unwrap_or_else(|| panic!("{words}\n{}", lab.state()));

@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tunneld_lab::daemon::Daemon;
+use tunneld_lab::journal::parse_json_lines;
 use tunneld_lab::process::{poll, printed};
 
 /// How long anything that has to happen may take on a machine that is busy with other things.
@@ -17,15 +20,23 @@ pub(crate) const LISTEN: u16 = 5432;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// Installs tunneld as a package would, and what it connects to. `lab-login` may log in with the key
-/// of the user `tunneld`; the target at 127.0.0.1:9000 sends back what it receives.
+/// Installs tunneld as a package would.
 const INSTALL: &str = r"
 set -e
 install -D -m 644 /opt/tunneld/tunneld.service /usr/lib/systemd/system/tunneld.service
+install -D -m 644 /opt/tunneld/tunneld@.service /usr/lib/systemd/system/tunneld@.service
 install -D -m 644 /opt/tunneld/sysusers.d/tunneld.conf /usr/lib/sysusers.d/tunneld.conf
 install -D -m 644 /opt/tunneld/tmpfiles.d/tunneld.conf /usr/lib/tmpfiles.d/tunneld.conf
+install -D -m 644 /opt/tunneld/tunneld.catalog /usr/lib/systemd/catalog/tunneld.catalog
 systemd-sysusers
 systemd-tmpfiles --create /usr/lib/tmpfiles.d/tunneld.conf
+journalctl --update-catalog
+";
+
+/// What it connects to. `lab-login` may log in with the key of the user `tunneld`; the target at
+/// 127.0.0.1:9000 sends back what it receives.
+const AROUND: &str = r"
+set -e
 useradd -r -m -d /home/lab-login -s /usr/sbin/nologin lab-login
 usermod -p '*' lab-login
 useradd -r -G tunneld lab-member
@@ -64,6 +75,12 @@ systemctl daemon-reload
 systemctl start lab-sshd.service lab-echo.socket
 ";
 
+/// Where drop-ins of the shipped unit are that end with the boot.
+const DROP_INS: &str = "/run/systemd/system/tunneld.service.d";
+
+/// Labs stand side by side.
+static LABS: AtomicUsize = AtomicUsize::new(0);
+
 /// The booted system. Dropped, it is gone.
 pub(crate) struct Lab {
     dir: PathBuf,
@@ -73,23 +90,57 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Boots it, and installs tunneld; it is not started.
+    /// Boots the systemd of this machine, and installs tunneld; it is not started.
     pub(crate) fn boot() -> Self {
+        Lab::boot_with(&[])
+    }
+
+    /// The same, with further arguments for systemd-nspawn.
+    pub(crate) fn boot_with(arguments: &[&str]) -> Self {
+        Lab::installed(Path::new("/"), arguments)
+    }
+
+    /// The same with the system in a folder.
+    pub(crate) fn boot_in(root: &Path) -> Self {
+        Lab::installed(root, &[])
+    }
+
+    fn installed(root: &Path, arguments: &[&str]) -> Self {
+        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
+        let here = |folder: &str| fs::canonicalize(Path::new(ROOT).join(folder)).unwrap();
+        let binds = [
+            (binary, "/usr/bin/tunneld"),
+            (here("systemd"), "/opt/tunneld"),
+            (here("examples/systemd"), "/opt/examples"),
+        ];
+        let binds = binds.map(|(from, to)| format!("--bind-ro={}:{to}", from.display()));
+        let further = arguments.iter().map(|argument| (*argument).to_owned());
+        let arguments: Vec<String> = binds.into_iter().chain(further).collect();
+        let lab = Lab::boot_bare(root, &arguments);
+        lab.run(INSTALL);
+        lab.surround();
+        lab
+    }
+
+    /// Boots it with these further arguments of systemd-nspawn; nothing is installed.
+    pub(crate) fn boot_bare(root: &Path, arguments: &[String]) -> Self {
         let scratch = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let script = scratch.path().join("systemd-lab.sh");
         fs::write(&script, include_str!("../lib/systemd-lab.sh")).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&script, mode).unwrap();
         let lab = Lab {
-            dir: PathBuf::from(format!("/run/tl-systemd-{}", std::process::id())),
+            dir: PathBuf::from(format!(
+                "/run/tl-systemd-{}-{}",
+                std::process::id(),
+                LABS.fetch_add(1, Ordering::Relaxed)
+            )),
             _scratch: scratch,
             script,
         };
-        let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let units = fs::canonicalize(Path::new(ROOT).join("systemd")).unwrap();
         let mut boot = lab.command("boot");
-        boot.arg(format!("--bind-ro={}:/usr/bin/tunneld", binary.display()));
-        boot.arg(format!("--bind-ro={}:/opt/tunneld", units.display()));
+        boot.env("ROOT", root);
+        boot.args(arguments);
         // Not a pipe: what runs inside would hold it open.
         let said = lab._scratch.path().join("boot.log");
         boot.stderr(fs::File::create(&said).unwrap());
@@ -99,8 +150,12 @@ impl Lab {
             "this test needs root and systemd-container (apt-get install systemd-container):\n{}",
             fs::read_to_string(said).unwrap()
         );
-        lab.run(INSTALL);
         lab
+    }
+
+    /// Makes a key for tunneld, and an SSH server and a target for its tunnels. tunneld is installed.
+    pub(crate) fn surround(&self) {
+        self.run(AROUND);
     }
 
     fn command(&self, what: &str) -> Command {
@@ -151,6 +206,26 @@ impl Lab {
         );
     }
 
+    /// Takes a drop-in of the unit into force at the next start.
+    pub(crate) fn drop_in(&self, name: &str, service: &str) {
+        self.run(&format!(
+            "mkdir -p {DROP_INS}
+             printf '%s\\n' '[Service]' '{service}' >{DROP_INS}/{name}.conf
+             systemctl daemon-reload"
+        ));
+    }
+
+    /// The unit is as it is shipped.
+    pub(crate) fn no_drop_ins(&self) {
+        self.run(&format!("rm -rf {DROP_INS} && systemctl daemon-reload"));
+    }
+
+    /// What the journal has of the service that matches.
+    pub(crate) fn entries(&self, matches: &str) -> Vec<Value> {
+        let command = "journalctl --sync; journalctl -u tunneld -o json --no-pager";
+        parse_json_lines(&self.run(&format!("{command} {matches}")))
+    }
+
     /// How things are, for messages.
     pub(crate) fn state(&self) -> String {
         printed(&self.sh("systemctl status tunneld --no-pager -l -n 60; systemctl status lab-sshd"))
@@ -158,13 +233,7 @@ impl Lab {
 
     /// Writes the configuration: the tunnel `db` with a forward on each of these ports.
     pub(crate) fn file(&self, ports: &[u16]) {
-        let forward = |port: &u16| format!("\"127.0.0.1:{port}:127.0.0.1:9000\", ");
-        let forwards: String = ports.iter().map(forward).collect();
-        self.write(&format!(
-            "[tunnels.db]\nhost = \"127.0.0.1\"\nport = 2222\nuser = \"lab-login\"\n\
-             identity_file = \"/etc/tunneld/keys/id_ed25519\"\n\
-             known_hosts = \"/etc/tunneld/known_hosts\"\nlocal_forward = [{forwards}]\n"
-        ));
+        self.write(&db("127.0.0.1", ports));
     }
 
     /// Writes any configuration.
@@ -181,6 +250,17 @@ impl Lab {
         );
         self.sh(&script).status.success()
     }
+}
+
+/// The tunnel `db` to a host, with a forward on each of these ports to the target.
+pub(crate) fn db(host: &str, ports: &[u16]) -> String {
+    let forward = |port: &u16| format!("\"127.0.0.1:{port}:127.0.0.1:9000\", ");
+    let forwards: String = ports.iter().map(forward).collect();
+    format!(
+        "[tunnels.db]\nhost = \"{host}\"\nport = 2222\nuser = \"lab-login\"\n\
+         identity_file = \"/etc/tunneld/keys/id_ed25519\"\n\
+         known_hosts = \"/etc/tunneld/known_hosts\"\nlocal_forward = [{forwards}]\n"
+    )
 }
 
 impl Drop for Lab {

@@ -24,16 +24,24 @@ macro_rules! events {
 events! {
     /// The daemon has read its file and begins.
     STARTED = "6513270e269e0d37f2a74de452e6b438";
+    /// What the daemon has taken away from itself, or why not.
+    SANDBOX = "57b507597bf1df2e4316464c611210c3";
     /// `ready_when` holds.
     READY = "d23f0824128b2f330c5c7fd0a6a3a450";
+    /// The daemon could not start.
+    START_FAILED = "a3495b79ce8568c53585d9a99df3e167";
     /// The daemon was told to stop.
     STOPPING = "9531985d5d9dc9f81818e811892f902b";
+    /// The daemon was told to stop a second time, and cuts what was still open.
+    STOPPING_AT_ONCE = "0053b803da7f076c0821e9c6512c8fd3";
     /// The daemon has stopped.
     STOPPED = "36f675cc81e74ef5e8e25d940ed90475";
     /// A new configuration is in force.
     RELOADED = "6b0d549b6f03675a1600a35a099950d8";
     /// A new configuration was refused; the running one is unchanged.
     RELOAD_REFUSED = "8d116ece1738f7d93d9c172411e20b8f";
+    /// What has changed in `[daemon]` is in force only after a restart.
+    RESTART_NEEDED = "42826334277b127424b30c99b3ecdbe2";
     /// The file has changed, or one that it includes, and is read again (`watch = true`).
     FILE_CHANGED = "f79d8239b426380931fb259ee0e21eb6";
     /// The file cannot be watched for changes.
@@ -52,6 +60,8 @@ events! {
     TUNNEL_STOPPED = "6b4cb2424a23d5962217beaddbc496cb";
     /// A tunnel's task failed: a bug in tunneld.
     TUNNEL_PANICKED = "922766581e27a1c08a6a63ec24ede6a4";
+    /// A part of the daemon that is no tunnel's failed: a bug in tunneld.
+    BUG = "19888481dc2de7649bc38b6dcf73e2bc";
     /// A tunnel's session was replaced by a new one.
     SESSION_REPLACED = "ae97ba94d0eda82f8f6d05584ef8aa38";
     /// A tunnel's session should be replaced, and the new one cannot be made.
@@ -66,6 +76,8 @@ events! {
     LISTEN_FAILED = "18f135d25f557203301850c5a38fd547";
     /// A listener pauses: the process or the system is out of something.
     LISTENER_PAUSED = "907a70c31012f037b64ce4228c38fb29";
+    /// The sockets that the service manager has passed cannot be used.
+    SOCKETS_UNUSABLE = "94b1b60afd07ac1a394dc3f0ca284497";
     /// A connection was refused.
     CONNECTION_REFUSED = "7f15052434b9b5df9e7769b10f4205b4";
     /// A connection was reset because its client took nothing.
@@ -86,10 +98,14 @@ events! {
     KEY_PROBLEM = "c7a2ea20b2f14c942e05319acb5c7427";
     /// The history of the tunnels cannot be kept in the state directory.
     HISTORY_NOT_KEPT = "7add3e7f45fc301a72c0a9f05f3b699c";
+    /// It can be again.
+    HISTORY_KEPT = "b69a7a597f108eadc01415ead9905e35";
     /// The file with a tunnel's history cannot be used, and was set aside.
     HISTORY_SET_ASIDE = "d2bdb020d587ce651b9e7b984d99a9bc";
     /// A certificate that a tunnel uses ends soon, or has ended.
     CERTIFICATE_EXPIRES = "313c0f9207883090f8036236c8c0290c";
+    /// A program of `on_up` or `on_down` has written a line.
+    HOOK_OUTPUT = "9c4d13eaa6389b9633eb36fdeb51dd78";
     /// A program of `on_up` or `on_down` could not be started, or failed.
     HOOK_FAILED = "d06af6b4dbc63326b0c6bf8c98bd9e2d";
     /// A program of `on_up` or `on_down` took too long.
@@ -98,6 +114,12 @@ events! {
     METRICS_LISTENING = "c4bbbf0e84e3408fb8703f2625d180c6";
     /// They cannot be: their port is not to be had.
     METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
+    /// The control socket, or metrics over HTTP, pause: the process or the system is out of something.
+    SERVING_PAUSED = "16793270bb9cbb89bf38c9e6d9d6bbd2";
+    /// The journal did not take lines.
+    LOG_LINES_LOST = "8301277b8942249c33af4287782bcac4";
+    /// A level is set for the lines of a tunnel that does not exist.
+    LOG_LEVEL_UNUSED = "2fe7636548dc6438d33f2adf60765f54";
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@
 //! - [`history`]: what is told and kept of that: outages, availability
 //! - [`lifecycle`]: the phases of a tunnel and what each event leads to
 //! - [`repeats`]: when a repeated message is worth another line
+//! - [`sandbox`]: what the daemon has to leave itself when it gives up its rights
 //! - [`socks`]: what a client of a dynamic forward asks for, and the bytes that answer it
 //! - [`ssh_config`]: what ssh's own files say about a host
 //! - [`status`]: snapshots for people and programs
@@ -47,6 +48,7 @@ pub mod name;
 pub mod plan;
 pub mod refusal;
 pub mod repeats;
+pub mod sandbox;
 pub mod socks;
 pub mod ssh_config;
 pub mod status;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, DaemonConfig, Hook, Sourced, TunnelSpec};
 use crate::name::TunnelName;
+use crate::sandbox::Needs;
 use crate::text::clip;
 use daemon::at_once;
 pub use daemon::needs_restart;
@@ -34,7 +35,7 @@ pub struct Plan {
     #[serde(default)]
     pub daemon: Vec<KeyChange>,
     /// `[daemon]` keys that have another value now than at the start, and take effect at the next one
-    /// only.
+    /// only; `sandbox` also where tunnels need rights that were given up at the start.
     #[serde(default)]
     pub needs_restart: Vec<KeyChange>,
 }
@@ -155,10 +156,29 @@ impl Plan {
     }
 }
 
+/// What a daemon began with, and keeps until it ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AtStart {
+    /// `[daemon]` of its file.
+    pub daemon: DaemonConfig,
+    /// The rights that it has left itself; `None` where it has given up none that a tunnel may need.
+    pub given: Option<Needs>,
+}
+
+impl From<&Config> for AtStart {
+    /// A start with this file that has given up nothing.
+    fn from(config: &Config) -> Self {
+        AtStart {
+            daemon: config.daemon.clone(),
+            given: None,
+        }
+    }
+}
+
 /// Compares two configurations in a daemon that began with `at_start`. `stopped` says which tunnels
 /// were stopped by command: that lasts until a reload.
 pub fn diff(
-    at_start: &DaemonConfig,
+    at_start: &AtStart,
     old: &Config,
     new: &Config,
     stopped: impl Fn(&TunnelName) -> bool,
@@ -187,7 +207,7 @@ pub fn diff(
     Plan {
         tunnels: tunnels.into_values().collect(),
         daemon: at_once(&old.daemon, &new.daemon),
-        needs_restart: needs_restart(at_start, &new.daemon),
+        needs_restart: needs_restart(at_start, new),
     }
 }
 

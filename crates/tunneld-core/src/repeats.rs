@@ -1,7 +1,8 @@
 //! When a repeated message is worth another line.
 //!
 //! A tunnel that is down for a night fails a thousand times for one reason. The first failure is
-//! worth a line, a new cause is worth a line, and the rest is summarised at widening intervals.
+//! worth a line, a new cause is worth a line, and the rest is summarised at widening intervals. What
+//! is new each time, because somebody makes it up, is no news after a while either.
 
 use std::time::Duration;
 
@@ -14,7 +15,10 @@ const WIDEST: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Say {
     /// New: the first of its kind, or after a change.
-    First,
+    First {
+        /// How many other new ones were kept back before it, for there were too many.
+        suppressed: u32,
+    },
     /// The same again, after `suppressed` that were not said.
     Summary {
         /// How many were kept back since the last line.
@@ -22,6 +26,16 @@ pub enum Say {
     },
     /// The same again, too soon.
     Nothing,
+}
+
+impl Say {
+    /// How many were kept back before it; `None` where it is not said.
+    pub fn said(self) -> Option<u32> {
+        match self {
+            Say::First { suppressed } | Say::Summary { suppressed } => Some(suppressed),
+            Say::Nothing => None,
+        }
+    }
 }
 
 /// How many different messages are remembered: two causes that take turns are no news either.
@@ -32,6 +46,8 @@ const REMEMBERED: usize = 8;
 pub struct Repeats {
     /// The latest last.
     said: Vec<Said>,
+    /// For what was never said: a server can have another text each time.
+    news: Allowance,
 }
 
 #[derive(Debug)]
@@ -42,28 +58,43 @@ struct Said {
     suppressed: u32,
 }
 
+impl Said {
+    fn is_over(&self, now: Duration) -> bool {
+        now >= self.at.saturating_add(self.gap)
+    }
+
+    /// The line that is said at `now`: how many it stands for.
+    fn sum_up(&mut self, now: Duration) -> u32 {
+        self.at = now;
+        self.gap = (self.gap * 2).min(WIDEST);
+        std::mem::take(&mut self.suppressed)
+    }
+}
+
 impl Repeats {
     /// Decides about `text` at `now`, a time that only has to go forward.
     pub fn say(&mut self, text: &str, now: Duration) -> Say {
         let known = self.said.iter().position(|said| said.text == text);
         let Some(mut said) = known.map(|at| self.said.remove(at)) else {
+            let Some(suppressed) = self.news.take(now) else {
+                return Say::Nothing;
+            };
             self.remember(Said {
                 text: text.to_owned(),
                 at: now,
                 gap: FIRST,
                 suppressed: 0,
             });
-            return Say::First;
+            return Say::First { suppressed };
         };
-        let say = if now < said.at.saturating_add(said.gap) {
-            said.suppressed = said.suppressed.saturating_add(1);
-            Say::Nothing
-        } else {
-            said.at = now;
-            said.gap = (said.gap * 2).min(WIDEST);
-            Say::Summary {
-                suppressed: std::mem::take(&mut said.suppressed),
+        let say = match said.is_over(now) {
+            false => {
+                said.suppressed = said.suppressed.saturating_add(1);
+                Say::Nothing
             }
+            true => Say::Summary {
+                suppressed: said.sum_up(now),
+            },
         };
         self.remember(said);
         say
@@ -76,15 +107,76 @@ impl Repeats {
         self.said.push(said);
     }
 
+    /// Whether anything was kept back that nobody was told of.
+    pub fn keep_back(&self) -> bool {
+        self.news.suppressed > 0 || self.said.iter().any(|said| said.suppressed > 0)
+    }
+
+    /// How many were kept back whose time has come at `now`, though nothing like them has come any
+    /// more: they are worth a line, and count as told.
+    pub fn overdue(&mut self, now: Duration) -> u32 {
+        let due = |said: &&mut Said| said.suppressed > 0 && said.is_over(now);
+        let known = self.said.iter_mut().filter(due);
+        let known = known.map(|said| said.sum_up(now));
+        let known = known.fold(0, u32::saturating_add);
+        known.saturating_add(self.news.overdue(now))
+    }
+
     /// Forgets what was said: the next message is new.
     pub fn clear(&mut self) {
         self.said.clear();
+        self.news = Allowance::default();
+    }
+}
+
+/// The time that an [`Allowance`] is for.
+const WINDOW: Duration = Duration::from_secs(60);
+/// How many lines it has in that time.
+const LINES: u32 = 20;
+
+/// So many lines a minute, each of which is worth one: what people and programs ask for, and how that
+/// went. More is somebody who asks over and over.
+#[derive(Debug, Default)]
+pub struct Allowance {
+    /// When the minute began.
+    since: Option<Duration>,
+    said: u32,
+    suppressed: u32,
+}
+
+impl Allowance {
+    /// Decides about a line at `now`, a time that only has to go forward: `None` if it is kept back,
+    /// else how many were since the last one.
+    pub fn take(&mut self, now: Duration) -> Option<u32> {
+        if self.is_over(now) {
+            (self.since, self.said) = (Some(now), 0);
+        }
+        if self.said >= LINES {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return None;
+        }
+        self.said += 1;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+
+    fn is_over(&self, now: Duration) -> bool {
+        self.since
+            .is_none_or(|since| now >= since.saturating_add(WINDOW))
+    }
+
+    fn overdue(&mut self, now: Duration) -> u32 {
+        match self.suppressed > 0 && self.is_over(now) {
+            true => self.take(now).unwrap_or_default(),
+            false => 0,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NEW: Say = Say::First { suppressed: 0 };
 
     #[test]
     fn the_same_message_is_summarised_at_widening_intervals() {
@@ -98,7 +190,7 @@ mod tests {
         }
         let seconds: Vec<u64> = said.iter().map(|(second, _)| *second).collect();
         assert_eq!(seconds, [0, 60, 180, 420, 900, 1860, 3780, 7380, 10980]);
-        assert_eq!(said[0].1, Say::First);
+        assert_eq!(said[0].1, NEW);
         assert_eq!(said[1].1, Say::Summary { suppressed: 59 });
     }
 
@@ -106,20 +198,70 @@ mod tests {
     fn a_new_message_is_said_at_once_and_so_is_one_after_a_recovery() {
         let mut repeats = Repeats::default();
         let at = Duration::from_secs(5);
-        assert_eq!(repeats.say("a", at), Say::First);
+        assert_eq!(repeats.say("a", at), NEW);
         assert_eq!(repeats.say("a", at), Say::Nothing);
-        assert_eq!(repeats.say("b", at), Say::First);
+        assert_eq!(repeats.say("b", at), NEW);
         assert_eq!(repeats.say("a", at), Say::Nothing);
         repeats.clear();
-        assert_eq!(repeats.say("b", at), Say::First);
+        assert_eq!(repeats.say("b", at), NEW);
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut repeats = Repeats::default();
         for n in 0..1000 {
-            assert_eq!(repeats.say(&n.to_string(), Duration::ZERO), Say::First);
+            let minute = Duration::from_secs(60 * n);
+            assert_eq!(repeats.say(&n.to_string(), minute), NEW);
         }
         assert_eq!(repeats.said.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn what_is_something_else_each_time_is_no_news_after_a_while() {
+        // 10,000 texts in ten minutes: twenty lines a minute, which tell how many there were.
+        let mut repeats = Repeats::default();
+        let (mut lines, mut told) = (0, 0);
+        for n in 0..10_000_u64 {
+            let say = repeats.say(&n.to_string(), Duration::from_millis(n * 60));
+            if let Some(suppressed) = say.said() {
+                lines += 1;
+                told += 1 + suppressed;
+            }
+        }
+        assert_eq!(lines, 10 * LINES);
+        // The last minute is not over.
+        assert_eq!(told, 9000 + LINES);
+        // A change is news again.
+        repeats.clear();
+        assert_eq!(repeats.say("x", Duration::from_secs(600)), NEW);
+    }
+
+    #[test]
+    fn what_is_kept_back_is_overdue_after_its_time() {
+        // A burst of each kind, and then nothing.
+        let mut repeats = Repeats::default();
+        let at = Duration::from_secs;
+        for n in 0..100 {
+            repeats.say("the same", at(1));
+            repeats.say(&n.to_string(), at(1));
+        }
+        assert!(repeats.keep_back());
+        assert_eq!(repeats.overdue(at(60)), 0);
+        // All but the twenty that were said; the one that was pushed out is new each time.
+        let told = repeats.overdue(at(61));
+        assert_eq!(told, 200 - LINES);
+        assert!(!repeats.keep_back());
+        assert_eq!(repeats.overdue(at(1000)), 0);
+    }
+
+    #[test]
+    fn an_allowance_has_its_lines_in_each_minute() {
+        let mut allowance = Allowance::default();
+        let mut said = Vec::new();
+        for n in 0..10_000_u64 {
+            said.extend(allowance.take(Duration::from_millis(n * 10)));
+        }
+        assert_eq!(said.len(), 2 * LINES as usize);
+        assert_eq!(said.iter().filter(|n| **n > 0).collect::<Vec<_>>(), [&5980]);
     }
 }

@@ -93,6 +93,7 @@ pub(crate) async fn establish(
         target,
         shared: &shared,
         link: &met.link,
+        tunnel: progress.trust().tunnel(),
     };
     auth::authenticate(connection, progress.patience())
         .await

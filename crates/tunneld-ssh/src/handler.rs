@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tunneld_core::config::Target;
 use tunneld_core::events;
 use tunneld_core::failure::Stage;
-use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::repeats::Repeats;
 use tunneld_core::text::{clip, printable};
 
 use crate::asked::{Incoming, Taker};
@@ -83,15 +83,16 @@ impl Handler {
             .reject(ChannelOpenFailure::AdministrativelyProhibited)
             .await;
         // A server that does it over and over fills no journal.
-        if self.unasked.say(what, self.since.elapsed()) == Say::Nothing {
-            return;
+        let say = self.unasked.say(what, self.since.elapsed());
+        if let Some(suppressed) = say.said() {
+            tracing::warn!(
+                message_id = events::UNASKED_CHANNEL,
+                tunnel = self.trust.tunnel(),
+                host = %self.target.host,
+                suppressed,
+                "refused a {what} channel that the server opened without being asked"
+            );
         }
-        tracing::warn!(
-            message_id = events::UNASKED_CHANNEL,
-            tunnel = self.trust.tunnel(),
-            host = %self.target.host,
-            "refused a {what} channel that the server opened without being asked"
-        );
     }
 }
 
@@ -128,11 +129,13 @@ impl Handler {
     }
 
     fn overrun(&mut self, what: &'static str) {
-        if self.overrun.say(what, self.since.elapsed()) != Say::Nothing {
+        let say = self.overrun.say(what, self.since.elapsed());
+        if let Some(suppressed) = say.said() {
             tracing::warn!(
                 message_id = events::CONNECTION_REFUSED,
                 tunnel = self.trust.tunnel(),
                 host = %self.target.host,
+                suppressed,
                 "connection refused: too many {what} channels at once"
             );
         }

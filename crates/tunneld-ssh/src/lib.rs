@@ -16,6 +16,7 @@
 //! - [`identity`], [`agent`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`public_key`]: what can be told of a key to others
 //! - [`program`]: a child process of which nothing is left behind
+//! - [`sandbox`]: whether this process has given up rights by itself
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 pub mod agent;
@@ -43,6 +44,7 @@ pub mod public_key;
 mod pump;
 mod rekey;
 mod road;
+pub mod sandbox;
 pub mod scan;
 mod secret_file;
 mod server_key;

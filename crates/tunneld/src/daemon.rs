@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tunneld_core::config::{Config, ForwardKind, Listen};
 use tunneld_core::events;
 use tunneld_ssh::forward::Passed;
 use tunneld_ssh::{Bastions, KeyChecks};
@@ -16,9 +17,10 @@ use crate::control::events::Feed;
 use crate::control::server::{Server, reading};
 use crate::exit::Exit;
 use crate::inject::Inject;
-use crate::logging::LastWords;
+use crate::logging::{Filter, LastWords};
 use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
+use crate::sandbox::Sandbox;
 use crate::signals::{Request, Requests};
 use crate::supervisor::{Command, Control, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
@@ -33,7 +35,12 @@ const GOODBYES: Duration = Duration::from_secs(3);
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> Exit {
+pub(crate) fn run(
+    path: &Path,
+    socket: Option<&Path>,
+    logged: &Filter,
+    last_words: LastWords,
+) -> Exit {
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
@@ -42,6 +49,12 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::BadConfig;
         }
     };
+    // Threads have the rights of the one that makes them: before there are any.
+    let sandbox = Sandbox::enter(
+        &loaded.config,
+        socket,
+        history::place(&loaded.config.daemon),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -53,13 +66,20 @@ pub(crate) fn run(path: &Path, socket: Option<&Path>, last_words: LastWords) -> 
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, last_words));
+    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, logged, last_words));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
 }
 
-async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: LastWords) -> Exit {
+async fn serve(
+    path: &Path,
+    socket: Option<&Path>,
+    loaded: Loaded,
+    sandbox: Sandbox,
+    logged: &Filter,
+    last_words: LastWords,
+) -> Exit {
     // Signals first: one that comes during the start is not lost.
     let mut requests = match Requests::install() {
         Ok(requests) => requests,
@@ -83,9 +103,17 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         tunnels = loaded.config.tunnels.len(),
         "tunneld starts"
     );
+    sandbox.tell();
+    logged.warn_unused(loaded.config.tunnels.keys());
     let _files = warn_about_files(loaded.clone());
-    let passed = Passed::from_env().unwrap_or_else(|e| {
-        tracing::warn!("the sockets that the service manager passed cannot be used: {e}");
+    let metrics_listen = loaded.config.daemon.metrics_listen;
+    let listens = listens(&loaded.config);
+    let passed = Passed::from_env(listens, metrics_listen).await;
+    let passed = passed.unwrap_or_else(|e| {
+        tracing::warn!(
+            message_id = events::SOCKETS_UNUSABLE,
+            "the sockets that the service manager passed cannot be used: {e}"
+        );
         Passed::default()
     });
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
@@ -94,16 +122,16 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     let surroundings = Surroundings {
         pacing: Pacing::default(),
         bastions: bastions.clone(),
-        passed,
+        passed: passed.clone(),
         hooks: hooks.clone(),
         shutdown: shutdown.clone(),
         abort: abort.clone(),
         inject: Inject::from_env(),
         said: Said::default(),
     };
-    let metrics_listen = loaded.config.daemon.metrics_listen;
     let state = history::place(&loaded.config.daemon);
-    let (supervisor, handles) = Supervisor::new(path.to_owned(), loaded, surroundings);
+    let (supervisor, handles) =
+        Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
     let control = handles.control;
     let served = CancellationToken::new();
     let notifier = tokio::spawn(notify::run(
@@ -121,12 +149,20 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
         notify::reloading,
         shutdown.clone(),
     ));
-    let web = metrics_listen
-        .map(|listen| tokio::spawn(watched(listen, control.snapshots.clone(), served.clone())));
+    let web = metrics_listen.map(|listen| {
+        tokio::spawn(watched(
+            listen,
+            passed.clone(),
+            control.snapshots.clone(),
+            served.clone(),
+        ))
+    });
     let mut supervisor = tokio::spawn(supervisor.run());
     let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
+    // Clients that come from now on wait for the next process, where the service manager has one.
+    passed.leave();
     if told {
         let patience = hooks.patience();
         stop(
@@ -154,11 +190,26 @@ async fn serve(path: &Path, socket: Option<&Path>, loaded: Loaded, last_words: L
     if told { Exit::Done } else { Exit::Failed }
 }
 
+/// Where the tunnels will listen on this side.
+fn listens(config: &Config) -> impl Iterator<Item = &Listen> {
+    let tunnels = config.tunnels.values().filter(|tunnel| tunnel.enabled);
+    let forwards = tunnels.flat_map(|tunnel| &tunnel.forwards);
+    forwards.filter_map(|forward| match &forward.kind {
+        ForwardKind::Local(local) => Some(&local.listen.value),
+        ForwardKind::Remote(_) => None,
+    })
+}
+
 /// What is read over TCP: the daemon, and the tunnels as on the control socket.
-async fn watched(listen: SocketAddr, snapshots: Snapshots, stop: CancellationToken) {
+async fn watched(
+    listen: SocketAddr,
+    passed: Passed,
+    snapshots: Snapshots,
+    stop: CancellationToken,
+) {
     let feed = Feed::new(snapshots.clone());
     tokio::select! {
-        () = web::run(listen, snapshots, reading(feed.clone()), stop) => {}
+        () = web::run(listen, passed, snapshots, reading(feed.clone()), stop) => {}
         never = feed.run() => match never {},
     }
 }
@@ -183,7 +234,10 @@ async fn until_stopped(
         let request = tokio::select! {
             request = requests.next() => request,
             _ = &mut *supervisor => {
-                tracing::error!("the supervisor failed: a bug in tunneld");
+                tracing::error!(
+                    message_id = events::BUG,
+                    "the supervisor failed: a bug in tunneld"
+                );
                 return false;
             }
         };
@@ -228,7 +282,10 @@ async fn stop(
             },
         }
     }
-    tracing::warn!("told to stop a second time: connections are cut");
+    tracing::warn!(
+        message_id = events::STOPPING_AT_ONCE,
+        "told to stop a second time: connections are cut"
+    );
     abort.cancel();
     // What has not ended by then ends with the process.
     let _ = tokio::time::timeout(ABORT_PATIENCE, supervisor).await;

@@ -24,6 +24,7 @@ mod inject;
 mod logging;
 mod observe;
 mod pacing;
+mod sandbox;
 mod signals;
 mod sshfp;
 mod supervisor;

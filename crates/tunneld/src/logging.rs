@@ -2,23 +2,22 @@
 //!
 //! Only tunneld's own lines are shown: russh's would show authentication data.
 
-use std::fmt::{self, Write as _};
+mod filter;
+mod human;
+mod journal;
+
 use std::io;
 
 use clap::ValueEnum;
-use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
-use tracing_journald::{Priority, PriorityMappings};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{self as fmt_layer, FmtContext};
+use tracing_subscriber::fmt as fmt_layer;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tunneld_core::events;
 
 use crate::terminal::colour;
+pub(crate) use filter::{Filter, Verbosity};
+use human::Human;
+use journal::Journal;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,30 +30,6 @@ pub(crate) enum Format {
     Human,
     /// One JSON object a line, to stderr.
     Json,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Verbosity {
-    /// What will not recover without you.
-    Error,
-    /// And what affects service.
-    Warn,
-    /// And each change of state.
-    Info,
-    /// And each connection and attempt.
-    Debug,
-}
-
-impl Verbosity {
-    fn filter(self) -> LevelFilter {
-        match self {
-            Verbosity::Error => LevelFilter::ERROR,
-            Verbosity::Warn => LevelFilter::WARN,
-            Verbosity::Info => LevelFilter::INFO,
-            Verbosity::Debug => LevelFilter::DEBUG,
-        }
-    }
 }
 
 /// Where an error goes that ends the start.
@@ -77,34 +52,19 @@ impl LastWords {
             LastWords::Stderr => eprintln!("{text}"),
             // sd-daemon(3): the priority of each line.
             LastWords::JournalStream => text.lines().for_each(|line| eprintln!("<3>{line}")),
-            LastWords::Log => tracing::error!("{text}"),
+            LastWords::Log => tracing::error!(message_id = events::START_FAILED, "{text}"),
         }
     }
 }
 
 /// Starts logging. Returns where errors go that end the start.
-pub(crate) fn init(format: Format, verbosity: Verbosity) -> LastWords {
-    let level = verbosity.filter();
-    let ours = Targets::new()
-        .with_target("tunneld", level)
-        .with_target("tunneld_core", level)
-        .with_target("tunneld_ssh", level);
-    let registry = tracing_subscriber::registry().with(ours);
+pub(crate) fn init(format: Format, filter: Filter) -> LastWords {
+    let registry = tracing_subscriber::registry().with(filter);
     let wanted = match format {
         Format::Auto => stderr_is_the_journal(),
         format => format == Format::Journal,
     };
-    if wanted && let Ok(journal) = tracing_journald::layer() {
-        let journal = journal
-            .with_field_prefix(None)
-            .with_syslog_identifier("tunneld".to_owned())
-            .with_priority_mappings(PriorityMappings {
-                error: Priority::Error,
-                warn: Priority::Warning,
-                info: Priority::Informational,
-                debug: Priority::Debug,
-                trace: Priority::Debug,
-            });
+    if wanted && let Ok(journal) = Journal::connect() {
         registry.with(journal).init();
         return match stderr_is_the_journal() {
             true => LastWords::JournalStream,
@@ -112,20 +72,16 @@ pub(crate) fn init(format: Format, verbosity: Verbosity) -> LastWords {
         };
     }
     let stderr = fmt_layer::layer().with_writer(io::stderr);
-    match format {
-        Format::Json => registry
-            .with(stderr.json().flatten_event(true).with_current_span(false))
-            .init(),
-        _ => registry
-            .with(stderr.event_format(Human {
-                colour: colour(&io::stderr()),
-            }))
-            .init(),
+    if format == Format::Json {
+        let json = stderr.json().flatten_event(true).with_current_span(false);
+        registry.with(json.with_target(false)).init();
+        return LastWords::Log;
     }
-    match format {
-        Format::Json => LastWords::Log,
-        _ => LastWords::Stderr,
-    }
+    let human = Human {
+        colour: colour(&io::stderr()),
+    };
+    registry.with(stderr.event_format(human)).init();
+    LastWords::Stderr
 }
 
 /// Makes a panic one log line like any other, instead of free text on stderr.
@@ -136,7 +92,11 @@ pub(crate) fn log_panics() {
         let text = payload.downcast_ref::<&str>().copied();
         let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let message = message.unwrap_or("no message");
-        tracing::error!(at = place.unwrap_or_default(), "panicked: {message}");
+        tracing::error!(
+            message_id = events::BUG,
+            at = place.unwrap_or_default(),
+            "panicked: {message}"
+        );
     }));
 }
 
@@ -150,85 +110,4 @@ fn stderr_is_the_journal() -> bool {
         return false;
     };
     stream == format!("{}:{}", stat.st_dev, stat.st_ino)
-}
-
-/// `time LEVEL message key=value …`
-struct Human {
-    colour: bool,
-}
-
-impl<S, N> FormatEvent<S, N> for Human
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let (name, colour) = match *event.metadata().level() {
-            Level::ERROR => ("error", "31"),
-            Level::WARN => ("warn ", "33"),
-            Level::INFO => ("info ", "32"),
-            Level::DEBUG => ("debug", "2"),
-            Level::TRACE => ("trace", "2"),
-        };
-        SystemTime.format_time(&mut writer)?;
-        match self.colour {
-            true => write!(writer, " \x1b[{colour}m{name}\x1b[0m ")?,
-            false => write!(writer, " {name} ")?,
-        }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        fields.finish();
-        writeln!(writer, "{}{}", fields.message, fields.rest)
-    }
-}
-
-/// The fields of one event, for people: the message, then what is worth a word.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    cause: Option<String>,
-    rest: String,
-}
-
-impl Fields {
-    fn put(&mut self, name: &str, value: &str) {
-        match (name, value) {
-            ("message", value) => self.message = value.to_owned(),
-            ("cause", value) => self.cause = Some(value.to_owned()),
-            // For the journal's index only, or without news.
-            ("message_id", _) | ("suppressed", "0") => {}
-            (name, value) => self.append(name, value),
-        }
-    }
-
-    /// A cause is worth a field where the message does not tell it.
-    fn finish(&mut self) {
-        if let Some(cause) = self.cause.take().filter(|c| !self.message.contains(c)) {
-            self.append("cause", &cause);
-        }
-    }
-
-    fn append(&mut self, name: &str, value: &str) {
-        let odd = |c: char| c.is_whitespace() || c == '"' || c.is_control();
-        // Writing to a string does not fail.
-        let _ = match value.is_empty() || value.contains(odd) {
-            true => write!(self.rest, " {name}={value:?}"),
-            false => write!(self.rest, " {name}={value}"),
-        };
-    }
-}
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), &format!("{value:?}"));
-    }
 }

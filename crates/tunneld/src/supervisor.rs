@@ -8,6 +8,7 @@ mod control;
 mod heartbeat;
 mod reading;
 mod reload;
+mod reload_log;
 mod snapshots;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,12 +20,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tunneld_core::backoff::Backoff;
-use tunneld_core::config::{Config, DaemonConfig, TunnelSpec};
+use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::events;
 use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::ledger::Ledger;
 use tunneld_core::ledger::Moment;
 use tunneld_core::name::TunnelName;
+use tunneld_core::plan::{AtStart, needs_restart};
+use tunneld_core::sandbox::Needs;
 use tunneld_core::status::ReloadStatus;
 
 use crate::clock;
@@ -39,6 +42,7 @@ pub(crate) use control::Control;
 pub(crate) use heartbeat::Heartbeat;
 use reading::Readings;
 pub(crate) use reading::{By, Request};
+use reload_log::ReloadLog;
 pub(crate) use snapshots::{Directory, Life, Snapshots};
 
 /// How many commands may wait for the supervisor, and for a tunnel.
@@ -96,8 +100,8 @@ impl Slot {
 pub(crate) struct Supervisor {
     path: PathBuf,
     config: Config,
-    /// `[daemon]` as it was at the start.
-    at_start: Arc<DaemonConfig>,
+    /// What the daemon began with.
+    at_start: Arc<AtStart>,
     surroundings: Surroundings,
     slots: BTreeMap<TunnelName, Slot>,
     tasks: JoinSet<()>,
@@ -118,6 +122,7 @@ pub(crate) struct Supervisor {
     last_refusal: Option<String>,
     /// The keys that wait for a restart, as the journal was told last.
     restart_told: Vec<String>,
+    reload_log: ReloadLog,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -145,10 +150,11 @@ pub(crate) struct Seen {
 }
 
 impl Supervisor {
-    /// A supervisor of what was read from `path`.
+    /// A supervisor of what was read from `path`, in a daemon that has kept the rights of `given`.
     pub(crate) fn new(
         path: PathBuf,
         loaded: Loaded,
+        given: Option<Needs>,
         surroundings: Surroundings,
     ) -> (Supervisor, Handles) {
         let (sender, commands) = mpsc::channel(QUEUE);
@@ -160,7 +166,10 @@ impl Supervisor {
             by_files: false,
         });
         let heartbeat = Arc::new(Heartbeat::new());
-        let at_start = Arc::new(loaded.config.daemon.clone());
+        let at_start = Arc::new(AtStart {
+            given,
+            ..AtStart::from(&loaded.config)
+        });
         let snapshots = Snapshots::new(
             &path,
             Arc::clone(&at_start),
@@ -184,6 +193,7 @@ impl Supervisor {
             in_force: loaded.fingerprint,
             readings: Readings::default(),
             last_refusal: None,
+            reload_log: ReloadLog::new(),
             restart_told: Vec::new(),
             heartbeat: Arc::clone(&heartbeat),
             commands,
@@ -206,6 +216,7 @@ impl Supervisor {
         let mut beat = tokio::time::interval(BEAT);
         loop {
             self.heartbeat.beat();
+            self.surroundings.inject.at_beat().await;
             let rebirth = self.slots.values().filter_map(|s| s.reborn_at).min();
             tokio::select! {
                 () = self.surroundings.shutdown.cancelled() => break,
@@ -384,7 +395,11 @@ impl Supervisor {
 
     fn publish(&self) {
         let views = self.slots.iter().map(|(n, s)| (n.clone(), s.view.clone()));
-        self.directory
-            .send_replace(Directory::new(views.collect(), self.config.daemon.clone()));
+        let waiting = needs_restart(&self.at_start, &self.config);
+        self.directory.send_replace(Directory::new(
+            views.collect(),
+            self.config.daemon.clone(),
+            waiting.into_iter().map(|k| k.key).collect(),
+        ));
     }
 }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
+use tunneld_core::repeats::Allowance;
 
 use crate::config_file;
 use crate::supervisor::{By, Control, Seen};
@@ -39,11 +40,14 @@ pub(crate) async fn run(
     reloading: fn(),
     stop: CancellationToken,
 ) {
+    let (mut told, began) = (Allowance::default(), Instant::now());
     let watching = async {
         // Without a supervisor there is nothing to tell.
         while seen.wait_for(|seen| seen.watch).await.is_ok() {
             if let Err(problem) = follow(&path, &control, &mut seen, reloading).await {
-                warn(&path, &problem);
+                if told.take(began.elapsed()).is_some() {
+                    warn(&path, &problem);
+                }
                 if seen.changed().await.is_err() {
                     return;
                 }
@@ -74,6 +78,7 @@ async fn follow(
 ) -> Result<(), Problem> {
     let mut folders = Folders::new()?;
     let (mut settled, mut again) = (false, false);
+    let (mut told, began) = (Allowance::default(), Instant::now());
     loop {
         let fingerprint = look(path, &mut folders).await?;
         let known = *seen.borrow_and_update();
@@ -83,7 +88,12 @@ async fn follow(
                 settled = true;
                 continue;
             }
-            reload(path, control, reloading).await;
+            if let Some(suppressed) = told.take(began.elapsed()) {
+                changed(path, suppressed);
+            }
+            // As SIGHUP does. How it went is logged; the watch goes on whatever is in the file.
+            reloading();
+            let _ = control.reload_by(By::Watch).await;
             seen.mark_unchanged();
             // What it includes now may be in other folders.
             look(path, &mut folders).await?;
@@ -117,15 +127,13 @@ async fn follow(
     }
 }
 
-/// As SIGHUP does. How it went is logged; the watch goes on whatever is in the file.
-async fn reload(path: &Path, control: &Control, reloading: fn()) {
+fn changed(path: &Path, suppressed: u32) {
     tracing::info!(
         message_id = events::FILE_CHANGED,
         config = %path.display(),
+        suppressed,
         "the configuration has changed, reloading"
     );
-    reloading();
-    let _ = control.reload_by(By::Watch).await;
 }
 
 /// What is in the files now. Every folder of theirs is watched from before they were read.

@@ -1,5 +1,6 @@
 //! A problem of the file, and all the problems of a file: what is wrong, where, and what to do.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,20 @@ impl Origin {
         Origin {
             name: path.display().to_string(),
             dir: path.parent().map(Path::to_path_buf).unwrap_or_default(),
+        }
+    }
+
+    /// Where the control socket is if the file does not say: in the folder that the unit of the file
+    /// has in /run. `tunneld@NAME.service` runs with /etc/tunneld/NAME.toml; any other file is
+    /// taken for that of `tunneld.service`.
+    pub fn control_socket(&self) -> PathBuf {
+        let file = Path::new(&self.name);
+        let stem = file.file_stem().and_then(OsStr::to_str);
+        let is_toml = file.extension().is_some_and(|e| e == "toml");
+        let instance = stem.filter(|stem| is_toml && *stem != "tunneld");
+        match instance.filter(|_| self.dir == Path::new("/etc/tunneld")) {
+            Some(instance) => format!("/run/tunneld-{instance}/control.sock").into(),
+            None => "/run/tunneld/control.sock".into(),
         }
     }
 

@@ -60,6 +60,7 @@ impl Place {
                 "start_timeout",
                 "drain_timeout",
                 "watch",
+                "sandbox",
             ],
             Place::Defaults => SETTINGS,
             Place::Tunnel => TUNNEL,

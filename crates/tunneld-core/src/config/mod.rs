@@ -75,6 +75,7 @@ pub use target::{
     ProxyKind, RekeyLimit, StrictHostKeyChecking, Target, Via,
 };
 pub use texts::Texts;
+pub use trust::default_known_hosts;
 pub use values::parse_duration;
 
 use crate::name::TunnelName;
@@ -111,6 +112,8 @@ pub struct DaemonConfig {
     pub drain_timeout: Duration,
     /// Whether a change of the file is noticed, and applied as a reload is.
     pub watch: bool,
+    /// Whether the daemon gives up the rights that its tunnels do not need.
+    pub sandbox: bool,
 }
 
 /// When `READY=1` is sent.

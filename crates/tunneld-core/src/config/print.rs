@@ -46,6 +46,7 @@ fn write_config(mut out: Printer<'_>, config: &Config) -> String {
     out.key("start_timeout", duration(daemon.start_timeout));
     out.key("drain_timeout", duration(daemon.drain_timeout));
     out.key("watch", daemon.watch);
+    out.key("sandbox", daemon.sandbox);
     for tunnel in config.tunnels.values() {
         write_tunnel(&mut out, tunnel);
     }

@@ -281,16 +281,18 @@ fn daemon_config(
     let start_timeout = keys.take("start_timeout", problems, positive);
     let drain_timeout = keys.take("drain_timeout", problems, duration);
     let watch = keys.take("watch", problems, truth);
+    let sandbox = keys.take("sandbox", problems, truth);
     let spans = keys.spans();
     keys.finish(problems);
     let config = DaemonConfig {
-        control_socket: value_or(control_socket, || "/run/tunneld/control.sock".into()),
+        control_socket: value_or(control_socket, || base.origin.control_socket()),
         metrics_listen: metrics_listen.and_then(|v| v.value),
         state_directory: state_directory.map(|v| v.value),
         ready_when: value_or(ready_when, || ReadyWhen::Settled),
         start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
         drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
         watch: value_or(watch, || false),
+        sandbox: value_or(sandbox, || true),
     };
     (config, spans)
 }

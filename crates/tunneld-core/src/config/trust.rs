@@ -210,7 +210,8 @@ fn update(item: Item<'_, '_>, problems: &mut Problems) -> Option<bool> {
     }
 }
 
-fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
+/// The `known_hosts` of a target that names none. `home` is that of the user that tunneld runs as.
+pub fn default_known_hosts(home: Option<&Path>) -> Vec<Sourced<PathBuf>> {
     let mut files = default_user_known_hosts(home);
     files.extend(default_global_known_hosts());
     files

@@ -1,7 +1,8 @@
 //! What a new configuration changes about the process itself.
 
-use super::{KeyChange, change, time};
-use crate::config::{DaemonConfig, ReadyWhen};
+use super::{AtStart, KeyChange, change, time};
+use crate::config::{Config, DaemonConfig, ReadyWhen};
+use crate::sandbox::Needs;
 
 /// The keys that have another value and take effect at once.
 pub(super) fn at_once(old: &DaemonConfig, new: &DaemonConfig) -> Vec<KeyChange> {
@@ -17,9 +18,10 @@ pub(super) fn at_once(old: &DaemonConfig, new: &DaemonConfig) -> Vec<KeyChange> 
     changes.into_iter().flatten().collect()
 }
 
-/// The keys that wait for a restart: a daemon that began with `at_start` goes on with their values of
+/// The keys that wait for a restart: a daemon that began as `start` says goes on with their values of
 /// then, however often the file was read since.
-pub fn needs_restart(at_start: &DaemonConfig, now: &DaemonConfig) -> Vec<KeyChange> {
+pub fn needs_restart(start: &AtStart, config: &Config) -> Vec<KeyChange> {
+    let (at_start, now) = (&start.daemon, &config.daemon);
     let ready_when = |v: &ReadyWhen| v.as_str().to_owned();
     let changes = [
         // The daemon goes on serving where it began to.
@@ -58,6 +60,19 @@ pub fn needs_restart(at_start: &DaemonConfig, now: &DaemonConfig) -> Vec<KeyChan
             &now.start_timeout,
             time,
         ),
+        change("sandbox", &at_start.sandbox, &now.sandbox, bool::to_string)
+            .or_else(|| too_tight(start, config)),
     ];
     changes.into_iter().flatten().collect()
+}
+
+/// The rights that were given up at the start are those that no tunnel needed then, and they do not
+/// come back before the next one.
+fn too_tight(start: &AtStart, config: &Config) -> Option<KeyChange> {
+    let more = Needs::of(config).beyond(start.given.as_ref()?)?;
+    Some(KeyChange {
+        key: "sandbox".to_owned(),
+        before: Some("as at the start".to_owned()),
+        after: Some(format!("also {more}")),
+    })
 }

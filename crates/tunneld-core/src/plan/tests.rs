@@ -13,7 +13,7 @@ fn config(text: &str) -> Config {
 
 /// The first reload of a daemon.
 fn first(old: &Config, new: &Config) -> Plan {
-    diff(&old.daemon, old, new, |_| false)
+    diff(&old.into(), old, new, |_| false)
 }
 
 fn actions(old: &str, new: &str) -> Vec<(String, PlanAction, String)> {
@@ -333,7 +333,7 @@ fn a_new_tunnel_that_is_not_enabled_is_told() {
 fn a_reload_starts_what_was_stopped_by_command_and_says_so() {
     let plan = {
         let db = config(DB);
-        diff(&db.daemon, &db, &db, |name| name.as_str() == "db")
+        diff(&(&db).into(), &db, &db, |name| name.as_str() == "db")
     };
     assert_eq!(plan.tunnels[0].action, PlanAction::Start);
     assert_eq!(plan.tunnels[0].why, Why::StoppedByCommand);

@@ -55,7 +55,7 @@ mod tests {
         // Not one that is up, or is made anew anyhow.
         let tries = |new: &str, now: TunnelStatus| {
             let (old, new) = (config(DB), config(new));
-            let mut plan = diff(&old.daemon, &old, &new, |_| false);
+            let mut plan = diff(&(&old).into(), &old, &new, |_| false);
             plan.note_tries(&new, &[now], 6000);
             plan.tunnels[0].tries_now
         };

@@ -57,6 +57,8 @@ pub(crate) struct Connection<'a> {
     pub(crate) target: &'a Target,
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) link: &'a Link,
+    /// For the log.
+    pub(crate) tunnel: Option<&'a str>,
 }
 
 /// What the server says to a request.
@@ -268,7 +270,15 @@ impl Connection<'_> {
             Answer::Rejected { accepts } => format!("rejected, accepts: {accepts}"),
             Answer::Skipped { reason } => format!("not tried: {reason}"),
         };
-        tracing::debug!(%host, %user, method, with, answer = said, "tried to authenticate");
+        tracing::debug!(
+            tunnel = self.tunnel,
+            %host,
+            %user,
+            method,
+            with,
+            answer = said,
+            "tried to authenticate"
+        );
         self.shared.trace.note(|| Step::Tried {
             method,
             with: with.to_owned(),

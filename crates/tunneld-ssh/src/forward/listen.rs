@@ -3,12 +3,15 @@
 //! - [`tcp`]: ports; who holds one that is busy
 //! - [`unix`]: sockets in the file system; what is live there, what is left over
 //! - [`passed`]: sockets that the service manager made
+//! - [`store`]: sockets that it keeps for the next process
 
 mod passed;
+mod store;
 mod tcp;
 mod unix;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, UnixListener};
@@ -16,6 +19,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::Failure;
 
 pub use passed::Passed;
+pub use store::Kept;
 pub use tcp::listen_tcp;
 
 use super::Peer;
@@ -28,13 +32,19 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Listeners {
     /// Before the sockets: a file goes while its socket still holds the inode, which therefore
     /// cannot be that of another file by then.
-    _file: Option<unix::SocketFile>,
-    sockets: Vec<Listener>,
+    file: Option<unix::SocketFile>,
+    sockets: Vec<Socket>,
     /// Where the next look begins, so that no socket starves another.
     next: usize,
 }
 
 /// One socket that listens.
+struct Socket {
+    listener: Listener,
+    /// Whether the service manager keeps it, too.
+    kept: Option<Kept>,
+}
+
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -44,15 +54,15 @@ impl Listeners {
     /// Puts a listening place in place.
     pub(crate) async fn bind(listen: &Listen, passed: &Passed) -> Result<Listeners, Failure> {
         let (sockets, file) = match listen {
-            Listen::Tcp(place) => (tcp::bind(place).await?, None),
+            Listen::Tcp(place) => (tcp::bind(place, passed.store()).await?, None),
             Listen::Unix(place) => {
-                let (socket, file) = unix::bind(place).await?;
+                let (socket, file) = unix::bind(place, passed.store()).await?;
                 (vec![socket], Some(file))
             }
             Listen::Fd(name) => (passed.listeners(name)?, None),
         };
         Ok(Listeners {
-            _file: file,
+            file,
             sockets,
             next: 0,
         })
@@ -71,7 +81,7 @@ impl Listeners {
                 .skip(first)
                 .take(count)
             {
-                if let Poll::Ready(accepted) = socket.poll_accept(cx) {
+                if let Poll::Ready(accepted) = socket.listener.poll_accept(cx) {
                     return Poll::Ready((at, accepted));
                 }
             }
@@ -80,6 +90,44 @@ impl Listeners {
         .await;
         self.next = (at + 1) % count;
         accepted
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        // A client that comes during a restart has to find the file.
+        if let Some(file) = self
+            .file
+            .take_if(|_| self.sockets.iter().all(Socket::stays))
+        {
+            file.leave();
+        }
+    }
+}
+
+impl Socket {
+    /// Whether clients may still come when this is dropped: they wait for the next process.
+    fn stays(&self) -> bool {
+        self.kept.as_ref().is_some_and(Kept::stays)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Not only closed: until the service manager lets go of its copy, a socket would take clients
+        // that nobody serves, and hold the place against another forward.
+        if let Some(kept) = self.kept.take_if(|kept| !kept.stays()) {
+            kept.forget(self.listener.as_fd());
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The log lines of one forward; repeats are kept back.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tunneld_core::events;
 use tunneld_core::failure::Failure;
@@ -20,6 +21,8 @@ pub(crate) struct ForwardLog {
     name: ForwardName,
     started: Instant,
     said: Mutex<Said>,
+    /// Told when a line was kept back.
+    kept_back: Notify,
 }
 
 #[derive(Default)]
@@ -27,7 +30,14 @@ struct Said {
     listen: Repeats,
     refused: Repeats,
     paused: Repeats,
+    stalled: Repeats,
+    /// The latest that were kept back, for the line that counts them.
+    last_refused: Option<(Peer, String)>,
+    last_stalled: Option<(Peer, Duration)>,
 }
+
+/// How often what was kept back is looked through.
+const LOOK: Duration = Duration::from_secs(60);
 
 impl ForwardLog {
     pub(crate) fn new(tunnel: TunnelName, name: ForwardName) -> Self {
@@ -36,26 +46,25 @@ impl ForwardLog {
             name,
             started: Instant::now(),
             said: Mutex::default(),
+            kept_back: Notify::new(),
         }
     }
 
     /// Says `text` unless it was said just now; with how often it was not said meanwhile.
     fn say(&self, of: impl Fn(&mut Said) -> &mut Repeats, text: &str, line: impl FnOnce(u32)) {
         let now = self.started.elapsed();
-        let say = {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            of(&mut said).say(text, now)
-        };
-        match say {
-            Say::First => line(0),
-            Say::Summary { suppressed } => line(suppressed),
-            Say::Nothing => {}
+        let say = of(&mut self.lock()).say(text, now);
+        if let Some(suppressed) = say.said() {
+            line(suppressed);
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn forget(&self, of: impl Fn(&mut Said) -> &mut Repeats) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        of(&mut said).clear();
+        of(&mut self.lock()).clear();
     }
 
     pub(crate) fn listening(&self, listen: &str) {
@@ -110,19 +119,28 @@ impl ForwardLog {
     }
 
     pub(crate) fn refused(&self, peer: &Peer, kind: &str, reason: &str) {
-        self.say(
-            |said| &mut said.refused,
-            kind,
-            |suppressed| {
-                tracing::warn!(
-                    message_id = events::CONNECTION_REFUSED,
-                    tunnel = %self.tunnel,
-                    forward = %self.name,
-                    peer = %peer,
-                    suppressed,
-                    "connection refused: {reason}"
-                );
-            },
+        let say = {
+            let mut said = self.lock();
+            let say = said.refused.say(kind, self.started.elapsed());
+            if say == Say::Nothing {
+                said.last_refused = Some((peer.clone(), reason.to_owned()));
+            }
+            say
+        };
+        match say.said() {
+            Some(suppressed) => self.tell_refused(peer, reason, suppressed),
+            None => self.kept_back.notify_one(),
+        }
+    }
+
+    fn tell_refused(&self, peer: &Peer, reason: &str, suppressed: u32) {
+        tracing::warn!(
+            message_id = events::CONNECTION_REFUSED,
+            tunnel = %self.tunnel,
+            forward = %self.name,
+            peer = %peer,
+            suppressed,
+            "connection refused: {reason}"
         );
     }
 
@@ -147,13 +165,70 @@ impl ForwardLog {
     }
 
     pub(crate) fn stalled(&self, peer: &Peer, after: Duration) {
+        let say = {
+            let mut said = self.lock();
+            let say = said.stalled.say("", self.started.elapsed());
+            if say == Say::Nothing {
+                said.last_stalled = Some((peer.clone(), after));
+            }
+            say
+        };
+        match say.said() {
+            Some(suppressed) => self.tell_stalled(peer, after, suppressed),
+            None => self.kept_back.notify_one(),
+        }
+    }
+
+    fn tell_stalled(&self, peer: &Peer, after: Duration, suppressed: u32) {
         tracing::warn!(
             message_id = events::CONNECTION_STALLED,
             tunnel = %self.tunnel,
             forward = %self.name,
             peer = %peer,
+            suppressed,
             "connection reset: the client took nothing for {}s while its backlog was full (stall_timeout)",
             after.as_secs_f64()
         );
     }
+
+    /// Tells in time what was kept back, also where nothing like it comes any more. Never ends.
+    pub(crate) async fn remind(&self) {
+        loop {
+            self.kept_back.notified().await;
+            let mut more = true;
+            while more {
+                tokio::time::sleep(LOOK).await;
+                more = self.remind_at(self.started.elapsed());
+            }
+        }
+    }
+
+    /// Returns whether there is more that nobody was told of.
+    fn remind_at(&self, now: Duration) -> bool {
+        let (refused, stalled, more) = {
+            let mut said = self.lock();
+            let (refused, stalled) = (said.refused.overdue(now), said.stalled.overdue(now));
+            let refused = said
+                .last_refused
+                .take_if(|_| refused > 0)
+                .map(|r| (r, refused));
+            let stalled = said
+                .last_stalled
+                .take_if(|_| stalled > 0)
+                .map(|s| (s, stalled));
+            let more = said.refused.keep_back() || said.stalled.keep_back();
+            (refused, stalled, more)
+        };
+        // The line is about the last of them, and counts the others.
+        if let Some(((peer, reason), times)) = refused {
+            self.tell_refused(&peer, &reason, times.saturating_sub(1));
+        }
+        if let Some(((peer, after), times)) = stalled {
+            self.tell_stalled(&peer, after, times.saturating_sub(1));
+        }
+        more
+    }
 }
+
+#[cfg(test)]
+mod tests;

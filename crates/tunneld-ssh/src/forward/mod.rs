@@ -33,7 +33,7 @@ use tunneld_core::failure::Failure;
 use tunneld_core::name::TunnelName;
 
 pub use counters::{Counters, Counts};
-pub use listen::{Passed, listen_tcp};
+pub use listen::{Kept, Passed, listen_tcp};
 pub(crate) use peer::Peer;
 pub use sessions::{Entry, Roster, Sessions, Want};
 
@@ -186,6 +186,7 @@ pub fn start(
         accepting: forward.accepting.clone(),
         carrying: forward.carrying.clone(),
     };
+    let log = Arc::clone(&run.gate.log);
     let task = async move {
         let probing = probe::run(Probing::of(&run));
         // Each as large as it is: the task of a forward would be as large as the largest kind.
@@ -196,6 +197,7 @@ pub fn start(
         tokio::select! {
             () = forwarding => {}
             () = probing => {}
+            () = log.remind() => {}
         }
     };
     (forward, task)

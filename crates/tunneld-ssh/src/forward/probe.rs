@@ -150,7 +150,13 @@ impl Probing {
         let started = Instant::now();
         let done = tokio::time::timeout(probe.timeout, self.answer(probe, to, sessions)).await;
         let done = done.unwrap_or_else(|_| Err(no_answer(probe.timeout)));
-        tracing::debug!(to = %to, took = ?started.elapsed(), error = done.as_ref().err(), "probe");
+        tracing::debug!(
+            tunnel = %self.context.tunnel,
+            to = %to,
+            took = ?started.elapsed(),
+            error = done.as_ref().err(),
+            "probe"
+        );
         done.map_err(|reason| failed(to, &reason))
     }
 

@@ -15,6 +15,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Entry, KnownAs, KnownHosts, Marker, ReadFault, edit};
 use crate::error::os_reason;
 use crate::host_key::same_type;
+use crate::sandbox::hint_of_denial;
 
 /// Adds the key of a host that the file does not know, unless it is there already. Blocks.
 ///
@@ -211,13 +212,17 @@ impl LearnError {
                 Failure::blocked(Stage::HostKey, self.message.clone())
             }
         };
-        match self.remedy() {
-            Some(remedy) => failure.with_hint(format!(
-                "{remedy}; or put a file that it can write first in `known_hosts`, as \
-                 /var/lib/tunneld/known_hosts, which the unit provides for"
-            )),
-            None => failure,
-        }
+        let Some(remedy) = self.remedy() else {
+            return failure;
+        };
+        let hint = format!(
+            "{remedy}; or put a file that it can write first in `known_hosts`, as \
+             /var/lib/tunneld/known_hosts, which the unit provides for"
+        );
+        failure.with_hint(match self.is_denied() {
+            true => hint_of_denial(&hint),
+            false => hint,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Footing, Under, Upkeep, failure_of, system_failure};
 use crate::forward::Passed;
 use crate::program::{self, Lines, Program, Signal};
+use crate::sandbox::hint_of_denial;
 use crate::shared::Shared;
 use crate::wire::Wire;
 
@@ -29,15 +30,16 @@ const FAREWELL: Duration = Duration::from_millis(250);
 /// How long a program may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What a service manager tells a service about itself (sd_notify(3), sd_watchdog_enabled(3)).
-const MANAGER_VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+const MANAGER_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_PID", "WATCHDOG_USEC"];
 /// The statuses by which a shell says that it cannot run a program (POSIX, Shell Command Language
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
 
-/// Starts the program of `target`. It belongs to a task among `tasks` that ends it with the road.
+/// Starts the program of `target`; the log names `tunnel`. It belongs to a task among `tasks` that ends it with the road.
 pub(super) fn start(
     command: &ProxyCommand,
     target: &Target,
+    tunnel: Option<&str>,
     tasks: &TaskTracker,
     shared: &Arc<Shared>,
 ) -> Result<(Wire, Under), Failure> {
@@ -46,6 +48,7 @@ pub(super) fn start(
     let (program, stderr, ours, held) = spawn(&argv).map_err(|e| not_started(&argv, &e))?;
     let (under, upkeep) = Under::kept_up(shared, Footing::Program);
     let log = Log {
+        tunnel: tunnel.map(str::to_owned),
         host: target.host.clone(),
         complaints: Lines::new(stderr),
         last: None,
@@ -123,16 +126,20 @@ fn expand(text: &str, target: &Target) -> String {
 fn not_started(argv: &[String], e: &io::Error) -> Failure {
     let program = argv.first().map(String::as_str).unwrap_or_default();
     let failure = failure_of(&format!("proxy command: {program}"), system_failure(e));
+    let hint = "check `proxy_command`: the program cannot be run";
     match Errno::from_io_error(e) {
         // What the system is short of it may have again.
         Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::TXTBSY) => failure,
-        _ => Failure::blocked(failure.stage, failure.cause)
-            .with_hint("check `proxy_command`: the program cannot be run"),
+        Some(Errno::ACCESS) => {
+            Failure::blocked(failure.stage, failure.cause).with_hint(hint_of_denial(hint))
+        }
+        _ => Failure::blocked(failure.stage, failure.cause).with_hint(hint),
     }
 }
 
 /// What a program complains of.
 struct Log {
+    tunnel: Option<String>,
     host: String,
     complaints: Lines<ChildStderr>,
     last: Option<String>,
@@ -141,7 +148,8 @@ struct Log {
 impl Log {
     fn note(&mut self, line: String) {
         if !line.is_empty() {
-            tracing::debug!(host = self.host, "proxy command: {line}");
+            let tunnel = self.tunnel.as_deref();
+            tracing::debug!(tunnel, host = self.host, "proxy command: {line}");
             self.last = Some(line);
         }
     }

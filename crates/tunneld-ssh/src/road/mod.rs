@@ -141,7 +141,10 @@ pub(crate) async fn reach(
             let socket = proxy::reach(proxy, target, progress, shared).await?;
             (socket.into(), Under::default())
         }
-        Via::Command(command) => command::start(command, target, bastions.tasks(), shared)?,
+        Via::Command(command) => {
+            let tunnel = progress.trust().tunnel();
+            command::start(command, target, tunnel, bastions.tasks(), shared)?
+        }
         Via::Jump(hop) => {
             let bastion = bastions.take(hop, keepalive, progress.patience(), progress.trust());
             jump::reach(bastion, target, bastions.tasks(), progress, shared).await?

@@ -19,10 +19,11 @@ use hyper::Method;
 use serde::Deserialize;
 use tunneld_core::status::Phase;
 
-use super::{Cli, DEFAULT_SOCKET, Places};
+use super::{Cli, Places};
 use crate::config_file;
 use crate::control::client::ask;
 use crate::exit::Exit;
+use crate::logging::Verbosity;
 use bash::Bash;
 
 /// Names the shell that asks.
@@ -124,6 +125,18 @@ pub(super) fn names() -> ArgValueCandidates {
     ArgValueCandidates::new(candidates)
 }
 
+/// The levels of the log, and those of single tunnels after a comma.
+pub(super) fn levels() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let levels = Verbosity::value_variants().iter();
+        let levels = levels.filter_map(ValueEnum::to_possible_value);
+        let named = levels.map(|level| {
+            CompletionCandidate::new(level.get_name()).help(level.get_help().cloned())
+        });
+        named.collect()
+    })
+}
+
 fn candidates() -> Vec<CompletionCandidate> {
     let Some(named) = Named::of_line() else {
         return Vec::new();
@@ -170,7 +183,8 @@ fn known(named: &Named) -> Vec<CompletionCandidate> {
         Err(_) if named.file => return Vec::new(),
         socket => socket.ok().flatten(),
     };
-    if let Some(running) = running(socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))) {
+    let socket = socket.unwrap_or_else(|| places.default_socket());
+    if let Some(running) = running(&socket) {
         let shown =
             |t: Tunnel| CompletionCandidate::new(t.name).help(Some(t.phase.as_str().into()));
         return running.tunnels.into_iter().map(shown).collect();

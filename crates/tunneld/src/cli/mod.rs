@@ -33,9 +33,9 @@ use crate::control::TunnelCommand;
 use crate::control::client::ClientError;
 use crate::exit::Exit;
 use crate::http::error::no_tunnel;
-use crate::logging::{Format, Verbosity};
+use crate::logging::{Filter, Format, Verbosity};
 use crate::terminal::colour;
-use places::{DEFAULT_SOCKET, Places};
+use places::Places;
 
 /// Keeps SSH tunnels up.
 ///
@@ -80,9 +80,16 @@ enum Command {
         /// How log lines are written, to stderr or to the journal.
         #[arg(long, value_enum, default_value = "auto")]
         log_format: Format,
-        /// How much is logged.
-        #[arg(long, value_enum, default_value = "info", env = "TUNNELD_LOG")]
-        log_level: Verbosity,
+        /// How much is logged: error, warn, info or debug; of the tunnel NAME another level with
+        /// NAME=LEVEL after a comma.
+        #[arg(
+            long,
+            value_name = "LEVEL[,NAME=LEVEL]...",
+            default_value = "info",
+            env = "TUNNELD_LOG",
+            add = completions::levels()
+        )]
+        log_level: Filter,
     },
     /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tunneld_core::config::Origin;
 
 use super::shown;
 use crate::config_file::{self, DEFAULT_CONFIG};
 use crate::exit::Exit;
-
-/// Where the control socket is if the configuration cannot tell.
-pub(super) const DEFAULT_SOCKET: &str = "/run/tunneld/control.sock";
 
 /// Where things are.
 #[derive(Debug, Args)]
@@ -33,7 +31,13 @@ impl Places {
     /// must not keep anybody from asking the daemon that still runs, so that only this is read of it.
     pub(super) fn socket(&self) -> PathBuf {
         let named = self.named().ok().flatten();
-        named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+        named.unwrap_or_else(|| self.default_socket())
+    }
+
+    /// Where it is if neither somebody nor the file says so.
+    pub(super) fn default_socket(&self) -> PathBuf {
+        let file = std::path::absolute(&self.config);
+        Origin::of_file(file.as_deref().unwrap_or(&self.config)).control_socket()
     }
 
     /// The control socket that somebody or the file names, or why the file cannot be read.
@@ -57,7 +61,7 @@ impl Places {
             }
             named => {
                 let named = named.ok().flatten();
-                Ok(named.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)))
+                Ok(named.unwrap_or_else(|| self.default_socket()))
             }
         }
     }

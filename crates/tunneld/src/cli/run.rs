@@ -3,12 +3,12 @@
 use super::Places;
 use crate::daemon;
 use crate::exit::Exit;
-use crate::logging::{self, Format, Verbosity};
+use crate::logging::{self, Filter, Format};
 
-pub(super) fn run(places: &Places, format: Format, verbosity: Verbosity) -> Exit {
-    let last_words = logging::init(format, verbosity);
+pub(super) fn run(places: &Places, format: Format, filter: Filter) -> Exit {
+    let last_words = logging::init(format, filter.clone());
     logging::log_panics();
     // Hooks run in another folder: what is relative to the file is not to be relative to that.
     let config = std::path::absolute(&places.config).unwrap_or_else(|_| places.config.clone());
-    daemon::run(&config, places.socket.as_deref(), last_words)
+    daemon::run(&config, places.socket.as_deref(), &filter, last_words)
 }

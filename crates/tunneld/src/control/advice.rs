@@ -21,25 +21,35 @@ pub(super) fn advice(socket: &Path, kind: ErrorKind) -> Option<String> {
             "that is no socket: see `control_socket` in the file, and --socket".to_owned(),
         );
     }
+    let unit = unit(socket);
     match kind {
-        ErrorKind::NotFound => Some(
-            "is it running? `systemctl status tunneld`; if `control_socket` was changed since it \
+        ErrorKind::NotFound => Some(format!(
+            "is it running? `systemctl status {unit}`; if `control_socket` was changed since it \
              started, --socket names where it was"
-                .to_owned(),
-        ),
-        ErrorKind::ConnectionRefused => Some(
-            "it has died and left its socket behind: `systemctl status tunneld` says why, \
-             `systemctl restart tunneld` starts it"
-                .to_owned(),
-        ),
+        )),
+        ErrorKind::ConnectionRefused => Some(format!(
+            "it has died and left its socket behind: `systemctl status {unit}` says why, \
+             `systemctl restart {unit}` starts it"
+        )),
         ErrorKind::PermissionDenied => Some(permission(socket)),
-        ErrorKind::TimedOut => Some(
-            "it hangs: `journalctl -u tunneld -n 50` may say why, `systemctl restart tunneld` ends \
+        ErrorKind::TimedOut => Some(format!(
+            "it hangs: `journalctl -u {unit} -n 50` may say why, `systemctl restart {unit}` ends \
              it and its connections"
-                .to_owned(),
-        ),
+        )),
         ErrorKind::WouldBlock => Some("too many ask it at once: ask again".to_owned()),
         _ => None,
+    }
+}
+
+/// The unit that has its socket there: the service, or an instance of it.
+fn unit(socket: &Path) -> String {
+    let folder = socket.parent().and_then(Path::to_str);
+    let instance = folder.and_then(|folder| folder.strip_prefix("/run/tunneld-"));
+    // It is for a shell.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match instance.filter(|name| !name.is_empty() && name.chars().all(plain)) {
+        Some(instance) => format!("tunneld@{instance}"),
+        None => "tunneld".to_owned(),
     }
 }
 
@@ -105,6 +115,24 @@ mod tests {
         assert_eq!(with(1, 0o660), join);
         for (gid, mode) in [(0, 0o660), (1, 0o600)] {
             assert_eq!(with(gid, mode), "use sudo", "{gid} {mode:o}");
+        }
+    }
+
+    #[test]
+    fn an_instance_is_called_by_its_unit() {
+        for (socket, unit) in [
+            ("/run/tunneld/control.sock", "`systemctl status tunneld`"),
+            (
+                "/run/tunneld-office/control.sock",
+                "`systemctl status tunneld@office`",
+            ),
+            (
+                "/run/tunneld-a b/control.sock",
+                "`systemctl status tunneld`",
+            ),
+        ] {
+            let said = advice(Path::new(socket), ErrorKind::NotFound).unwrap();
+            assert!(said.contains(unit), "{said}");
         }
     }
 

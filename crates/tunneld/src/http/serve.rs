@@ -3,13 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::events;
+use tunneld_core::repeats::Repeats;
 use tunneld_ssh::descriptors::{self, Room};
 
 use super::clients::Clients;
@@ -57,7 +59,7 @@ pub(crate) async fn serve<L: Listener>(
     stop: &CancellationToken,
 ) {
     let mut clients = Clients::new(router.clone(), stop.clone());
-    let (started, mut said) = (Instant::now(), Repeats::default());
+    let (mut pauses, began) = (Repeats::default(), Instant::now());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -67,12 +69,12 @@ pub(crate) async fn serve<L: Listener>(
             Ok((stream, peer)) => clients.serve(stream, peer),
             Err(e) => {
                 let reason = tunneld_ssh::error::os_reason(&e);
-                match said.say(&reason, started.elapsed()) {
-                    Say::First => tracing::warn!("{what} paused 1s: {reason}"),
-                    Say::Summary { suppressed } => {
-                        tracing::warn!(suppressed, "{what} paused 1s: {reason}");
-                    }
-                    Say::Nothing => {}
+                if let Some(suppressed) = pauses.say(&reason, began.elapsed()).said() {
+                    tracing::warn!(
+                        message_id = events::SERVING_PAUSED,
+                        suppressed,
+                        "{what} paused 1s: {reason}"
+                    );
                 }
                 tokio::time::sleep(PAUSE).await;
             }

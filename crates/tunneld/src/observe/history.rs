@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::DaemonConfig;
+use tunneld_core::events;
 use tunneld_core::history::Record;
 use tunneld_core::ledger::{KEPT, Ledger, Moment};
 use tunneld_core::name::TunnelName;
@@ -91,7 +92,11 @@ pub(crate) async fn run(state: Option<PathBuf>, snapshots: Snapshots, stop: Canc
         }
     };
     if timeout(FAREWELL, farewell).await.is_err() {
-        tracing::warn!("not all of the history was written: the disk is too slow");
+        tracing::warn!(
+            message_id = events::HISTORY_NOT_KEPT,
+            cause = "the disk is too slow",
+            "not all of the history was written: the disk is too slow"
+        );
     }
 }
 
@@ -260,7 +265,10 @@ impl Keeper {
         };
         let worked = tokio::task::spawn_blocking(move || (disk.work(work), disk)).await;
         let Ok((done, disk)) = worked else {
-            tracing::error!("the history is not kept any more: a bug in tunneld");
+            tracing::error!(
+                message_id = events::BUG,
+                "the history is not kept any more: a bug in tunneld"
+            );
             return;
         };
         self.disk = Some(disk);

@@ -9,7 +9,7 @@ use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
-use tunneld_ssh::forward::listen_tcp;
+use tunneld_ssh::forward::{Kept, Passed, listen_tcp};
 
 use super::scrape::{self, Pages};
 use super::{health, page};
@@ -25,12 +25,13 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// again and again. `reading` is what there is to read of the tunnels.
 pub(crate) async fn run(
     listen: SocketAddr,
+    passed: Passed,
     snapshots: Snapshots,
     reading: Router<Snapshots>,
     stop: CancellationToken,
 ) {
-    let listener = tokio::select! {
-        listener = listener(listen) => listener,
+    let (listener, _kept) = tokio::select! {
+        listener = listener(listen, &passed) => listener,
         () = stop.cancelled() => return,
     };
     tracing::info!(
@@ -42,15 +43,15 @@ pub(crate) async fn run(
 }
 
 /// The port, once it is to be had; each reason why it is not is told once.
-async fn listener(listen: SocketAddr) -> TcpListener {
+async fn listener(listen: SocketAddr, passed: &Passed) -> (TcpListener, Option<Kept>) {
     let mut told = String::new();
     loop {
-        let failure = match listen_tcp(listen).await {
+        let failure = match listen_tcp(listen, passed).await {
             Ok(listener) => return listener,
             Err(failure) => failure,
         };
         if failure.cause != told {
-            tracing::error!(
+            tracing::warn!(
                 message_id = events::METRICS_LISTEN_FAILED,
                 hint = failure.hint.as_deref(),
                 "no metrics and no health over HTTP (metrics_listen): {}; trying again every {}s",

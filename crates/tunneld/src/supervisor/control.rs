@@ -123,6 +123,7 @@ mod tests {
 
     use tokio::sync::watch;
     use tunneld_core::config::{Origin, Surroundings, load};
+    use tunneld_core::plan::AtStart;
 
     use super::super::{Directory, Heartbeat};
     use super::*;
@@ -134,7 +135,7 @@ mod tests {
         let config = load(file, &origin, &Surroundings::default()).unwrap();
         let snapshots = Snapshots::new(
             Path::new("t.toml"),
-            Arc::new(config.daemon),
+            Arc::new(AtStart::from(&config)),
             watch::channel(Directory::default()).1,
             watch::channel(None).1,
             Arc::new(Heartbeat::new()),

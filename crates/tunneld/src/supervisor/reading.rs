@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tunneld_core::config::{Config, DaemonConfig, Diagnostics};
+use tunneld_core::config::{Config, Diagnostics};
 use tunneld_core::name::TunnelName;
-use tunneld_core::plan::{self, Plan, PlanAction};
+use tunneld_core::plan::{self, AtStart, Plan, PlanAction};
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_ssh::KeyChecks;
 
@@ -117,7 +117,7 @@ impl Readings {
 /// Reads and checks the files for a daemon with this configuration and these tunnels.
 pub(super) fn start(
     path: PathBuf,
-    at_start: Arc<DaemonConfig>,
+    at_start: Arc<AtStart>,
     old: Config,
     views: Vec<TunnelStatus>,
 ) -> JoinHandle<Read> {
@@ -133,7 +133,7 @@ pub(super) fn start(
 /// Checks what was read, and the files of the tunnels that it starts or replaces. Blocks.
 fn check(
     source: Source,
-    at_start: &DaemonConfig,
+    at_start: &AtStart,
     old: &Config,
     views: &[TunnelStatus],
 ) -> Result<Checked, Refusal> {
@@ -163,7 +163,7 @@ fn check(
 
 /// What a configuration changes, as the tunnels are now, in a daemon that began with `at_start`.
 pub(super) fn compare(
-    at_start: &DaemonConfig,
+    at_start: &AtStart,
     old: &Config,
     new: &Config,
     views: &[TunnelStatus],

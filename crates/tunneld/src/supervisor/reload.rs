@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_core::events;
-use tunneld_core::plan::{Plan, PlanAction};
+use tunneld_core::plan::{KeyChange, Plan};
 use tunneld_core::status::ReloadStatus;
 
 use super::Supervisor;
 use super::reading::{self, By, Checked, Read, Refusal, Request};
 use crate::clock;
-use crate::config_file::{self, LoadError};
+use crate::config_file::LoadError;
 use crate::control::Reloaded;
 use crate::http::error::{ApiError, ErrorKind};
 
@@ -91,7 +90,7 @@ impl Supervisor {
         if !dry_run {
             self.tries += u64::from(tries);
             self.apply(loaded.config, &plan).await;
-            config_file::files::warn(&passing);
+            self.reload_log.files(&passing);
         }
         let warnings = (&passing).into_iter().map(|item| item.message.clone());
         Reloaded {
@@ -172,26 +171,13 @@ impl Supervisor {
         let (accepted, refused) = before.map_or((0, 0), |(_, b)| (b.accepted, b.refused));
         match answer {
             Ok(Reloaded { plan, .. }) => {
-                tracing::info!(
-                    message_id = events::RELOADED,
-                    started = plan.count(PlanAction::Start),
-                    replaced = plan.count(PlanAction::Replace),
-                    adjusted = plan.count(PlanAction::Adjust),
-                    stopped = plan.count(PlanAction::Stop),
-                    unchanged = plan.count(PlanAction::Keep),
-                    "configuration reloaded"
-                );
-                let keys = plan.needs_restart.iter().map(|k| k.key.clone());
+                self.reload_log.applied(plan);
+                let keys = plan.needs_restart.iter().map(waiting);
                 self.note_restart(keys.collect(), by);
             }
             Err(e) => {
-                let report = e.report.as_deref().unwrap_or_default();
-                tracing::error!(
-                    message_id = events::RELOAD_REFUSED,
-                    hint = by_files.then(|| self.retry_hint()),
-                    "reload refused, the running configuration is unchanged: {}\n{report}",
-                    e.message
-                );
+                let hint = by_files.then(|| self.retry_hint());
+                self.reload_log.refused(e, hint);
             }
         }
         let now = clock::now();
@@ -208,8 +194,7 @@ impl Supervisor {
     /// A person is told each time which keys wait for a restart; nobody else is twice of the same.
     fn note_restart(&mut self, keys: Vec<String>, by: By) {
         if !keys.is_empty() && (by == By::Person || keys != self.restart_told) {
-            let list = keys.join(", ");
-            tracing::warn!("changed in [daemon] and in force only after a restart: {list}");
+            self.reload_log.restart_needed(&keys);
         }
         self.restart_told = keys;
     }
@@ -223,6 +208,14 @@ impl Supervisor {
             }
             false => "`tunneld reload` once they are there",
         }
+    }
+}
+
+/// A key that waits for a restart, as a log line has it: with what is not possible until then.
+fn waiting(change: &KeyChange) -> String {
+    match (change.key.as_str(), &change.after) {
+        ("sandbox", Some(after)) => format!("sandbox ({after})"),
+        (key, _) => key.to_owned(),
     }
 }
 

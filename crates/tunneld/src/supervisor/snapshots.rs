@@ -10,7 +10,7 @@ use tunneld_core::history::{HistoryReport, Record};
 use tunneld_core::ledger::{Ledger, Moment};
 use tunneld_core::metrics::More;
 use tunneld_core::name::TunnelName;
-use tunneld_core::plan::needs_restart;
+use tunneld_core::plan::AtStart;
 use tunneld_core::status::{DaemonStatus, TunnelStatus};
 
 use super::{Changes, Heartbeat, LastReload};
@@ -22,16 +22,19 @@ use crate::tunnel::View;
 pub(crate) struct Directory {
     views: Arc<BTreeMap<TunnelName, watch::Receiver<View>>>,
     daemon: Option<DaemonConfig>,
+    needs_restart: Vec<String>,
 }
 
 impl Directory {
     pub(super) fn new(
         views: BTreeMap<TunnelName, watch::Receiver<View>>,
         daemon: DaemonConfig,
+        needs_restart: Vec<String>,
     ) -> Self {
         Directory {
             views: Arc::new(views),
             daemon: Some(daemon),
+            needs_restart,
         }
     }
 
@@ -82,8 +85,8 @@ pub(crate) enum Life {
 pub(crate) struct Snapshots {
     config: String,
     started: Moment,
-    /// `[daemon]` as it was then.
-    at_start: Arc<DaemonConfig>,
+    /// What it began with then.
+    at_start: Arc<AtStart>,
     life: watch::Sender<Life>,
     /// What there was of each tunnel before this run of the daemon.
     earlier: watch::Sender<BTreeMap<TunnelName, Arc<Record>>>,
@@ -95,7 +98,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     pub(super) fn new(
         path: &Path,
-        at_start: Arc<DaemonConfig>,
+        at_start: Arc<AtStart>,
         directory: watch::Receiver<Directory>,
         last_reload: watch::Receiver<LastReload>,
         heartbeat: Arc<Heartbeat>,
@@ -125,7 +128,7 @@ impl Snapshots {
 
     /// `[daemon]` as it was at the start: for what is in force only after a restart.
     pub(crate) fn at_start(&self) -> &DaemonConfig {
-        &self.at_start
+        &self.at_start.daemon
     }
 
     /// `ready_when` holds. Returns whether that ends the start: it does not twice, nor when the daemon
@@ -210,9 +213,6 @@ impl Snapshots {
     }
 
     fn daemon_of(&self, directory: &Directory, tunnels: Vec<TunnelStatus>) -> DaemonStatus {
-        let changed = directory
-            .daemon()
-            .map(|now| needs_restart(&self.at_start, now));
         let now = clock::now();
         let last_reload = self.last_reload.borrow().clone().map(|(at, mut reload)| {
             reload.at_unix_ms = clock::told(at, now);
@@ -226,7 +226,7 @@ impl Snapshots {
             ready: self.is_ready(),
             stopping: self.life() == Life::Stopping,
             last_reload,
-            needs_restart: changed.into_iter().flatten().map(|k| k.key).collect(),
+            needs_restart: directory.needs_restart.clone(),
             tunnels,
         }
     }

@@ -18,7 +18,8 @@ use super::pool::Purpose;
 
 /// One line about a failure, with all that is known of it.
 macro_rules! outage {
-    ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr) => {
+    ($level:ident, $id:expr, $log:expr, $failure:expr, $attempts:expr, $message:expr
+     $(, $suppressed:ident)?) => {
         tracing::$level!(
             message_id = Some($id).filter(|id| !id.is_empty()),
             tunnel = %$log.tunnel,
@@ -28,6 +29,7 @@ macro_rules! outage {
             cause = %$failure.cause,
             attempt = $attempts,
             hint = $failure.hint.as_deref(),
+            suppressed = None::<u32>$(.or(Some($suppressed)))?,
             "{}", $message
         )
     };
@@ -98,10 +100,18 @@ impl Log {
             n => format!("{n} others carry"),
         };
         let message = format_args!("a session has ended, {others} on ({})", failure.cause);
-        match self.losses.say(&text, self.started.elapsed()) {
-            Say::Nothing => outage!(debug, "", self, failure, 0, message),
-            Say::First | Say::Summary { .. } => {
-                outage!(warn, events::SESSION_LOST, self, failure, 0, message);
+        match self.losses.say(&text, self.started.elapsed()).said() {
+            None => outage!(debug, "", self, failure, 0, message),
+            Some(suppressed) => {
+                outage!(
+                    warn,
+                    events::SESSION_LOST,
+                    self,
+                    failure,
+                    0,
+                    message,
+                    suppressed
+                );
             }
         }
     }
@@ -161,16 +171,17 @@ impl Log {
         };
         let (cause, next) = (&failure.cause, seconds(delay));
         let message = format_args!("{what} cannot be made, next try in {next} ({cause})");
-        match self.others.say(&text, self.started.elapsed()) {
-            Say::Nothing => outage!(debug, "", self, failure, 0, message),
-            Say::First | Say::Summary { .. } => {
+        match self.others.say(&text, self.started.elapsed()).said() {
+            None => outage!(debug, "", self, failure, 0, message),
+            Some(suppressed) => {
                 outage!(
                     warn,
                     events::SESSION_NOT_REPLACED,
                     self,
                     failure,
                     0,
-                    message
+                    message,
+                    suppressed
                 );
             }
         }
@@ -193,21 +204,34 @@ impl Log {
                 outage!(debug, "", self, failure, attempts, message);
             }
             (_, true) => self.not_replaced(failure, attempts, &next),
-            (Say::First, false) => self.first(failure, attempts, &next),
+            (Say::First { .. }, false) => self.first(failure, attempts, &next),
             (Say::Summary { .. }, false) => self.still(failure, attempts),
         }
     }
 
     /// The old session serves on, and people should know that the new one is not there.
     fn not_replaced(&self, failure: &Failure, attempts: u32, next: &str) {
-        let id = events::SESSION_NOT_REPLACED;
         let message = format_args!(
             "session not replaced, the old one serves on; next try in {next} ({})",
             failure.cause
         );
         match failure.class {
-            Class::Transient => outage!(warn, id, self, failure, attempts, message),
-            Class::Blocked => outage!(error, id, self, failure, attempts, message),
+            Class::Transient => outage!(
+                warn,
+                events::SESSION_NOT_REPLACED,
+                self,
+                failure,
+                attempts,
+                message
+            ),
+            Class::Blocked => outage!(
+                error,
+                events::SESSION_NOT_REPLACED,
+                self,
+                failure,
+                attempts,
+                message
+            ),
         }
     }
 

@@ -24,6 +24,30 @@ fn shown(paths: &[Sourced<PathBuf>]) -> Vec<&str> {
 const SMALLEST: &str = "[tunnels.db]\nhost = \"db\"\nlocal_forward = \"5432:localhost:5432\"\n";
 
 #[test]
+fn the_control_socket_is_in_the_folder_of_the_unit_that_has_the_file() {
+    // tunneld@office.service has /etc/tunneld/office.toml, and a folder of its own in /run.
+    for (file, socket) in [
+        (
+            "/etc/tunneld/office.toml",
+            "/run/tunneld-office/control.sock",
+        ),
+        ("/etc/tunneld/a.b.toml", "/run/tunneld-a.b/control.sock"),
+        ("/etc/tunneld/tunneld.toml", "/run/tunneld/control.sock"),
+        ("/etc/tunneld/office.conf", "/run/tunneld/control.sock"),
+        ("/srv/office.toml", "/run/tunneld/control.sock"),
+        ("office.toml", "/run/tunneld/control.sock"),
+    ] {
+        let origin = Origin::of_file(Path::new(file));
+        let config = crate::config::load(SMALLEST, &origin, &surroundings()).unwrap();
+        assert_eq!(
+            config.daemon.control_socket,
+            PathBuf::from(socket),
+            "{file}"
+        );
+    }
+}
+
+#[test]
 fn what_is_left_out_is_the_default_of_ssh_or_the_documented_one() {
     let config = loaded(SMALLEST);
     let daemon = &config.daemon;
@@ -293,6 +317,7 @@ ready_when = "settled"
 start_timeout = "30s"
 drain_timeout = "10s"
 watch = false
+sandbox = true
 
 [tunnels."db"]
 enabled = true

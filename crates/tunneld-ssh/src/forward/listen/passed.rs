@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::TcpListener as StdTcpListener;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::sync::Arc;
@@ -13,14 +13,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::{TcpListener, UnixListener};
+use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
-use super::Listener;
+use super::store::{self, Store};
+use super::{Listener, Socket, tcp, unix};
 use crate::error::os_reason;
 
-/// Sockets that the service manager passed, by name.
+/// Sockets that the service manager passed: those of `.socket` units, by name, and those that it has
+/// kept of an earlier run.
 #[derive(Debug, Clone, Default)]
-pub struct Passed(Arc<BTreeMap<String, Vec<OwnedFd>>>);
+pub struct Passed {
+    named: Arc<BTreeMap<String, Vec<OwnedFd>>>,
+    store: Store,
+}
 
 impl Passed {
     /// The variables by which sockets are passed. They are nothing to the processes that we start.
@@ -33,7 +39,13 @@ impl Passed {
 
     /// Takes what was passed to this process, once: asked again, there is nothing more. Only for
     /// the start of the process, before it opens descriptors of its own.
-    pub fn from_env() -> io::Result<Passed> {
+    ///
+    /// Of what was kept of an earlier run, only sockets for one of `listens` are used, or for the
+    /// daemon's own port (`metrics_listen`); the others are closed, and kept no more.
+    pub async fn from_env(
+        listens: impl IntoIterator<Item = &Listen>,
+        metrics: Option<SocketAddr>,
+    ) -> io::Result<Passed> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Ok(Passed::default());
@@ -43,13 +55,24 @@ impl Passed {
         let names: Vec<String> = sd_notify::listen_fds_with_names()?
             .map(|(_, name)| name)
             .collect();
-        if names.is_empty() {
-            return Ok(Passed::default());
-        }
         // This owns them, in the same order, but does neither.
-        let sockets = sd_listen_fds::get().map_err(io::Error::other)?;
+        let sockets = match names.is_empty() {
+            true => Vec::new(),
+            false => sd_listen_fds::get().map_err(io::Error::other)?,
+        };
         let sockets = sockets.into_iter().map(|(_, socket)| socket.into_std());
-        Ok(Passed::new(names.into_iter().zip(sockets)))
+        let (kept, named): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .zip(sockets)
+            .partition(|(name, _)| store::is_ours(name));
+        let places: Vec<_> = listens.into_iter().flat_map(places).collect();
+        let places = [places, metrics.map(tcp::own_place).into_iter().collect()].concat();
+        let (store, files) = Store::of_process(kept, &places);
+        unix::remove_left(files).await;
+        Ok(Passed {
+            store,
+            ..Passed::new(named)
+        })
     }
 
     fn new(sockets: impl IntoIterator<Item = (String, OwnedFd)>) -> Passed {
@@ -57,19 +80,57 @@ impl Passed {
         for (name, socket) in sockets {
             named.entry(name).or_default().push(socket);
         }
-        Passed(Arc::new(named))
+        Passed {
+            named: Arc::new(named),
+            store: Store::default(),
+        }
+    }
+
+    /// The process ends: sockets that the service manager keeps stay open for the next from now on,
+    /// whatever becomes of their forwards.
+    pub fn leave(&self) {
+        self.store.end();
+    }
+
+    /// The sockets that the service manager keeps.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// No socket of a `.socket` unit, and this store.
+    #[cfg(test)]
+    pub(super) fn with_store(store: Store) -> Passed {
+        Passed {
+            store,
+            ..Passed::default()
+        }
     }
 
     /// What they are called, each name once.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+        self.named.keys().map(String::as_str)
     }
 
     /// Listens on all sockets of a name.
-    pub(super) fn listeners(&self, name: &str) -> Result<Vec<Listener>, Failure> {
-        let sockets = self.0.get(name).ok_or_else(|| none(name))?;
-        let listeners = sockets.iter().map(|socket| listener(name, socket));
+    pub(super) fn listeners(&self, name: &str) -> Result<Vec<Socket>, Failure> {
+        let sockets = self.named.get(name).ok_or_else(|| none(name))?;
+        let listeners = sockets.iter().map(|socket| {
+            Ok(Socket {
+                listener: listener(name, socket)?,
+                // A `.socket` unit keeps them itself.
+                kept: None,
+            })
+        });
         listeners.collect()
+    }
+}
+
+/// Where sockets of an earlier run would have to listen to be of use.
+fn places(listen: &Listen) -> Vec<store::Place> {
+    match listen {
+        Listen::Tcp(place) => tcp::places(place),
+        Listen::Unix(place) => vec![store::Place::Unix(place.path.clone())],
+        Listen::Fd(_) => Vec::new(),
     }
 }
 
@@ -94,7 +155,7 @@ fn listener(name: &str, socket: &OwnedFd) -> Result<Listener, Failure> {
 }
 
 /// The family of a socket that a forward can use.
-fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failure> {
+pub(super) fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failure> {
     let no = |e: rustix::io::Errno| match e {
         rustix::io::Errno::NOTSOCK => failure(name, "what was passed is not a socket"),
         e => failure(name, &os_reason(&e.into())),
@@ -214,10 +275,14 @@ mod tests {
     }
 
     /// Says to the test below what came over the environment, if anything did.
-    fn say_what_was_passed() {
-        let passed = Passed::from_env().unwrap();
-        let again = Passed::from_env().unwrap().names().count();
-        let sockets = passed.0.get("web").map(Vec::as_slice).unwrap_or_default();
+    async fn say_what_was_passed() {
+        let passed = Passed::from_env([], None).await.unwrap();
+        let again = Passed::from_env([], None).await.unwrap().names().count();
+        let sockets = passed
+            .named
+            .get("web")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for socket in sockets {
             let kept = rustix::io::fcntl_getfd(socket).unwrap();
             let ours = StdTcpListener::from(socket.try_clone().unwrap());
@@ -227,11 +292,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_systemd_passes_is_found_by_name_once_and_kept_from_children() {
+    #[tokio::test]
+    async fn what_systemd_passes_is_found_by_name_once_and_kept_from_children() {
         let me = std::process::id().to_string();
         if std::env::var("LISTEN_PID").is_ok_and(|pid| pid == me) {
-            return say_what_was_passed();
+            return say_what_was_passed().await;
         }
         let socket = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();

@@ -4,25 +4,35 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 use tokio::net::TcpListener;
 use tunneld_core::config::{ListenHost, TcpListen};
 use tunneld_core::failure::{Failure, Stage};
 
-use super::{BACKLOG, Listener, called};
+use super::store::{Found, Place, Store};
+use super::{BACKLOG, Kept, Listener, Passed, Socket, called};
 use crate::error::os_reason;
 
 /// How long the search for who holds a port may take; it is said without a name after that.
 const SEARCH: Duration = Duration::from_secs(5);
 
 /// Binds a port, on every address that is meant.
-pub(super) async fn bind(place: &TcpListen) -> Result<Vec<Listener>, Failure> {
+pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>, Failure> {
     let addresses = addresses(place);
+    // All of them before any can fail: whoever does not take them now lets clients wait in vain.
+    let mut found = places(place)
+        .iter()
+        .map(|place| store.take(place))
+        .collect::<Vec<_>>()
+        .into_iter();
     let mut sockets = Vec::new();
     let mut missing = None;
     for address in &addresses {
-        match bind_one(*address, true) {
-            Ok(socket) => sockets.push(Listener::Tcp(socket)),
+        match listen(*address, true, found.next().flatten(), store).await {
+            Ok((socket, kept)) => sockets.push(Socket {
+                listener: Listener::Tcp(socket),
+                kept,
+            }),
             // A machine without IPv6 (or without IPv4) has one family of the two.
             Err(e) if addresses.len() > 1 && no_such_family(&e) => missing = Some((address, e)),
             Err(e) => return Err(failure(*address, e).await),
@@ -46,20 +56,74 @@ fn addresses(place: &TcpListen) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Binds a port for the daemon itself: on `[::]` for every address of either family.
+/// Where sockets of an earlier run listen for it.
+pub(super) fn places(place: &TcpListen) -> Vec<Place> {
+    let exact = |address: SocketAddr| Place::Tcp {
+        address,
+        only_v6: address.is_ipv6(),
+    };
+    addresses(place).into_iter().map(exact).collect()
+}
+
+/// Where one listens for [`listen_tcp`].
+pub(super) fn own_place(address: SocketAddr) -> Place {
+    Place::Tcp {
+        address,
+        only_v6: false,
+    }
+}
+
+/// Binds a port for the daemon itself: on `[::]` for every address of either family. With it comes
+/// whether the service manager keeps it, too.
 ///
 /// # Errors
 ///
 /// Why it cannot be bound, with whoever holds it as far as that can be seen.
-pub async fn listen_tcp(address: SocketAddr) -> Result<TcpListener, Failure> {
-    match bind_one(address, false) {
+pub async fn listen_tcp(
+    address: SocketAddr,
+    passed: &Passed,
+) -> Result<(TcpListener, Option<Kept>), Failure> {
+    let store = passed.store();
+    match listen(address, false, store.take(&own_place(address)), store).await {
         Ok(socket) => Ok(socket),
         Err(e) => Err(failure(address, e).await),
     }
 }
 
+/// The socket of an earlier run, or else a new one.
+async fn listen(
+    address: SocketAddr,
+    only_v6: bool,
+    found: Option<Found>,
+    store: &Store,
+) -> io::Result<(TcpListener, Option<Kept>)> {
+    let mut bound = bind_one(address, only_v6);
+    if let Some(found) = found {
+        match (&bound, again(&found)) {
+            // Within one network namespace it would have been in the way.
+            (Ok(_), _) => found.let_go("it is in another network namespace"),
+            (Err(_), Ok(socket)) => return Ok((socket, Some(found.kept))),
+            (Err(_), Err(e)) => {
+                found.let_go(&os_reason(&e));
+                bound = bind_one(address, only_v6);
+            }
+        }
+    }
+    let socket = bound?;
+    let kept = store.keep_tcp(address, &socket).await;
+    Ok((socket, kept))
+}
+
+/// Listens on a socket of an earlier run.
+fn again(found: &Found) -> io::Result<TcpListener> {
+    let socket = std::net::TcpListener::from(found.socket.try_clone()?);
+    socket.set_nonblocking(true)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(socket)
+}
+
 fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
+    let socket = socket2::Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
         Some(Protocol::TCP),

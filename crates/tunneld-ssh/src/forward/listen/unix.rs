@@ -3,6 +3,7 @@
 mod file;
 mod owner;
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -15,12 +16,14 @@ use tokio::sync::Semaphore;
 use tunneld_core::config::UnixListen;
 use tunneld_core::failure::{Failure, Stage};
 
-pub(super) use file::SocketFile;
-use file::{Folder, Found, MAX_PATH, NotTaken, Temporary};
+use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
+pub(super) use file::{Id, SocketFile};
 use owner::{Ids, NoIds};
 
-use super::{BACKLOG, Listener, called};
+use super::store::{LeftFiles, Place, Store};
+use super::{BACKLOG, Kept, Listener, called};
 use crate::error::os_reason;
+use crate::sandbox::hint_of_denial;
 
 /// How long the system may take, for an owner and for the socket.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,20 +33,46 @@ static LOOKUPS: Semaphore = Semaphore::const_new(4);
 static MAKING: Semaphore = Semaphore::const_new(1);
 
 /// Puts a unix socket in place.
-pub(super) async fn bind(place: &UnixListen) -> Result<(Listener, SocketFile), Failure> {
+pub(super) async fn bind(
+    place: &UnixListen,
+    store: &Store,
+) -> Result<(super::Socket, SocketFile), Failure> {
     let ids = ids(place).await?;
     // While somebody waits for the socket: one that comes too late must not take its name.
     let waiting = Arc::new(());
-    let (wanted, of) = (Arc::downgrade(&waiting), place.clone());
-    let made = aside(&MAKING, PATIENCE, move || make(&of, ids, &wanted)).await;
+    let (wanted, of, kept) = (Arc::downgrade(&waiting), place.clone(), store.clone());
+    let made = aside(&MAKING, PATIENCE, move || make(&of, ids, &wanted, &kept)).await;
     let slow = || {
         let after = PATIENCE.as_secs();
         failure(place, &format!("the file system took more than {after}s"))
     };
-    let (socket, file) = made.unwrap_or_else(|| Err(slow()))?;
+    let (socket, file, kept) = made.unwrap_or_else(|| Err(slow()))?;
     let listener = UnixListener::from_std(socket.into());
     let listener = listener.map_err(|e| failure(place, &os_reason(&e)))?;
-    Ok((Listener::Unix(listener), file))
+    let kept = match kept {
+        Some(kept) => Some(kept),
+        None => store.keep_unix(&place.path, file.id(), &listener).await,
+    };
+    let listener = Listener::Unix(listener);
+    Ok((super::Socket { listener, kept }, file))
+}
+
+/// Removes the files of sockets of an earlier run that are let go.
+pub(super) async fn remove_left(files: LeftFiles) {
+    if files.is_empty() {
+        return;
+    }
+    // As long as that takes: the start goes on without it.
+    let _ = aside(&MAKING, PATIENCE, move || {
+        for (path, id) in files {
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+                && let Ok(folder) = Folder::open(parent)
+            {
+                drop(SocketFile::new(folder, name.to_owned(), id));
+            }
+        }
+    })
+    .await;
 }
 
 /// Whom the socket is to be given to.
@@ -81,7 +110,10 @@ async fn aside<T: Send + 'static>(
     tokio::time::timeout(patience, done).await.ok().flatten()
 }
 
-fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>) -> Result<(Socket, SocketFile), Failure> {
+/// A socket that listens, with its file, and whether the service manager keeps it.
+type Made = (Socket, SocketFile, Option<Kept>);
+
+fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Result<Made, Failure> {
     let path = &place.path;
     if path.as_os_str().len() > MAX_PATH {
         let reason = format!("the path is longer than {MAX_PATH} bytes");
@@ -92,16 +124,24 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>) -> Result<(Socket, Sock
         return Err(failure(place, "the path names no file"));
     };
     let folder = Folder::open(parent).map_err(|e| no_folder(place, parent, e))?;
+    let folder = match again(place, ids, store, folder, name) {
+        Ok(made) => return Ok(made),
+        Err(folder) => folder,
+    };
     let found = judge(place, folder.look(name))?;
     let no = |e: io::Error| not_made(place, parent, &e);
     let socket =
         Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(no)?;
     let temporary = Temporary::bind(&socket, &folder, name).map_err(no)?;
-    // Nobody gets in before the owner and the mode are right: it does not listen yet.
+    // Nobody gets in before the owner and the mode are right: it does not listen yet. The mode first:
+    // that of another one's file takes CAP_FOWNER.
+    temporary
+        .node
+        .set_mode(place.mode)
+        .map_err(|e| no(e.into()))?;
     if ids != Ids::default() {
-        temporary.give(ids).map_err(|e| not_given(place, e))?;
+        temporary.node.give(ids).map_err(|e| not_given(place, e))?;
     }
-    temporary.set_mode(place.mode).map_err(|e| no(e.into()))?;
     socket.listen(BACKLOG).map_err(no)?;
     if wanted.strong_count() == 0 {
         return Err(failure(place, "nobody waits for it any more"));
@@ -109,10 +149,55 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>) -> Result<(Socket, Sock
     match temporary.take(name, found) {
         Ok(id) => {
             let name = name.to_owned();
-            Ok((socket, SocketFile::new(folder, name, id)))
+            Ok((socket, SocketFile::new(folder, name, id), None))
         }
         Err(NotTaken::Changed) => Err(failure(place, "something else was just put there")),
         Err(NotTaken::Os(e)) => Err(no(e.into())),
+    }
+}
+
+/// The socket of an earlier run that is still there, as the file now wants it; or else its folder.
+fn again(
+    place: &UnixListen,
+    ids: Ids,
+    store: &Store,
+    folder: Folder,
+    name: &OsStr,
+) -> Result<Made, Folder> {
+    let Some(kept) = store.take(&Place::Unix(place.path.clone())) else {
+        return Err(folder);
+    };
+    let set = || {
+        let node = Node::open(&folder, name)?;
+        if Some(node.id) != kept.file {
+            return Err(Errno::STALE);
+        }
+        if !node.has_mode(place.mode) {
+            node.set_mode(place.mode)?;
+        }
+        match ids == Ids::default() {
+            // It was given away, and the file does not say so any more.
+            true if !node.is_own() => return Err(Errno::PERM),
+            true => {}
+            false => node.give(ids)?,
+        }
+        rustix::io::ioctl_fionbio(&kept.socket, true)?;
+        rustix::net::listen(&kept.socket, BACKLOG)?;
+        Ok(node.id)
+    };
+    match set() {
+        Ok(id) => {
+            let file = SocketFile::new(folder, name.to_owned(), id);
+            Ok((Socket::from(kept.socket), file, Some(kept.kept)))
+        }
+        Err(Errno::STALE | Errno::NOENT) => {
+            kept.let_go("its path does not lead to it any more");
+            Err(folder)
+        }
+        Err(e) => {
+            kept.let_go(&os_reason(&e.into()));
+            Err(folder)
+        }
     }
 }
 
@@ -183,9 +268,9 @@ fn not_made(place: &UnixListen, folder: &Path, e: &io::Error) -> Failure {
     let failure = failure(place, &os_reason(e));
     let folder = folder.display();
     match e.kind() {
-        io::ErrorKind::PermissionDenied => failure.with_hint(format!(
+        io::ErrorKind::PermissionDenied => failure.with_hint(hint_of_denial(&format!(
             "tunneld's user has to be able to write in {folder}"
-        )),
+        ))),
         io::ErrorKind::ReadOnlyFilesystem => failure.with_hint(format!(
             "in the unit, ReadWritePaths={folder} lets tunneld write there"
         )),

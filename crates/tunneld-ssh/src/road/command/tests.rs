@@ -17,7 +17,7 @@ struct Started {
 fn try_start(command: &ProxyCommand) -> Result<Started, Failure> {
     let (shared, tasks) = (Shared::new(Default::default()), TaskTracker::new());
     let web = target("web", 2222, Via::Command(command.clone()));
-    let (wire, under) = start(command, &web, &tasks, &shared)?;
+    let (wire, under) = start(command, &web, None, &tasks, &shared)?;
     let Wire::Unix(wire) = wire else {
         panic!("not a unix socket");
     };

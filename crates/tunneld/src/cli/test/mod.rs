@@ -71,7 +71,7 @@ enum Done {
 
 pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity>) -> Exit {
     if let Some(verbosity) = log {
-        logging::init(Format::Human, verbosity);
+        logging::init(Format::Human, verbosity.into());
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -91,11 +91,7 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
 
 async fn test(places: &Places, name: &str, json: bool) -> Exit {
     let loaded = super::load(&places.config);
-    let socket = match (&places.socket, &loaded) {
-        (None, Ok(loaded)) => loaded.config.daemon.control_socket.clone(),
-        _ => places.socket(),
-    };
-    let daemon = Daemon::find(socket, &places.config);
+    let daemon = Daemon::find(places.socket(), &places.config);
     let asked = Asked {
         places,
         tunnel: name,

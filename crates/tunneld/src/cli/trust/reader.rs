@@ -26,7 +26,8 @@ impl Reader {
     /// where it is installed and the file is its own; and a file that root reads is there for some
     /// service, too.
     pub(super) fn find(places: &Places) -> Self {
-        let is_service = places.config == Path::new(DEFAULT_CONFIG);
+        // Its instances have their files beside it.
+        let is_service = places.config.parent() == Path::new(DEFAULT_CONFIG).parent();
         let service = || Account::of_service().filter(|_| is_service);
         let uid = listener_uid(&places.socket()).or_else(|| service().map(|account| account.uid));
         match uid {

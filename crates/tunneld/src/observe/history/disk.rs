@@ -98,7 +98,10 @@ impl Disk {
             Some(e) => self.trouble(&e),
             None if work.alive && self.said => {
                 self.said = false;
-                tracing::info!("the history is kept again");
+                tracing::info!(
+                    message_id = events::HISTORY_KEPT,
+                    "the history is kept again"
+                );
             }
             None => {}
         }

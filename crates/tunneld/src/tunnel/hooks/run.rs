@@ -14,6 +14,7 @@ use tunneld_core::events;
 use tunneld_core::name::TunnelName;
 use tunneld_ssh::error::os_reason;
 use tunneld_ssh::program::{KILL_PATIENCE, Lines, Program, Signal, ending};
+use tunneld_ssh::sandbox::hint_of_denial;
 
 use super::GRACE;
 
@@ -116,7 +117,13 @@ impl<'a> Run<'a> {
     }
 
     fn say(&self, line: &str) {
-        tracing::info!(tunnel = %self.tunnel, hook = self.key, "{}: {line}", self.key);
+        tracing::info!(
+            message_id = events::HOOK_OUTPUT,
+            tunnel = %self.tunnel,
+            hook = self.key,
+            "{}: {line}",
+            self.key
+        );
     }
 
     fn ended(&self, status: &io::Result<ExitStatus>, began: Instant) {
@@ -135,11 +142,19 @@ impl<'a> Run<'a> {
 
     /// A shell runs a script without a `#!` line all the same, so that it works for whoever wrote it.
     fn not_started(&self, e: &io::Error) {
-        let is_no_program = e.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
-        let hint = "the program has no `#!` line, or is for another kind of machine; a script \
-                    begins with `#!/bin/sh`";
+        let hint = match Errno::from_io_error(e) {
+            Some(Errno::NOEXEC) => Some(
+                "the program has no `#!` line, or is for another kind of machine; a script \
+                 begins with `#!/bin/sh`"
+                    .to_owned(),
+            ),
+            Some(Errno::ACCESS) => Some(hint_of_denial(
+                "the user that tunneld runs as must be able to execute it",
+            )),
+            _ => None,
+        };
         let cause = format!("cannot be started: {}", os_reason(e));
-        self.failed(&cause, is_no_program.then_some(hint));
+        self.failed(&cause, hint.as_deref());
     }
 
     fn failed(&self, cause: &str, hint: Option<&str>) {

@@ -22,9 +22,9 @@ const MAX_NAMES: usize = 10_000;
 
 /// Which file a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Id {
-    device: u64,
-    inode: u64,
+pub(in crate::forward::listen) struct Id {
+    pub(in crate::forward::listen) device: u64,
+    pub(in crate::forward::listen) inode: u64,
 }
 
 /// What has the name that a socket is to have.
@@ -143,41 +143,42 @@ fn through_descriptor(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// A socket under a temporary name, which goes when this is dropped.
-pub(super) struct Temporary<'a> {
-    folder: &'a Folder,
-    name: OsString,
-    /// The file itself, whatever becomes of its name.
+/// The file of a socket itself, whatever becomes of its name.
+pub(super) struct Node {
     file: OwnedFd,
-    id: Id,
-    remove: bool,
+    pub(super) id: Id,
+    mode: u32,
+    owner: (u32, u32),
 }
 
-impl<'a> Temporary<'a> {
-    /// Binds a socket that is to be `name`. One at a time in this process.
-    pub(super) fn bind(
-        socket: &Socket,
-        folder: &'a Folder,
-        name: &OsStr,
-    ) -> std::io::Result<Temporary<'a>> {
-        folder.sweep();
-        let (name, address) = folder.temporary(name);
-        socket.bind(&SockAddr::unix(address)?)?;
+impl Node {
+    /// What has the name; it has to be a socket.
+    pub(super) fn open(folder: &Folder, name: &OsStr) -> rustix::io::Result<Node> {
         // Others may be able to write in this folder: what is given away below must not be what
         // somebody has put in the place of the socket, least of all a link to something.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&folder.handle, &name, flags, Mode::empty())?;
+        let file = rustix::fs::openat(&folder.handle, name, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-            return Err(Errno::NOTSOCK.into());
+            return Err(Errno::NOTSOCK);
         }
-        Ok(Temporary {
-            folder,
-            name,
+        Ok(Node {
             file,
             id: id(&stat),
-            remove: true,
+            mode: stat.st_mode & 0o777,
+            owner: (stat.st_uid, stat.st_gid),
         })
+    }
+
+    /// Whether it has this mode already: to set that of another one's file takes CAP_FOWNER.
+    pub(super) fn has_mode(&self, mode: u32) -> bool {
+        self.mode == mode & 0o777
+    }
+
+    /// Whether it belongs to the user and the group that this process runs as.
+    pub(super) fn is_own(&self) -> bool {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        self.owner == (user.as_raw(), group.as_raw())
     }
 
     pub(super) fn give(&self, to: Ids) -> rustix::io::Result<()> {
@@ -194,6 +195,33 @@ impl<'a> Temporary<'a> {
             mode,
             AtFlags::empty(),
         )
+    }
+}
+
+/// A socket under a temporary name, which goes when this is dropped.
+pub(super) struct Temporary<'a> {
+    folder: &'a Folder,
+    name: OsString,
+    pub(super) node: Node,
+    remove: bool,
+}
+
+impl<'a> Temporary<'a> {
+    /// Binds a socket that is to be `name`. One at a time in this process.
+    pub(super) fn bind(
+        socket: &Socket,
+        folder: &'a Folder,
+        name: &OsStr,
+    ) -> std::io::Result<Temporary<'a>> {
+        folder.sweep();
+        let (name, address) = folder.temporary(name);
+        socket.bind(&SockAddr::unix(address)?)?;
+        Ok(Temporary {
+            folder,
+            node: Node::open(folder, &name)?,
+            name,
+            remove: true,
+        })
     }
 
     /// Takes the name, if it still stands for what was `found`: nothing, or a socket that nobody
@@ -217,8 +245,8 @@ impl<'a> Temporary<'a> {
         }
         // The temporary name now stands for what had the name before, if anything had.
         match (folder.look(&self.name), found) {
-            (Ok(Found::Nothing), _) => Ok(self.id),
-            (Ok(now), before) if now == before => Ok(self.id),
+            (Ok(Found::Nothing), _) => Ok(self.node.id),
+            (Ok(now), before) if now == before => Ok(self.node.id),
             _ => {
                 let back = folder.rename(&self.name, name, RenameFlags::EXCHANGE);
                 self.remove = back.is_ok();
@@ -242,17 +270,33 @@ pub(in crate::forward::listen) struct SocketFile {
     folder: Folder,
     name: OsString,
     id: Id,
+    stays: bool,
 }
 
 impl SocketFile {
     pub(super) fn new(folder: Folder, name: OsString, id: Id) -> SocketFile {
-        SocketFile { folder, name, id }
+        SocketFile {
+            folder,
+            name,
+            id,
+            stays: false,
+        }
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Leaves it where it is, for the next process.
+    pub(in crate::forward::listen) fn leave(mut self) {
+        self.stays = true;
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if self.folder.look(&self.name) == Ok(Found::Socket(self.id)) {
+        if !self.stays && self.folder.look(&self.name) == Ok(Found::Socket(self.id)) {
             self.folder.remove(&self.name);
         }
     }

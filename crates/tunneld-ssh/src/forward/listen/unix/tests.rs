@@ -205,7 +205,7 @@ async fn clients_of_a_socket_that_is_replaced_never_find_nothing() {
     for _ in 0..100 {
         let mut listening = once_free(&place).await;
         // It ends as a kill would end it.
-        if let Some(file) = listening._file.take() {
+        if let Some(file) = listening.file.take() {
             std::mem::forget(file);
         }
     }
@@ -377,7 +377,7 @@ fn what_a_folder_forbids_comes_with_what_allows_it() {
 #[test]
 fn a_socket_that_nobody_waits_for_any_more_does_not_take_its_name() {
     let (folder, place) = place();
-    assert!(make(&place, Ids::default(), &Weak::new()).is_err());
+    assert!(make(&place, Ids::default(), &Weak::new(), &Store::default()).is_err());
     assert!(names(&folder).is_empty());
 }
 

@@ -1,0 +1,23 @@
+//! Whether this process has given up rights by itself: what it is denied then may be its own doing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Of the whole process, and for good, as the rights are.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// To be called when this process has given up rights (`sandbox` in tunneld.toml(5)).
+pub fn rights_given_up() {
+    GIVEN_UP.store(true, Ordering::Relaxed);
+}
+
+/// What to do about something that is denied: `text`, and what else it may be where rights were
+/// given up.
+pub fn hint_of_denial(text: &str) -> String {
+    match GIVEN_UP.load(Ordering::Relaxed) {
+        true => format!(
+            "{text}; where `tunneld status` says that `sandbox` needs a restart: \
+             systemctl restart tunneld"
+        ),
+        false => text.to_owned(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Native entries for systemd-journald(8).
+//!
+//! As <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/> says: one datagram an entry, or a sealed memfd
+//! where that is too large. Not by a library: the ones there are tell where in the source a line
+//! comes from, which is nobody's business and changes with each version, and wait for a journal that
+//! does not read for as long as that takes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, IoSlice, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr, sendto,
+};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tunneld_core::events;
+
+/// Where journald listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
+/// How long a line waits for a journal that is behind. The lines after one that has waited in vain
+/// do not wait, until it reads again: no tunnel stands still for its log.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Writes each event as an entry. A journal that is started anew is found again: each entry is sent
+/// to its place.
+pub(super) struct Journal {
+    socket: UnixDatagram,
+    address: SocketAddrUnix,
+    /// The last entry has waited in vain.
+    stuck: AtomicBool,
+    /// How many it has not taken since it last took one.
+    lost: AtomicU64,
+}
+
+impl Journal {
+    /// Finds the journal of this machine.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(super) fn connect() -> io::Result<Self> {
+        Journal::at(SOCKET.as_ref())
+    }
+
+    fn at(place: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        let journal = Journal {
+            socket,
+            address: SocketAddrUnix::new(place)?,
+            stuck: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        };
+        // An empty one is thrown away there. One that is behind now may not be so later.
+        match journal.send(&[], SendFlags::DONTWAIT) {
+            Err(e) if e != Errno::AGAIN => Err(e.into()),
+            _ => Ok(journal),
+        }
+    }
+
+    fn write(&self, entry: &[u8]) {
+        let flags = match self.stuck.load(Ordering::Relaxed) {
+            true => SendFlags::DONTWAIT,
+            false => SendFlags::empty(),
+        };
+        let sent = self.send(entry, flags);
+        let stuck = matches!(sent, Err(Errno::AGAIN));
+        self.stuck.store(stuck, Ordering::Relaxed);
+        match sent {
+            Ok(()) => self.tell_lost(),
+            Err(_) => _ = self.lost.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Says that lines are missing, now that the journal takes them again.
+    fn tell_lost(&self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost == 0 {
+            return;
+        }
+        let mut entry = Entry::new(Level::WARN);
+        entry.put("MESSAGE_ID", events::LOG_LINES_LOST.as_bytes());
+        entry.put("SUPPRESSED", lost.to_string().as_bytes());
+        let message =
+            format!("log lines lost before this one: {lost}; the journal did not take them");
+        entry.put("MESSAGE", message.as_bytes());
+        if self.send(&entry.0, SendFlags::DONTWAIT).is_err() {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    fn send(&self, entry: &[u8], flags: SendFlags) -> Result<(), Errno> {
+        let flags = flags | SendFlags::NOSIGNAL;
+        match sendto(&self.socket, entry, flags, &self.address) {
+            Err(Errno::MSGSIZE) => self.send_file(entry, flags),
+            sent => sent.map(drop),
+        }
+    }
+
+    /// Larger than a datagram may be.
+    fn send_file(&self, entry: &[u8], flags: SendFlags) -> Result<(), Errno> {
+        let memory = memfd_create("tunneld", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut file = File::from(memory);
+        let written = file.write_all(entry);
+        written.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [file.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let nothing = [IoSlice::new(&[])];
+        sendmsg_addr(&self.socket, &self.address, &nothing, &mut control, flags).map(drop)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut entry = Entry::new(*event.metadata().level());
+        event.record(&mut entry);
+        self.write(&entry.0);
+    }
+}
+
+/// The fields of one entry, as they are sent.
+struct Entry(Vec<u8>);
+
+impl Entry {
+    fn new(level: Level) -> Self {
+        // syslog(3)
+        let priority = match level {
+            Level::ERROR => "3",
+            Level::WARN => "4",
+            Level::INFO => "6",
+            Level::DEBUG | Level::TRACE => "7",
+        };
+        let mut entry = Entry(Vec::with_capacity(512));
+        entry.put("PRIORITY", priority.as_bytes());
+        entry.put("SYSLOG_IDENTIFIER", b"tunneld");
+        // LOG_DAEMON
+        entry.put("SYSLOG_FACILITY", b"3");
+        entry
+    }
+
+    /// With its length: a value may have several lines.
+    fn put(&mut self, name: &str, value: &[u8]) {
+        let name = name.bytes().map(|c| c.to_ascii_uppercase());
+        self.0.extend(name);
+        self.0.push(b'\n');
+        self.0.extend((value.len() as u64).to_le_bytes());
+        self.0.extend(value);
+        self.0.push(b'\n');
+    }
+}
+
+impl Visit for Entry {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value.as_bytes());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), format!("{value:?}").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests;

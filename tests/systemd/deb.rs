@@ -1,0 +1,179 @@
+//! The Debian package in the life of a machine: installed, used, upgraded, removed, purged.
+
+use std::path::Path;
+use std::process::Command;
+
+use tunneld_core::events;
+use tunneld_lab::process::poll;
+
+use crate::lab::{LISTEN, LONG, Lab};
+use crate::made::{Made, run};
+
+/// The same package as the next version of it, with another file for new installations.
+const NEXT: &str = r#"
+dpkg-deb -R "$1" next
+sed -i 's/^Version: .*/Version: 99.0-1/' next/DEBIAN/control
+echo '# New in this version.' >>next/etc/tunneld/tunneld.toml
+dpkg-deb -Zgzip -z1 -b next next.deb
+"#;
+
+/// What an operator writes into the file that comes with the package: its own example, with what it is
+/// to be about.
+const WRITTEN: &str = r#"
+cd /etc/tunneld
+sed -i -e 's/^#\([[a-z]\)/\1/' -e 's/"tunnel"/"lab-login"/' -e 's/db\.example\.com/127.0.0.1/' \
+    -e 's/127\.0\.0\.1:5432"/127.0.0.1:9000"/' tunneld.toml
+echo 'port = 2222' >>tunneld.toml
+sha256sum tunneld.toml >/srv/written
+"#;
+
+#[test]
+fn the_debian_package_is_installed_upgraded_and_removed_like_any_other() {
+    let made = Made::new();
+    let deb = made.deb();
+    run(Command::new("bash")
+        .args(["-euc", NEXT, "bash"])
+        .arg(&deb)
+        .current_dir(made.dir()));
+    let lab = boot(made.dir());
+    an_installation_starts_the_service_with_no_tunnels(&lab);
+    what_belongs_to_it_is_found(&lab);
+    a_tunnel_that_is_written_carries_bytes(&lab);
+    an_upgrade_keeps_the_file_and_its_tunnels(&lab);
+    a_removal_stops_it_and_keeps_what_is_configured(&lab);
+    a_purge_leaves_only_what_somebody_else_has_put_there(&lab);
+}
+
+fn boot(packages: &Path) -> Lab {
+    let lab = Lab::boot_bare(
+        Path::new("/"),
+        &[format!("--bind-ro={}:/opt/packages", packages.display())],
+    );
+    // The one is there while tests/run installs what the tests need; the other has an index of all
+    // manuals made each time, which takes longer than all the rest.
+    lab.run("rm -f /usr/sbin/policy-rc.d /var/lib/man-db/auto-update");
+    lab
+}
+
+/// apt, as a program runs it that upgrades a machine by night.
+fn apt(lab: &Lab, arguments: &str) -> String {
+    lab.run(&format!(
+        "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+         -o Dpkg::Options::=--force-confold {arguments} 2>&1"
+    ))
+}
+
+/// `apt install ./tunneld.deb`: the service is enabled and up, has nothing to do, and says so.
+fn an_installation_starts_the_service_with_no_tunnels(lab: &Lab) {
+    apt(lab, "install /opt/packages/tunneld.deb");
+    assert_eq!(lab.run("systemctl is-active tunneld"), "active");
+    assert_eq!(lab.run("systemctl is-enabled tunneld"), "enabled");
+    assert_eq!(lab.property("StatusText"), "no tunnels");
+    assert_eq!(
+        lab.run("ps -o user= -p $(systemctl show tunneld -P MainPID)"),
+        "tunneld"
+    );
+    assert_eq!(
+        lab.run("cd /etc/tunneld && stat -c '%n %U %G %a' . keys tunneld.d known_hosts"),
+        ". root tunneld 750\nkeys root tunneld 750\ntunneld.d root tunneld 750\n\
+         known_hosts tunneld tunneld 644"
+    );
+    lab.run("runuser -u tunneld -- tunneld check");
+    assert_eq!(lab.run("tunneld status"), "no tunnels");
+    let started = lab.entries(&format!("MESSAGE_ID={}", events::STARTED));
+    assert_eq!(started.len(), 1, "{started:#?}");
+}
+
+/// Manual, words of the catalog, completions, documents.
+fn what_belongs_to_it_is_found(lab: &Lab) {
+    for (asked, answer) in [
+        ("man -w tunneld", "/usr/share/man/man8/tunneld.8.gz"),
+        (
+            "man -w tunneld.toml",
+            "/usr/share/man/man5/tunneld.toml.5.gz",
+        ),
+        (
+            "journalctl --list-catalog | grep -c \"$(sed -n 's/^-- \\(.*\\)/\\1/p;T;q' \
+             /usr/lib/systemd/catalog/tunneld.catalog)\"",
+            "1",
+        ),
+        (
+            "source /usr/share/bash-completion/completions/tunneld; complete -p tunneld | \
+             grep -o '_clap_complete_tunneld tunneld'",
+            "_clap_complete_tunneld tunneld",
+        ),
+        (
+            "zsh -fc 'autoload -Uz compinit; compinit -u -D; print $_comps[tunneld]'",
+            "_tunneld",
+        ),
+        (
+            "fish -c 'complete -C \"tunneld histo\"' | cut -f 1",
+            "history",
+        ),
+        (
+            "tunneld check /usr/share/doc/tunneld/examples/reference.toml 2>&1 | grep -c 'unknown key'",
+            "0",
+        ),
+    ] {
+        let said = lab.sh(asked);
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout).trim_end(),
+            answer,
+            "{asked}\n{said:?}"
+        );
+    }
+}
+
+/// The example in the shipped file, made one's own.
+fn a_tunnel_that_is_written_carries_bytes(lab: &Lab) {
+    lab.surround();
+    lab.run(WRITTEN);
+    lab.run("systemctl reload tunneld");
+    lab.wait_for("StatusText", |text| text == "1 of 1 up");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
+
+/// The next version runs, with the file as it was written, also where it brings another one itself.
+fn an_upgrade_keeps_the_file_and_its_tunnels(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    lab.run("mkdir -p /var/lib/tunneld-web");
+    apt(lab, "install /opt/packages/next.deb");
+    assert_eq!(lab.run("dpkg-query -Wf '${Version}' tunneld"), "99.0-1");
+    assert_ne!(lab.property("MainPID"), pid);
+    lab.run("cd /etc/tunneld && sha256sum --check --quiet /srv/written");
+    lab.wait_for("StatusText", |text| text == "1 of 1 up");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+    assert_eq!(lab.run("systemctl is-enabled tunneld"), "enabled");
+    assert_eq!(lab.property("NRestarts"), "0");
+}
+
+/// The service is stopped and gone; who installs the package again has the tunnels again.
+fn a_removal_stops_it_and_keeps_what_is_configured(lab: &Lab) {
+    apt(lab, "remove tunneld");
+    assert!(!lab.sh("systemctl is-active tunneld").status.success());
+    assert!(!lab.sh("pgrep -x tunneld").status.success());
+    assert!(!lab.echoes(LISTEN));
+    lab.run("test ! -e /usr/bin/tunneld && test ! -e /usr/lib/systemd/system/tunneld.service");
+    lab.run("cd /etc/tunneld && sha256sum --check --quiet /srv/written");
+    apt(lab, "install /opt/packages/next.deb");
+    let back = poll(LONG, || lab.echoes(LISTEN).then_some(()));
+    assert!(back.is_some(), "{}", lab.state());
+}
+
+/// The file, the known hosts and the history are gone; keys, which no package has made, are there, and
+/// their folder, and the user that they belong to.
+fn a_purge_leaves_only_what_somebody_else_has_put_there(lab: &Lab) {
+    lab.run("test -d /var/lib/tunneld");
+    apt(lab, "purge tunneld");
+    assert!(!lab.echoes(LISTEN));
+    let left = "find /etc /usr /var /run -xdev -name '*tunneld*' -not -path '/run/systemd/*'";
+    assert_eq!(lab.run(left), "/etc/tunneld");
+    assert_eq!(
+        lab.run("cd /etc/tunneld && find . -type f | sort"),
+        "./keys/id_ed25519\n./keys/id_ed25519.pub"
+    );
+    lab.run("id tunneld");
+    lab.run("rm /etc/tunneld/keys/* && rmdir /etc/tunneld/keys /etc/tunneld");
+    let units = lab.sh("systemctl list-unit-files 'tunneld*'");
+    assert!(!units.status.success(), "{units:?}");
+}

@@ -1,0 +1,344 @@
+//! Nothing is refused across a restart: the sockets of the forwards are in systemd's descriptor store.
+
+use serde_json::Value;
+use tunneld_lab::process::{poll, printed};
+
+use crate::lab::{LONG, Lab};
+
+/// A target for many short connections, a `.socket` unit, and tools.
+const INSTALL: &str = r#"
+set -e
+cat >/srv/echo.py <<'END'
+import asyncio
+async def echo(reader, writer):
+    while data := await reader.read(4096):
+        writer.write(data)
+    writer.close()
+async def main():
+    server = await asyncio.start_server(echo, "127.0.0.1", 9001, backlog=1024)
+    open("/run/lab-echo-ready", "w")
+    await server.serve_forever()
+asyncio.run(main())
+END
+systemd-run --quiet --unit=lab-echo-many python3 /srv/echo.py
+cat >/etc/systemd/system/tunneld-web.socket <<'END'
+[Socket]
+ListenStream=127.0.0.1:5500
+FileDescriptorName=web
+Service=tunneld.service
+END
+mkdir -p /run/systemd/system/tunneld.service.d
+cat >/run/systemd/system/tunneld.service.d/sockets.conf <<'END'
+[Service]
+Sockets=tunneld-web.socket
+END
+systemctl daemon-reload
+systemctl start tunneld-web.socket
+until test -e /run/lab-echo-ready; do sleep 0.1; done
+"#;
+
+/// Connects every 10 ms, to a port, a file, a SOCKS proxy and the port of the `.socket` unit in turn.
+/// Each connection has to carry a line and its echo. Meanwhile it runs a command, and waits for
+/// another one to succeed. Prints what became of them; a connection that began before the command was
+/// done may be cut, if that is what the command does.
+const CLIENTS: &str = r#"
+import asyncio, json, sys, time
+
+refused, cut, late, count, waits, echoes = [], [], [], 0, [], []
+began_at = happened_at = None
+
+async def echo(kind, reader, writer):
+    if kind == "socks":
+        writer.write(b"\5\1\0\5\1\0\1\x7f\0\0\1" + (9001).to_bytes(2, "big"))
+        assert (await reader.readexactly(12))[:4] == b"\5\0\5\0"
+    writer.write(b"hello\n")
+    assert await reader.readexactly(6) == b"hello\n"
+
+async def client(kind):
+    global count
+    began = time.monotonic()
+    try:
+        if kind == "file":
+            reader, writer = await asyncio.open_unix_connection("/run/tunneld/db.sock")
+        else:
+            port = {"port": 5432, "socks": 1080, "web": 5500}[kind]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as e:
+        return refused.append((kind, str(e)))
+    waits.append(time.monotonic() - began)
+    try:
+        await asyncio.wait_for(echo(kind, reader, writer), 60)
+    except Exception as e:
+        (cut if happened_at is None or began < happened_at else late).append((kind, repr(e)))
+    else:
+        echoes.append(time.monotonic() - began)
+        count += 1
+    writer.close()
+
+async def shell(command):
+    process = await asyncio.create_subprocess_shell(command)
+    return await process.wait()
+
+async def happen():
+    global happened_at
+    while count < 40:
+        await asyncio.sleep(0.01)
+    assert await shell(sys.argv[1]) == 0
+    happened_at = time.monotonic()
+    while await shell(sys.argv[2]) != 0:
+        await asyncio.sleep(0.1)
+    enough = count + 40
+    while count < enough:
+        await asyncio.sleep(0.01)
+
+async def main():
+    happening = asyncio.create_task(happen())
+    clients, kinds = set(), ["port", "file", "socks", "web"]
+    begun = 0
+    while not happening.done():
+        task = asyncio.create_task(client(kinds[begun % 4]))
+        clients.add(task)
+        task.add_done_callback(clients.discard)
+        begun += 1
+        await asyncio.sleep(0.01)
+    await happening
+    await asyncio.gather(*clients)
+    slowest = lambda seconds: round(max(seconds), 3)
+    print(json.dumps({"begun": begun, "echoed": count, "refused": refused, "cut": cut, "late": late,
+                      "slowest_connect": slowest(waits), "slowest_echo": slowest(echoes)}))
+
+asyncio.run(asyncio.wait_for(main(), 300))
+"#;
+
+/// Sockets as another version, or another file, may have left them in the store.
+const STRANGERS: &str = r#"
+set -e
+cat >/srv/strangers.py <<'END'
+import array, os, socket
+def tell(text, fds):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    place = os.environ["NOTIFY_SOCKET"]
+    manager.connect("\0" + place[1:] if place[0] == "@" else place)
+    manager.sendmsg([text.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+def store(name, kind, port):
+    stored = socket.socket(socket.AF_INET, kind)
+    stored.bind(("127.0.0.1", port))
+    if kind == socket.SOCK_STREAM:
+        stored.listen()
+    tell(f"FDSTORE=1\nFDNAME={name}\n", [stored.fileno()])
+store("tunneld-store-99-future", socket.SOCK_STREAM, 6001)
+store("tunneld-store-1-tcp-udp", socket.SOCK_DGRAM, 6002)
+store("tunneld-store-1-tcp-nobody", socket.SOCK_STREAM, 6003)
+ours, theirs = os.pipe()
+tell("BARRIER=1", [theirs])
+os.close(theirs)
+os.read(ours, 1)
+open("/run/lab-strangers", "w")
+END
+cat >/run/systemd/system/tunneld.service.d/strangers.conf <<'END'
+[Service]
+NotifyAccess=all
+ExecStartPre=+/usr/bin/python3 /srv/strangers.py
+END
+systemctl daemon-reload
+"#;
+
+/// A copy of the program that can be replaced.
+const COPY: &str = r"
+set -e
+# Without what a debugger needs, which is most of it.
+strip --strip-debug -o /srv/tunneld /usr/bin/tunneld
+cat >/run/systemd/system/tunneld.service.d/copy.conf <<'END'
+[Service]
+ExecStart=
+ExecStart=/srv/tunneld run
+END
+systemctl daemon-reload
+";
+
+#[test]
+fn clients_are_served_whatever_restarts_the_service() {
+    let lab = Lab::boot();
+    lab.run(INSTALL);
+    lab.run(&format!(
+        "cat >/srv/clients.py <<'END'\n{CLIENTS}\nEND\n: >/etc/tunneld/known_hosts
+         echo [127.0.0.1]:2222 $(cut -d ' ' -f 1,2 /srv/host_key.pub) >>/etc/tunneld/known_hosts"
+    ));
+    file(&lab, true);
+    lab.run("systemctl start tunneld");
+    // The port, the file, the SOCKS proxy and the metrics; that of the `.socket` unit is its own.
+    stored(&lab, "4");
+    no_client_is_refused_by_a_restart(&lab);
+    no_client_is_refused_after_a_kill(&lab);
+    no_client_is_refused_by_an_upgrade(&lab);
+    what_is_stopped_or_taken_out_of_the_file_is_kept_no_more(&lab);
+    what_cannot_be_used_is_dropped_and_the_service_starts(&lab);
+    in_another_network_namespace_ports_are_made_anew(&lab);
+    a_stop_ends_it(&lab);
+}
+
+/// The tunnel `db`, with or without its SOCKS proxy.
+fn file(lab: &Lab, socks: bool) {
+    let forward = |listen: &str| {
+        format!(
+            "{{ listen = \"{listen}\", connect = \"127.0.0.1:9001\", wait_timeout = \"1m\" }}, "
+        )
+    };
+    let forwards = ["127.0.0.1:5432", "/run/tunneld/db.sock", "fd:web"].map(forward);
+    let dynamic = match socks {
+        true => "{ listen = \"127.0.0.1:1080\", wait_timeout = \"1m\" }",
+        false => "",
+    };
+    lab.file(&[]);
+    lab.run(&format!(
+        "sed -i 's|^local_forward = .*|local_forward = [{}]|' /etc/tunneld/tunneld.toml
+         cat >>/etc/tunneld/tunneld.toml <<'END'
+dynamic_forward = [{dynamic}]
+[daemon]
+metrics_listen = \"127.0.0.1:9478\"
+END",
+        forwards.concat()
+    ));
+}
+
+#[track_caller]
+fn stored(lab: &Lab, count: &str) {
+    lab.wait_for("NFileDescriptorStore", |now| now == count);
+}
+
+/// What became of the clients that came while this happened.
+fn clients_during(lab: &Lab, command: &str, until: &str) -> Value {
+    let output = lab.sh(&format!(
+        "python3 /srv/clients.py '{command}' '{until}' 2>&1"
+    ));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{command}\n{}\n{}",
+        printed(&output),
+        lab.state()
+    );
+    println!("clients during `{command}`: {said}");
+    serde_json::from_str(said.lines().last().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn all_were_served(lab: &Lab, clients: &Value) {
+    for what in ["refused", "late", "cut"] {
+        let none = clients[what].as_array().is_some_and(Vec::is_empty);
+        assert!(none, "{what}: {clients:#}\n{}", lab.state());
+    }
+    assert_eq!(clients["begun"], clients["echoed"]);
+}
+
+/// `systemctl restart`: connections that were there have their `drain_timeout`, those that come wait.
+fn no_client_is_refused_by_a_restart(lab: &Lab) {
+    let pid = lab.property("MainPID");
+    let clients = clients_during(lab, "systemctl restart tunneld", "true");
+    all_were_served(lab, &clients);
+    assert_ne!(lab.property("MainPID"), pid);
+    stored(lab, "4");
+}
+
+/// `kill -9` cuts what is carried, and nothing that comes later.
+fn no_client_is_refused_after_a_kill(lab: &Lab) {
+    let restarts = lab.property("NRestarts");
+    let clients = clients_during(
+        lab,
+        "systemctl kill -s KILL tunneld",
+        &format!("test $(systemctl show tunneld -P NRestarts) -gt {restarts}"),
+    );
+    for what in ["refused", "late"] {
+        let none = clients[what].as_array().is_some_and(Vec::is_empty);
+        assert!(none, "{what}: {clients:#}\n{}", lab.state());
+    }
+    lab.wait_for("ActiveState", |state| state == "active");
+    stored(lab, "4");
+}
+
+/// Another file in the place of the program, and a restart: what a package does.
+fn no_client_is_refused_by_an_upgrade(lab: &Lab) {
+    lab.run(COPY);
+    let clients = clients_during(lab, "systemctl restart tunneld", "true");
+    all_were_served(lab, &clients);
+    let upgrade =
+        "cp /srv/tunneld /srv/new && mv /srv/new /srv/tunneld && systemctl restart tunneld";
+    let clients = clients_during(lab, upgrade, "true");
+    all_were_served(lab, &clients);
+    let runs = lab.run("readlink /proc/$(systemctl show tunneld -P MainPID)/exe");
+    assert_eq!(runs, "/srv/tunneld");
+}
+
+fn is_refused(lab: &Lab, port: u16) -> bool {
+    let tried = lab.sh(&format!("exec 3<>/dev/tcp/127.0.0.1/{port}"));
+    printed(&tried).contains("Connection refused")
+}
+
+#[track_caller]
+fn refused_soon(lab: &Lab, port: u16) {
+    let refused = poll(LONG, || is_refused(lab, port).then_some(()));
+    assert!(refused.is_some(), "{port}\n{}", lab.state());
+}
+
+/// Its clients are refused at once, and do not wait for a service that is not theirs any more.
+fn what_is_stopped_or_taken_out_of_the_file_is_kept_no_more(lab: &Lab) {
+    file(lab, false);
+    lab.run("systemctl reload tunneld");
+    refused_soon(lab, 1080);
+    stored(lab, "3");
+    // The metrics are the daemon's.
+    lab.run("tunneld stop db");
+    assert!(is_refused(lab, 5432), "{}", lab.state());
+    stored(lab, "1");
+    lab.run("tunneld start db && tunneld wait db --timeout 60s");
+    stored(lab, "3");
+    // Not in the file when the service comes back: the same.
+    file(lab, true);
+    lab.run("systemctl reload tunneld");
+    stored(lab, "4");
+    file(lab, false);
+    lab.run("systemctl restart tunneld");
+    assert!(is_refused(lab, 1080), "{}", lab.state());
+    stored(lab, "3");
+    assert!(lab.echoes(5432), "{}", lab.state());
+}
+
+/// Of another version, no listener, or for nothing in the file.
+fn what_cannot_be_used_is_dropped_and_the_service_starts(lab: &Lab) {
+    lab.run(STRANGERS);
+    lab.run("systemctl restart tunneld && test -e /run/lab-strangers");
+    stored(lab, "3");
+    for port in [6001, 6003] {
+        assert!(is_refused(lab, port), "{port}\n{}", lab.state());
+    }
+    for port in [5432, 5500] {
+        assert!(lab.echoes(port), "{port}\n{}", lab.state());
+    }
+    lab.run("rm /run/systemd/system/tunneld.service.d/strangers.conf; systemctl daemon-reload");
+}
+
+/// The ports of the old one would be open where nobody looks for them.
+fn in_another_network_namespace_ports_are_made_anew(lab: &Lab) {
+    let moved = "/run/systemd/system/tunneld.service.d/moved.conf";
+    lab.run(&format!(
+        "printf '[Service]\\nPrivateNetwork=yes\\n' >{moved}
+         systemctl daemon-reload && systemctl restart tunneld"
+    ));
+    // The server is not there, and the start does not wait for the ports of a tunnel that is down.
+    let inside = "nsenter -n -t $(systemctl show tunneld -P MainPID) \
+                  bash -c 'exec 3<>/dev/tcp/127.0.0.1/5432'";
+    let open = poll(LONG, || lab.sh(inside).status.success().then_some(()));
+    assert!(open.is_some(), "{}", lab.state());
+    refused_soon(lab, 5432);
+    lab.run(&format!("rm {moved}; systemctl daemon-reload"));
+}
+
+/// Nobody is coming back: systemd drops what it has kept.
+fn a_stop_ends_it(lab: &Lab) {
+    lab.run("systemctl stop tunneld-web.socket tunneld");
+    // systemd clears up after it has said that the service is stopped.
+    refused_soon(lab, 5432);
+    stored(lab, "0");
+    lab.run("systemctl start tunneld");
+    assert!(lab.echoes(5432), "{}", lab.state());
+}
