@@ -6,6 +6,7 @@ use std::process::Command;
 use tunneld_core::events;
 use tunneld_lab::process::poll;
 
+use crate::clients;
 use crate::lab::{LISTEN, LONG, Lab};
 use crate::made::{Made, run};
 
@@ -22,7 +23,7 @@ dpkg-deb -Zgzip -z1 -b next next.deb
 const WRITTEN: &str = r#"
 cd /etc/tunneld
 sed -i -e 's/^#\([[a-z]\)/\1/' -e 's/"tunnel"/"lab-login"/' -e 's/db\.example\.com/127.0.0.1/' \
-    -e 's/127\.0\.0\.1:5432"/127.0.0.1:9000"/' tunneld.toml
+    -e 's/127\.0\.0\.1:5432"/127.0.0.1:9001"/' tunneld.toml
 echo 'port = 2222' >>tunneld.toml
 sha256sum tunneld.toml >/srv/written
 "#;
@@ -56,11 +57,11 @@ fn boot(packages: &Path) -> Lab {
 }
 
 /// apt, as a program runs it that upgrades a machine by night.
+const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+     -o Dpkg::Options::=--force-confold";
+
 fn apt(lab: &Lab, arguments: &str) -> String {
-    lab.run(&format!(
-        "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
-         -o Dpkg::Options::=--force-confold {arguments} 2>&1"
-    ))
+    lab.run(&format!("{APT} {arguments} 2>&1"))
 }
 
 /// `apt install ./tunneld.deb`: the service is enabled and up, has nothing to do, and says so.
@@ -127,6 +128,7 @@ fn what_belongs_to_it_is_found(lab: &Lab) {
 /// The example in the shipped file, made one's own.
 fn a_tunnel_that_is_written_carries_bytes(lab: &Lab) {
     lab.surround();
+    clients::prepare(lab);
     lab.run(WRITTEN);
     lab.run("systemctl reload tunneld");
     lab.wait_for("StatusText", |text| text == "1 of 1 up");
@@ -134,10 +136,13 @@ fn a_tunnel_that_is_written_carries_bytes(lab: &Lab) {
 }
 
 /// The next version runs, with the file as it was written, also where it brings another one itself.
+/// Clients that connect meanwhile are served.
 fn an_upgrade_keeps_the_file_and_its_tunnels(lab: &Lab) {
     let pid = lab.property("MainPID");
     lab.run("mkdir -p /var/lib/tunneld-web");
-    apt(lab, "install /opt/packages/next.deb");
+    let upgrade = format!("{APT} install /opt/packages/next.deb >&2");
+    let clients = clients::during(lab, "port", &upgrade, "true");
+    clients::all_were_served(lab, &clients);
     assert_eq!(lab.run("dpkg-query -Wf '${Version}' tunneld"), "99.0-1");
     assert_ne!(lab.property("MainPID"), pid);
     lab.run("cd /etc/tunneld && sha256sum --check --quiet /srv/written");

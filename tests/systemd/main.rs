@@ -3,6 +3,7 @@
 // What supports the tests has to fail the test that asked for it, there and then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod clients;
 mod credentials;
 mod deb;
 mod ends;

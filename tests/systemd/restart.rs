@@ -1,26 +1,16 @@
 //! Nothing is refused across a restart: the sockets of the forwards are in systemd's descriptor store.
 
-use serde_json::Value;
 use tunneld_lab::process::{poll, printed};
 
+use crate::clients::{self, all_were_served};
 use crate::lab::{LONG, Lab};
 
-/// A target for many short connections, a `.socket` unit, and tools.
+/// Each kind of place that clients come to.
+const KINDS: &str = "port file socks web";
+
+/// A `.socket` unit.
 const INSTALL: &str = r#"
 set -e
-cat >/srv/echo.py <<'END'
-import asyncio
-async def echo(reader, writer):
-    while data := await reader.read(4096):
-        writer.write(data)
-    writer.close()
-async def main():
-    server = await asyncio.start_server(echo, "127.0.0.1", 9001, backlog=1024)
-    open("/run/lab-echo-ready", "w")
-    await server.serve_forever()
-asyncio.run(main())
-END
-systemd-run --quiet --unit=lab-echo-many python3 /srv/echo.py
 cat >/etc/systemd/system/tunneld-web.socket <<'END'
 [Socket]
 ListenStream=127.0.0.1:5500
@@ -34,80 +24,6 @@ Sockets=tunneld-web.socket
 END
 systemctl daemon-reload
 systemctl start tunneld-web.socket
-until test -e /run/lab-echo-ready; do sleep 0.1; done
-"#;
-
-/// Connects every 10 ms, to a port, a file, a SOCKS proxy and the port of the `.socket` unit in turn.
-/// Each connection has to carry a line and its echo. Meanwhile it runs a command, and waits for
-/// another one to succeed. Prints what became of them; a connection that began before the command was
-/// done may be cut, if that is what the command does.
-const CLIENTS: &str = r#"
-import asyncio, json, sys, time
-
-refused, cut, late, count, waits, echoes = [], [], [], 0, [], []
-began_at = happened_at = None
-
-async def echo(kind, reader, writer):
-    if kind == "socks":
-        writer.write(b"\5\1\0\5\1\0\1\x7f\0\0\1" + (9001).to_bytes(2, "big"))
-        assert (await reader.readexactly(12))[:4] == b"\5\0\5\0"
-    writer.write(b"hello\n")
-    assert await reader.readexactly(6) == b"hello\n"
-
-async def client(kind):
-    global count
-    began = time.monotonic()
-    try:
-        if kind == "file":
-            reader, writer = await asyncio.open_unix_connection("/run/tunneld/db.sock")
-        else:
-            port = {"port": 5432, "socks": 1080, "web": 5500}[kind]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError as e:
-        return refused.append((kind, str(e)))
-    waits.append(time.monotonic() - began)
-    try:
-        await asyncio.wait_for(echo(kind, reader, writer), 60)
-    except Exception as e:
-        (cut if happened_at is None or began < happened_at else late).append((kind, repr(e)))
-    else:
-        echoes.append(time.monotonic() - began)
-        count += 1
-    writer.close()
-
-async def shell(command):
-    process = await asyncio.create_subprocess_shell(command)
-    return await process.wait()
-
-async def happen():
-    global happened_at
-    while count < 40:
-        await asyncio.sleep(0.01)
-    assert await shell(sys.argv[1]) == 0
-    happened_at = time.monotonic()
-    while await shell(sys.argv[2]) != 0:
-        await asyncio.sleep(0.1)
-    enough = count + 40
-    while count < enough:
-        await asyncio.sleep(0.01)
-
-async def main():
-    happening = asyncio.create_task(happen())
-    clients, kinds = set(), ["port", "file", "socks", "web"]
-    begun = 0
-    while not happening.done():
-        task = asyncio.create_task(client(kinds[begun % 4]))
-        clients.add(task)
-        task.add_done_callback(clients.discard)
-        begun += 1
-        await asyncio.sleep(0.01)
-    await happening
-    await asyncio.gather(*clients)
-    slowest = lambda seconds: round(max(seconds), 3)
-    print(json.dumps({"begun": begun, "echoed": count, "refused": refused, "cut": cut, "late": late,
-                      "slowest_connect": slowest(waits), "slowest_echo": slowest(echoes)}))
-
-asyncio.run(asyncio.wait_for(main(), 300))
 "#;
 
 /// Sockets as another version, or another file, may have left them in the store.
@@ -160,10 +76,7 @@ systemctl daemon-reload
 fn clients_are_served_whatever_restarts_the_service() {
     let lab = Lab::boot();
     lab.run(INSTALL);
-    lab.run(&format!(
-        "cat >/srv/clients.py <<'END'\n{CLIENTS}\nEND\n: >/etc/tunneld/known_hosts
-         echo [127.0.0.1]:2222 $(cut -d ' ' -f 1,2 /srv/host_key.pub) >>/etc/tunneld/known_hosts"
-    ));
+    clients::prepare(&lab);
     file(&lab, true);
     lab.run("systemctl start tunneld");
     // The port, the file, the SOCKS proxy and the metrics; that of the `.socket` unit is its own.
@@ -206,35 +119,10 @@ fn stored(lab: &Lab, count: &str) {
     lab.wait_for("NFileDescriptorStore", |now| now == count);
 }
 
-/// What became of the clients that came while this happened.
-fn clients_during(lab: &Lab, command: &str, until: &str) -> Value {
-    let output = lab.sh(&format!(
-        "python3 /srv/clients.py '{command}' '{until}' 2>&1"
-    ));
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{command}\n{}\n{}",
-        printed(&output),
-        lab.state()
-    );
-    println!("clients during `{command}`: {said}");
-    serde_json::from_str(said.lines().last().unwrap()).unwrap()
-}
-
-#[track_caller]
-fn all_were_served(lab: &Lab, clients: &Value) {
-    for what in ["refused", "late", "cut"] {
-        let none = clients[what].as_array().is_some_and(Vec::is_empty);
-        assert!(none, "{what}: {clients:#}\n{}", lab.state());
-    }
-    assert_eq!(clients["begun"], clients["echoed"]);
-}
-
 /// `systemctl restart`: connections that were there have their `drain_timeout`, those that come wait.
 fn no_client_is_refused_by_a_restart(lab: &Lab) {
     let pid = lab.property("MainPID");
-    let clients = clients_during(lab, "systemctl restart tunneld", "true");
+    let clients = clients::during(lab, KINDS, "systemctl restart tunneld", "true");
     all_were_served(lab, &clients);
     assert_ne!(lab.property("MainPID"), pid);
     stored(lab, "4");
@@ -243,8 +131,9 @@ fn no_client_is_refused_by_a_restart(lab: &Lab) {
 /// `kill -9` cuts what is carried, and nothing that comes later.
 fn no_client_is_refused_after_a_kill(lab: &Lab) {
     let restarts = lab.property("NRestarts");
-    let clients = clients_during(
+    let clients = clients::during(
         lab,
+        KINDS,
         "systemctl kill -s KILL tunneld",
         &format!("test $(systemctl show tunneld -P NRestarts) -gt {restarts}"),
     );
@@ -259,11 +148,11 @@ fn no_client_is_refused_after_a_kill(lab: &Lab) {
 /// Another file in the place of the program, and a restart: what a package does.
 fn no_client_is_refused_by_an_upgrade(lab: &Lab) {
     lab.run(COPY);
-    let clients = clients_during(lab, "systemctl restart tunneld", "true");
+    let clients = clients::during(lab, KINDS, "systemctl restart tunneld", "true");
     all_were_served(lab, &clients);
     let upgrade =
         "cp /srv/tunneld /srv/new && mv /srv/new /srv/tunneld && systemctl restart tunneld";
-    let clients = clients_during(lab, upgrade, "true");
+    let clients = clients::during(lab, KINDS, upgrade, "true");
     all_were_served(lab, &clients);
     let runs = lab.run("readlink /proc/$(systemctl show tunneld -P MainPID)/exe");
     assert_eq!(runs, "/srv/tunneld");
