@@ -21,7 +21,8 @@ async def main():
 asyncio.run(main())
 END
 systemd-run --quiet --unit=lab-echo-many python3 /srv/echo.py
-until test -e /run/lab-echo-ready; do sleep 0.1; done
+for _ in $(seq 600); do test ! -e /run/lab-echo-ready || break; sleep 0.1; done
+test -e /run/lab-echo-ready
 "#;
 
 /// Puts them in place, and what they talk to.

@@ -31,17 +31,14 @@ pub(crate) fn a_killed_daemon_is_started_again(lab: &Lab) {
 pub(crate) fn a_daemon_that_hangs_is_started_again(lab: &Lab) {
     assert_eq!(lab.property("WatchdogUSec"), "30s");
     // The same with less to wait for.
-    lab.run(
-        "mkdir -p /run/systemd/system/tunneld.service.d
-         printf '[Service]\\nWatchdogSec=2s\\n' >/run/systemd/system/tunneld.service.d/watchdog.conf
-         systemctl daemon-reload && systemctl restart tunneld",
-    );
+    lab.drop_in("watchdog", "WatchdogSec=2s");
+    lab.run("systemctl restart tunneld");
     let restarts = lab.property("NRestarts");
     lab.run("systemctl kill -s STOP tunneld");
     lab.wait_for("NRestarts", |n| n != restarts);
     lab.wait_for("ActiveState", |state| state == "active");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
-    lab.run("rm -r /run/systemd/system/tunneld.service.d && systemctl daemon-reload");
+    lab.no_drop_ins();
 }
 
 /// `systemctl stop`: inactive and not failed, exit 0, nothing left behind.

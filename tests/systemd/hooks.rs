@@ -13,11 +13,10 @@ pub(crate) fn programs_are_in_the_journal_and_have_their_time_at_the_end(lab: &L
         "cat >>/etc/tunneld/tunneld.toml <<'END'
 on_up = ['/bin/sh', '-c', 'echo I am $(id -un), and $TUNNELD_NAME is $TUNNELD_STATE']
 on_down = ['/bin/sh', '-c', '{slow}']
-END
-         mkdir -p /run/systemd/system/tunneld.service.d
-         printf '[Service]\\nTimeoutStopSec=1s\\n' >/run/systemd/system/tunneld.service.d/hooks.conf
-         systemctl daemon-reload && systemctl restart tunneld"
+END"
     ));
+    lab.drop_in("hooks", "TimeoutStopSec=1s");
+    lab.run("systemctl restart tunneld");
     let said = |key: &str, words: &str| {
         let matches = format!("TUNNEL=db HOOK={key}");
         let there = || {
@@ -31,7 +30,7 @@ END
     lab.run("systemctl stop tunneld");
     assert_eq!(lab.property("Result"), "success");
     said("on_down", "on_down: told stopped");
-    lab.run("rm -r /run/systemd/system/tunneld.service.d && systemctl daemon-reload");
+    lab.no_drop_ins();
     lab.file(&[LISTEN]);
     lab.run("systemctl start tunneld");
 }

@@ -2,7 +2,7 @@
 
 use tunneld_lab::process::{poll, printed};
 
-use crate::lab::{LISTEN, LONG, Lab};
+use crate::lab::{LISTEN, LONG, Lab, db};
 
 const UNIT: &str = include_str!("../../systemd/tunneld.service");
 const TEMPLATE: &str = include_str!("../../systemd/tunneld@.service");
@@ -116,16 +116,6 @@ fn a_stop_is_of_one_instance(lab: &Lab) {
     lab.run("systemctl stop tunneld@plant && rm /etc/tunneld/office.toml /etc/tunneld/plant.toml");
 }
 
-/// systemd knows every key of a unit and of its drop-ins.
-fn verified(lab: &Lab, unit: &str) {
-    let verified = lab.sh(&format!("systemd-analyze verify --man=no {unit}"));
-    assert!(
-        verified.status.success() && verified.stderr.is_empty(),
-        "{unit}\n{}",
-        printed(&verified)
-    );
-}
-
 /// All but the drop-ins, which are looked at where they are used.
 fn the_examples_are_right(lab: &Lab) {
     lab.run(
@@ -141,9 +131,9 @@ END
         .run("cd /opt/examples && ls *.socket *.path *.service")
         .lines()
     {
-        verified(lab, unit);
+        lab.verified(unit);
     }
-    verified(lab, "tunneld@office.service");
+    lab.verified("tunneld@office.service");
 }
 
 /// Nothing but the order and the wait: tunneld is started for it.
@@ -152,16 +142,42 @@ fn a_dependent_service_finds_its_tunnel(lab: &Lab) {
     assert_eq!(lab.property("ActiveState"), "inactive");
     lab.run("systemctl start report");
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
-    let said = lab.run("journalctl --sync; journalctl -u report -o cat --no-pager");
+    let said = lab.said("report", "");
     assert!(said.contains("how many"), "{said}");
 }
 
+/// The file, one that it includes, and each of many that follow; a tunneld that does not run stays so.
 fn a_written_file_is_applied(lab: &Lab) {
     lab.run("systemctl start tunneld-reload.path");
-    lab.file(&[LISTEN, LISTEN + 1]);
-    let there = poll(LONG, || lab.echoes(LISTEN + 1).then_some(()));
-    assert!(there.is_some(), "{}", lab.state());
-    lab.run("systemctl stop tunneld-reload.path");
+    let there = |port| {
+        let there = poll(LONG, || lab.echoes(port).then_some(()));
+        assert!(there.is_some(), "{port}\n{}", lab.state());
+        // What is written before it is over is not seen.
+        let over = "test $(systemctl show tunneld-reload -P ActiveState) = inactive";
+        let over = poll(LONG, || lab.sh(over).status.success().then_some(()));
+        assert!(over.is_some(), "{}", lab.state());
+    };
+    lab.write(&format!(
+        "include = [\"tunneld.d/*.toml\"]\n{}",
+        db("127.0.0.1", &[LISTEN, LISTEN + 1])
+    ));
+    there(LISTEN + 1);
+    for port in LISTEN + 2..LISTEN + 12 {
+        let further = db("127.0.0.1", &[port]).replace("tunnels.db", "tunnels.further");
+        lab.run(&format!(
+            "cat >/etc/tunneld/tunneld.d/further.toml <<'END'\n{further}END"
+        ));
+        there(port);
+    }
+    let ran = "systemctl show tunneld-reload -P InactiveEnterTimestampMonotonic";
+    let before = lab.run(ran);
+    lab.run("systemctl stop tunneld && rm /etc/tunneld/tunneld.d/further.toml");
+    let again = poll(LONG, || (lab.run(ran) != before).then_some(()));
+    assert!(again.is_some(), "{}", lab.state());
+    let result = lab.run("systemctl show tunneld-reload -P Result");
+    let state = lab.property("ActiveState");
+    assert_eq!((result.as_str(), state.as_str()), ("success", "inactive"));
+    lab.run("systemctl stop tunneld-reload.path && systemctl start tunneld");
 }
 
 fn a_client_of_the_socket_starts_the_service(lab: &Lab) {
@@ -184,7 +200,7 @@ fn with_drop_in(lab: &Lab, name: &str) {
          install -D -m 644 -t /etc/systemd/system/tunneld.service.d /opt/examples/{name}
          systemctl daemon-reload && systemctl restart tunneld"
     ));
-    verified(lab, "tunneld.service");
+    lab.verified("tunneld.service");
 }
 
 fn a_low_port_can_be_had(lab: &Lab) {
@@ -232,12 +248,11 @@ fn a_socket_can_be_given_away(lab: &Lab) {
 fn networks_can_be_kept_out(lab: &Lab) {
     lab.file(&[LISTEN]);
     let with = |allowed: &str| {
-        lab.run(&format!(
-            "mkdir -p /run/systemd/system/tunneld.service.d
-             printf '[Service]\\nIPAddressDeny=any\\nIPAddressAllow={allowed}\\n' \
-                 >/run/systemd/system/tunneld.service.d/networks.conf
-             systemctl daemon-reload && systemctl restart tunneld"
-        ));
+        lab.drop_in(
+            "networks",
+            &format!("IPAddressDeny=any\nIPAddressAllow={allowed}"),
+        );
+        lab.run("systemctl restart tunneld");
         lab.property("StatusText")
     };
     assert!(with("10.0.0.0/8").starts_with("0 of 1 up"));

@@ -12,13 +12,13 @@ use tunneld_lab::daemon::Daemon;
 use tunneld_lab::journal::parse_json_lines;
 use tunneld_lab::process::{poll, printed};
 
+use crate::made;
+
 /// How long anything that has to happen may take on a machine that is busy with other things.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Where the forward of [`Lab::file`] listens.
 pub(crate) const LISTEN: u16 = 5432;
-
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Installs tunneld as a package would.
 const INSTALL: &str = r"
@@ -107,7 +107,7 @@ impl Lab {
 
     fn installed(root: &Path, arguments: &[&str]) -> Self {
         let binary = Daemon::binary_or(env!("CARGO_BIN_EXE_tunneld"));
-        let here = |folder: &str| fs::canonicalize(Path::new(ROOT).join(folder)).unwrap();
+        let here = |folder: &str| made::root().join(folder);
         let binds = [
             (binary, "/usr/bin/tunneld"),
             (here("systemd"), "/opt/tunneld"),
@@ -215,9 +215,36 @@ impl Lab {
         ));
     }
 
+    /// The unit is without this one at the next start.
+    pub(crate) fn no_drop_in(&self, name: &str) {
+        self.run(&format!(
+            "rm {DROP_INS}/{name}.conf && systemctl daemon-reload"
+        ));
+    }
+
     /// The unit is as it is shipped.
     pub(crate) fn no_drop_ins(&self) {
         self.run(&format!("rm -rf {DROP_INS} && systemctl daemon-reload"));
+    }
+
+    /// systemd knows every key of a unit and of its drop-ins.
+    #[track_caller]
+    pub(crate) fn verified(&self, unit: &str) {
+        // Its manual comes with a package, and is not here.
+        let verified = self.sh(&format!("systemd-analyze verify --man=no {unit}"));
+        assert!(
+            verified.status.success() && verified.stderr.is_empty(),
+            "{unit}\n{}",
+            printed(&verified)
+        );
+    }
+
+    /// The messages of a unit in the journal, with further arguments of journalctl.
+    #[track_caller]
+    pub(crate) fn said(&self, unit: &str, arguments: &str) -> String {
+        self.run(&format!(
+            "journalctl --sync; journalctl -u {unit} -o cat --no-pager {arguments}"
+        ))
     }
 
     /// What the journal has of the service that matches.

@@ -16,8 +16,7 @@ pub(crate) fn no_file_is_a_mistake_and_no_tunnel_is_none(lab: &Lab) {
         let end = ["ActiveState", "SubState", "ExecMainStatus", "NRestarts"];
         let end = end.map(|name| lab.property(name));
         assert_eq!(end, ["failed", "failed", "78", "0"]);
-        let said = "journalctl --sync; journalctl -u tunneld -p err -o cat -n 8 --no-pager";
-        let said = lab.run(said);
+        let said = lab.said("tunneld", "-p err -n 8");
         assert!(said.contains(told), "{said}");
     }
     lab.write("[daemon]");
@@ -57,7 +56,7 @@ pub(crate) fn nothing_has_to_be_written(lab: &Lab) {
                   /etc/tunneld/known_hosts: read-only file system)";
     lab.wait_for("StatusText", |text| text == learns);
     assert!(lab.echoes(LISTEN), "{}", lab.state());
-    let said = lab.run("journalctl --sync; journalctl -u tunneld -p warning -o cat --no-pager");
+    let said = lab.said("tunneld", "-p warning");
     let history = "the history cannot be kept in /var/lib/tunneld/history: read-only file system";
     assert!(said.contains(history), "{said}");
     lab.no_drop_ins();

@@ -32,8 +32,7 @@ fn notify_reload_returns_when_the_file_is_in_force_and_fails_when_it_is_refused(
          cat >/etc/systemd/system/tunneld.service.d/notify-reload.conf <<'END'\n{DROP_IN}END
          systemctl daemon-reload"
     ));
-    let verified = lab.sh("systemd-analyze verify --man=no tunneld.service");
-    assert!(verified.stderr.is_empty(), "{verified:?}");
+    lab.verified("tunneld.service");
     lab.file(&[LISTEN]);
     lab.run("systemctl start tunneld");
     assert_eq!(lab.property("Type"), "notify-reload");
@@ -58,7 +57,7 @@ fn notify_reload_returns_when_the_file_is_in_force_and_fails_when_it_is_refused(
         "{}",
         lab.state()
     );
-    let said = lab.run("journalctl --sync; journalctl -u tunneld -o cat --no-pager");
+    let said = lab.said("tunneld", "");
     for part in ["/etc/tunneld/tunneld.toml:2:1", "is unchanged"] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
     }

@@ -1,9 +1,11 @@
 # Run by `on_up`, and so in the sandbox of the service: tries what it is told, each in a process of
-# its own, and writes down what came back. An error is its name, a death its signal.
+# its own, and writes down what came back. An error is its name, a death its signal. Its argument is
+# the name of the service's folders.
 import ctypes, errno, grp, json, mmap, os, pwd, resource, shutil, signal, socket, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
-STATE = "/var/lib/tunneld/probe-"
+NAME = sys.argv[1]
+STATE = "/var/lib/" + NAME + "/probe-"
 # io_setup(2), add_key(2)
 NUMBERS = {"x86_64": (206, 248), "aarch64": (0, 217)}
 
@@ -50,7 +52,8 @@ def was_there(path):
 def ran_in(folders):
     answers = set()
     for folder in folders:
-        path = folder + "/probe-true"
+        # Others have these folders too.
+        path = folder + "/" + NAME + "-true"
         shutil.copy("/bin/true", path)
         os.chmod(path, 0o700)
         answers.add(apart(lambda: os.execv(path, [path])))

@@ -37,7 +37,7 @@ pub(crate) fn a_reload_of_a_bad_file_fails_loudly_and_changes_nothing(lab: &Lab)
     );
     assert_eq!(lab.property("ActiveState"), "active");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
-    let said = lab.run("journalctl --sync; journalctl -u tunneld -o cat --no-pager");
+    let said = lab.said("tunneld", "");
     for part in [
         "/etc/tunneld/tunneld.toml:2:1",
         "did you mean `host`?",

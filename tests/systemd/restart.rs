@@ -17,13 +17,6 @@ ListenStream=127.0.0.1:5500
 FileDescriptorName=web
 Service=tunneld.service
 END
-mkdir -p /run/systemd/system/tunneld.service.d
-cat >/run/systemd/system/tunneld.service.d/sockets.conf <<'END'
-[Service]
-Sockets=tunneld-web.socket
-END
-systemctl daemon-reload
-systemctl start tunneld-web.socket
 "#;
 
 /// Sockets as another version, or another file, may have left them in the store.
@@ -51,31 +44,14 @@ os.close(theirs)
 os.read(ours, 1)
 open("/run/lab-strangers", "w")
 END
-cat >/run/systemd/system/tunneld.service.d/strangers.conf <<'END'
-[Service]
-NotifyAccess=all
-ExecStartPre=+/usr/bin/python3 /srv/strangers.py
-END
-systemctl daemon-reload
 "#;
-
-/// A copy of the program that can be replaced.
-const COPY: &str = r"
-set -e
-# Without what a debugger needs, which is most of it.
-strip --strip-debug -o /srv/tunneld /usr/bin/tunneld
-cat >/run/systemd/system/tunneld.service.d/copy.conf <<'END'
-[Service]
-ExecStart=
-ExecStart=/srv/tunneld run
-END
-systemctl daemon-reload
-";
 
 #[test]
 fn clients_are_served_whatever_restarts_the_service() {
     let lab = Lab::boot();
     lab.run(INSTALL);
+    lab.drop_in("sockets", "Sockets=tunneld-web.socket");
+    lab.run("systemctl start tunneld-web.socket");
     clients::prepare(&lab);
     file(&lab, true);
     lab.run("systemctl start tunneld");
@@ -147,7 +123,9 @@ fn no_client_is_refused_after_a_kill(lab: &Lab) {
 
 /// Another file in the place of the program, and a restart: what a package does.
 fn no_client_is_refused_by_an_upgrade(lab: &Lab) {
-    lab.run(COPY);
+    // A copy that can be replaced, without what a debugger needs, which is most of it.
+    lab.run("strip --strip-debug -o /srv/tunneld /usr/bin/tunneld");
+    lab.drop_in("copy", "ExecStart=\nExecStart=/srv/tunneld run");
     let clients = clients::during(lab, KINDS, "systemctl restart tunneld", "true");
     all_were_served(lab, &clients);
     let upgrade =
@@ -195,6 +173,10 @@ fn what_is_stopped_or_taken_out_of_the_file_is_kept_no_more(lab: &Lab) {
 /// Of another version, no listener, or for nothing in the file.
 fn what_cannot_be_used_is_dropped_and_the_service_starts(lab: &Lab) {
     lab.run(STRANGERS);
+    lab.drop_in(
+        "strangers",
+        "NotifyAccess=all\nExecStartPre=+/usr/bin/python3 /srv/strangers.py",
+    );
     lab.run("systemctl restart tunneld && test -e /run/lab-strangers");
     stored(lab, "3");
     for port in [6001, 6003] {
@@ -203,23 +185,20 @@ fn what_cannot_be_used_is_dropped_and_the_service_starts(lab: &Lab) {
     for port in [5432, 5500] {
         assert!(lab.echoes(port), "{port}\n{}", lab.state());
     }
-    lab.run("rm /run/systemd/system/tunneld.service.d/strangers.conf; systemctl daemon-reload");
+    lab.no_drop_in("strangers");
 }
 
 /// The ports of the old one would be open where nobody looks for them.
 fn in_another_network_namespace_ports_are_made_anew(lab: &Lab) {
-    let moved = "/run/systemd/system/tunneld.service.d/moved.conf";
-    lab.run(&format!(
-        "printf '[Service]\\nPrivateNetwork=yes\\n' >{moved}
-         systemctl daemon-reload && systemctl restart tunneld"
-    ));
+    lab.drop_in("moved", "PrivateNetwork=yes");
+    lab.run("systemctl restart tunneld");
     // The server is not there, and the start does not wait for the ports of a tunnel that is down.
     let inside = "nsenter -n -t $(systemctl show tunneld -P MainPID) \
                   bash -c 'exec 3<>/dev/tcp/127.0.0.1/5432'";
     let open = poll(LONG, || lab.sh(inside).status.success().then_some(()));
     assert!(open.is_some(), "{}", lab.state());
     refused_soon(lab, 5432);
-    lab.run(&format!("rm {moved}; systemctl daemon-reload"));
+    lab.no_drop_in("moved");
 }
 
 /// Nobody is coming back: systemd drops what it has kept.

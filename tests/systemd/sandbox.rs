@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tunneld_lab::process::printed;
 
-use crate::lab::{LISTEN, Lab};
+use crate::lab::{LISTEN, Lab, db};
 
 /// An option of the unit, and what shows that it is in force.
 struct Row {
@@ -66,7 +66,7 @@ const TABLE: &[Row] = &[
     row("ProtectSystem", "ProtectSystem=no", "opened('/etc/probe', os.O_CREAT | os.O_WRONLY)", "EROFS"),
     row("ProtectHome", "ProtectHome=no", "os.listdir('/home')", "EACCES"),
     row("PrivateTmp", "PrivateTmp=no", "os.path.exists('/tmp/of-the-lab')", "False"),
-    row("NoExecPaths", "NoExecPaths=", "ran_in(['/tmp', '/var/tmp', '/dev/shm', '/run/tunneld', '/var/lib/tunneld'])", "EACCES"),
+    row("NoExecPaths", "NoExecPaths=", "ran_in(['/tmp', '/var/tmp', '/dev/shm', '/run/' + NAME, '/var/lib/' + NAME])", "EACCES"),
     row("PrivateDevices", "PrivateDevices=no", "os.path.exists('/dev/of-the-lab')", "False"),
     one_of_many("DevicePolicy", "DevicePolicy=auto", "opened('/srv/device', os.O_RDONLY)", "EPERM"),
     row("PrivateIPC", "PrivateIPC=no", "open('/proc/sysvipc/shm').read().count('\\n')", "1"),
@@ -85,7 +85,7 @@ const TABLE: &[Row] = &[
     one_of_many("RestrictRealtime", "RestrictRealtime=no", "os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))", "EPERM"),
     row("RestrictSUIDSGID", "RestrictSUIDSGID=no", "os.chmod(new_file('suid'), 0o4755)", "EPERM"),
     // What the service before this one has left.
-    row("RemoveIPC", "RemoveIPC=no", "was_there('/dev/shm/of-the-service')", "False"),
+    row("RemoveIPC", "RemoveIPC=no", "was_there('/dev/shm/of-' + NAME)", "False"),
     row("KeyringMode", "KeyringMode=inherit", "'invocation_id' in open('/proc/keys').read()", "True"),
     row("LockPersonality", "LockPersonality=no", "called(libc.personality(8))", "EPERM"),
     row("MemoryDenyWriteExecute", "MemoryDenyWriteExecute=no", "mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)", "EPERM"),
@@ -128,33 +128,73 @@ mkdir -p /usr/lib/modules/of-the-lab
 ipcmk -M 64 >/dev/null
 mknod -m 666 /srv/device c 10 237
 readlink /proc/1/ns/mnt /proc/1/ns/uts >/srv/namespaces
+# They come all at once.
+echo MaxStartups 100 >>/srv/sshd_config
+systemctl restart lab-sshd
 ";
-
-const DROP_INS: &str = "/run/systemd/system/tunneld.service.d";
 
 type Answers = BTreeMap<String, String>;
 
-/// Restarts the service with a drop-in that has these lines, looks whether it carries bytes, and asks
-/// the probes.
-fn answers_with(lab: &Lab, lines: &str) -> Answers {
-    let script = format!(
-        "mkdir -p {DROP_INS} && printf '[Service]\\n%s\\n' '{lines}' >{DROP_INS}/off.conf
-         systemctl daemon-reload && systemctl stop tunneld || exit
-         rm -f /var/lib/tunneld/probe-answers && systemctl start tunneld || exit
-         exec 3<>/dev/tcp/127.0.0.1/{LISTEN} && echo hello >&3 && read -t 60 -r line <&3 || exit
-         test \"$line\" = hello || exit
-         for _ in $(seq 600); do
-             test -e /var/lib/tunneld/probe-answers && break
-             sleep 0.1
-         done
-         cat /var/lib/tunneld/probe-answers"
-    );
-    let output = lab.sh(&script);
-    let answers = serde_json::from_slice(&output.stdout);
-    answers.unwrap_or_else(|_| panic!("{lines}\n{}\n{}", printed(&output), lab.state()))
+/// The service, or an instance of it: the template is the unit with folders of its own.
+struct Service {
+    /// The name of its folders.
+    name: String,
+    /// What systemd knows it by.
+    unit: String,
+    file: String,
+    port: u16,
 }
 
-/// A booted system in which each start of the service runs the probes.
+impl Service {
+    fn itself() -> Self {
+        Service {
+            name: "tunneld".into(),
+            unit: "tunneld".into(),
+            file: "tunneld.toml".into(),
+            port: LISTEN,
+        }
+    }
+
+    fn instance(name: &str, port: u16) -> Self {
+        Service {
+            name: format!("tunneld-{name}"),
+            unit: format!("tunneld@{name}"),
+            file: format!("{name}.toml"),
+            port,
+        }
+    }
+
+    /// Writes its file, which has the probes run, and a drop-in with these lines.
+    fn put(&self, lines: &str) -> String {
+        let Service { name, unit, .. } = self;
+        let drop_ins = format!("/run/systemd/system/{unit}.service.d");
+        format!(
+            "mkdir -p {drop_ins} && printf '[Service]\\n%s\\n' '{lines}' >{drop_ins}/off.conf
+             cat >/etc/tunneld/{} <<'END'
+{}on_up = [\"/usr/bin/python3\", \"/srv/probe.py\", \"{name}\"]
+END
+",
+            self.file,
+            db("127.0.0.1", &[self.port])
+        )
+    }
+
+    /// Looks whether it carries bytes, and what the probes say.
+    fn answers(&self, lab: &Lab) -> Answers {
+        let Service { name, unit, .. } = self;
+        let state = || lab.run(&format!("systemctl status {unit} --no-pager -l || true"));
+        assert!(lab.echoes(self.port), "{}", state());
+        let output = lab.sh(&format!(
+            "answers=/var/lib/{name}/probe-answers
+             for _ in $(seq 600); do test ! -e $answers || break; sleep 0.1; done
+             cat $answers && rm $answers"
+        ));
+        let answers = serde_json::from_slice(&output.stdout);
+        answers.unwrap_or_else(|_| panic!("{}\n{}", printed(&output), state()))
+    }
+}
+
+/// A booted system in which each start of a service runs the probes.
 fn prepared() -> Lab {
     // In a container systemd makes no keyrings unless it may.
     let lab = Lab::boot_with(&["--system-call-filter=@keyring"]);
@@ -164,10 +204,28 @@ fn prepared() -> Lab {
     lab.run(&format!("cat >/srv/tries.json <<'END'\n{tries}\nEND"));
     let probe = include_str!("probe.py");
     lab.run(&format!("cat >/srv/probe.py <<'END'\n{probe}END"));
-    lab.file(&[LISTEN]);
-    let hook = r#"on_up = ["/usr/bin/python3", "/srv/probe.py"]"#;
-    lab.run(&format!("echo '{hook}' >>/etc/tunneld/tunneld.toml"));
     lab
+}
+
+/// Starts an instance without each option, and one without all of them, side by side.
+fn without(lab: &Lab) -> Vec<Service> {
+    // Root last, for it is about the capabilities that others add to.
+    let all: Vec<_> = TABLE.iter().rev().map(|row| row.off).collect();
+    let all = all.join("\n");
+    let off = TABLE.iter().map(|row| (row.option, row.off));
+    let off: Vec<_> = off.chain([("all", all.as_str())]).collect();
+    let of_port = |((name, _), port): (&(&str, _), _)| Service::instance(name, port);
+    let services: Vec<_> = off.iter().zip(LISTEN + 1..).map(of_port).collect();
+    let put = services.iter().zip(&off);
+    let put: String = put
+        .map(|(service, (_, lines))| service.put(lines))
+        .collect();
+    let units: Vec<_> = services.iter().map(|it| it.unit.as_str()).collect();
+    lab.run(&format!(
+        "set -e\n{put}systemctl daemon-reload\nsystemctl start {}",
+        units.join(" ")
+    ));
+    services
 }
 
 #[test]
@@ -175,8 +233,12 @@ fn each_option_of_the_sandbox_is_in_force_and_none_is_needed() {
     // Probes inside the running service are kept out; without an option the service carries bytes
     // all the same, and what it was that kept the probe out shows.
     let lab = prepared();
-    answers_with(&lab, "");
-    let inside = answers_with(&lab, "");
+    let service = Service::itself();
+    lab.run(&service.put(""));
+    lab.run("systemctl daemon-reload && systemctl start tunneld");
+    service.answers(&lab);
+    lab.run("systemctl restart tunneld");
+    let inside = service.answers(&lab);
     let wanted: Answers = TABLE
         .iter()
         .map(|row| (row.option.to_owned(), row.comes_back.to_owned()))
@@ -184,16 +246,19 @@ fn each_option_of_the_sandbox_is_in_force_and_none_is_needed() {
     assert_eq!(inside, wanted);
 
     let differs = |row: &Row, answers: &Answers| answers[row.option] != row.comes_back;
+    let mut services = without(&lab);
+    let all = services.pop().unwrap().answers(&lab);
     let mut seen = Vec::new();
-    for row in TABLE {
-        let answers = answers_with(&lab, row.off);
+    for (row, service) in TABLE.iter().zip(services) {
+        let mut answers = service.answers(&lab);
+        if row.option == "RemoveIPC" {
+            lab.run(&format!("systemctl restart {}", service.unit));
+            answers = service.answers(&lab);
+        }
         seen.push((row, differs(row, &answers) == row.alone, answers));
     }
-    // Root last, for it is about the capabilities that others add to.
-    let off: Vec<_> = TABLE.iter().rev().map(|row| row.off).collect();
-    let answers = answers_with(&lab, &off.join("\n"));
     let of_many = TABLE.iter().filter(|row| !row.alone);
-    seen.extend(of_many.map(|row| (row, differs(row, &answers), answers.clone())));
+    seen.extend(of_many.map(|row| (row, differs(row, &all), all.clone())));
     let wrong = seen.iter().filter(|(_, as_told, _)| !as_told);
     let wrong: Vec<_> = wrong
         .map(|(row, _, answers)| (row.option, &answers[row.option]))

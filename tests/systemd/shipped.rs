@@ -7,13 +7,7 @@ use crate::lab::{LISTEN, Lab};
 /// systemd knows every key of the unit, and thinks well of what it may do.
 pub(crate) fn the_unit_is_right_and_hardened(lab: &Lab) {
     let unit = "/usr/lib/systemd/system/tunneld.service";
-    // Its manual comes with a package, and is not here.
-    let verified = lab.sh(&format!("systemd-analyze verify --man=no {unit}"));
-    assert!(
-        verified.status.success() && verified.stderr.is_empty(),
-        "{}",
-        printed(&verified)
-    );
+    lab.verified(unit);
     // Exposure of at most 1.5 of 10.
     lab.run(&format!(
         "systemd-analyze security --offline=true --threshold=15 {unit}"

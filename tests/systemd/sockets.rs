@@ -8,7 +8,7 @@ use tunneld_lab::process::poll;
 /// Where the `.socket` unit of a port listens.
 const PORT: u16 = 5500;
 
-/// Two units, a port and a file, and what the service says of them.
+/// Two units, a port and a file.
 const UNITS: &str = r"
 set -e
 cat >/etc/systemd/system/tunneld-web.socket <<END
@@ -24,14 +24,6 @@ SocketMode=0666
 FileDescriptorName=file
 Service=tunneld.service
 END
-mkdir -p /run/systemd/system/tunneld.service.d
-cat >/run/systemd/system/tunneld.service.d/sockets.conf <<END
-[Service]
-Sockets=tunneld-web.socket tunneld-file.socket
-END
-systemctl daemon-reload
-systemctl stop tunneld
-systemctl start tunneld-web.socket tunneld-file.socket
 ";
 
 /// Clients of the port and of the file in turn, each with a line that has to come back, until told
@@ -78,6 +70,11 @@ fn status(lab: &Lab) -> DaemonStatus {
 pub(crate) fn a_client_of_a_systemd_socket_is_served_whenever_it_comes(lab: &Lab) {
     tunnel(lab, &["fd:web", "fd:file"]);
     lab.run(UNITS);
+    lab.drop_in("sockets", "Sockets=tunneld-web.socket tunneld-file.socket");
+    lab.run(
+        "systemctl stop tunneld
+         systemctl start tunneld-web.socket tunneld-file.socket",
+    );
     assert_ne!(lab.property("ActiveState"), "active");
     assert!(lab.echoes(PORT), "{}", lab.state());
     lab.wait_for("StatusText", |text| text == "1 of 1 up");
@@ -136,8 +133,9 @@ pub(crate) fn remove(lab: &Lab) {
     lab.file(&[LISTEN]);
     lab.run(
         "systemctl stop tunneld-web.socket tunneld-file.socket tunneld
-         rm -r /run/systemd/system/tunneld.service.d /etc/systemd/system/tunneld-*.socket
-         rm -f /run/lab-web.sock
-         systemctl daemon-reload && systemctl start tunneld",
+         rm -r /etc/systemd/system/tunneld-*.socket
+         rm -f /run/lab-web.sock",
     );
+    lab.no_drop_ins();
+    lab.run("systemctl start tunneld");
 }

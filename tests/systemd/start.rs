@@ -74,7 +74,7 @@ pub(crate) fn a_bad_file_does_not_loop(lab: &Lab) {
         ("failed".into(), "0".into())
     );
     // Found by its unit and its priority, although the process was gone in a moment.
-    let said = lab.run("journalctl --sync; journalctl -u tunneld -p err -o cat -n 20 --no-pager");
+    let said = lab.said("tunneld", "-p err -n 20");
     assert!(said.contains("/etc/tunneld/tunneld.toml:2:1"), "{said}");
 }
 

@@ -51,7 +51,7 @@ impl Wedged {
             std::thread::sleep(Duration::from_millis(100));
             (show("NRestarts") != "0").then_some(())
         });
-        let said = lab.run("journalctl --sync; journalctl -u lab-wedged -o cat --no-pager");
+        let said = lab.said("lab-wedged", "");
         assert!(
             again.is_some() && said.contains("Watchdog timeout"),
             "{said}"
