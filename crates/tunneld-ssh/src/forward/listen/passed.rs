@@ -183,7 +183,8 @@ pub(super) fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failur
 fn none(name: &str) -> Failure {
     let cause = format!("no socket named {name} was passed by the service manager");
     Failure::transient(Stage::Forward, cause).with_hint(format!(
-        "the .socket unit says FileDescriptorName={name}, and Sockets= in the service names that unit"
+        "the .socket unit says FileDescriptorName={name} and Service= (or Sockets= in the service names \
+         that unit), and is started while the service is stopped"
     ))
 }
 

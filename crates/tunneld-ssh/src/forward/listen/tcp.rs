@@ -15,6 +15,10 @@ use crate::error::os_reason;
 
 /// How long the search for who holds a port may take; it is said without a name after that.
 const SEARCH: Duration = Duration::from_secs(5);
+const LOW_PORT: &str = "ports below 1024 need CAP_NET_BIND_SERVICE; give it to the unit: \
+                        AmbientCapabilities=CAP_NET_BIND_SERVICE and \
+                        CapabilityBoundingSet=CAP_NET_BIND_SERVICE in [Service], then systemctl \
+                        restart tunneld";
 
 /// Binds a port, on every address that is meant.
 pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>, Failure> {
@@ -160,8 +164,7 @@ async fn failure(address: SocketAddr, e: io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied => {
             let cause = format!("cannot listen on {address}: {reason}");
-            Failure::transient(Stage::Forward, cause)
-                .with_hint("ports below 1024 need CAP_NET_BIND_SERVICE")
+            Failure::transient(Stage::Forward, cause).with_hint(LOW_PORT)
         }
         _ => {
             let cause = format!("cannot listen on {address}: {reason}");
@@ -255,9 +258,6 @@ mod tests {
     async fn a_port_that_is_not_ours_to_have_comes_with_what_it_takes() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let failure = failure(address, io::ErrorKind::PermissionDenied.into()).await;
-        assert_eq!(
-            failure.hint.as_deref(),
-            Some("ports below 1024 need CAP_NET_BIND_SERVICE")
-        );
+        assert_eq!(failure.hint.as_deref(), Some(LOW_PORT));
     }
 }
