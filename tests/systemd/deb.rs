@@ -11,7 +11,7 @@ use crate::lab::{LISTEN, LONG, Lab};
 use crate::made::{Made, run};
 
 /// Where the instance listens.
-const OFFICE: u16 = 5433;
+pub(crate) const OFFICE: u16 = 5433;
 
 /// The same package as the next version of it, with another file for new installations.
 const NEXT: &str = r#"
@@ -64,7 +64,7 @@ fn boot(packages: &Path) -> Lab {
 }
 
 /// What a machine has that is called after tunneld.
-const NAMED: &str =
+pub(crate) const NAMED: &str =
     "find /etc /usr /var /run -xdev -name '*tunneld*' -not -path '/run/systemd/*' | sort";
 
 /// apt, as a program runs it that upgrades a machine by night.
@@ -92,7 +92,7 @@ fn an_installation_starts_the_service_with_no_tunnels(lab: &Lab) {
     assert_eq!(started.len(), 1, "{started:#?}");
 }
 
-fn the_folders_are_there(lab: &Lab) {
+pub(crate) fn the_folders_are_there(lab: &Lab) {
     assert_eq!(
         lab.run("cd /etc/tunneld && stat -c '%n %U %G %a' . keys tunneld.d known_hosts"),
         ". root tunneld 750\nkeys root tunneld 750\ntunneld.d root tunneld 750\n\
@@ -103,7 +103,7 @@ fn the_folders_are_there(lab: &Lab) {
 /// What dpkg runs, where there is no systemd that it could talk to.
 fn a_chroot_gets_the_folders(lab: &Lab) {
     lab.run(
-        "cd /etc/tunneld && rm -r keys tunneld.d known_hosts && chown root: . && chmod 755 .
+        "cd /etc/tunneld && rm -r keys tunneld.d && chown root: . && chmod 755 .
          export DPKG_MAINTSCRIPT_PACKAGE=tunneld
          unshare --mount sh -ec 'mount -t tmpfs none /run/systemd
              /var/lib/dpkg/info/tunneld.postinst configure'",

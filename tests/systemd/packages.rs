@@ -80,7 +80,7 @@ fn the_packages_have_the_same_files() {
             "--root",
         ])
         .arg(&rpm)
-        .arg(made.rpm()));
+        .arg(made.rpm("1")));
     fs::remove_dir_all(rpm.join("db")).unwrap();
     assert_eq!(files(&rpm), arch, "the .rpm, and what makepkg packs");
 }
@@ -89,7 +89,7 @@ fn the_packages_have_the_same_files() {
 fn the_rpm_makes_its_user_and_keeps_the_file() {
     // It does what Fedora's macros for packages of services do, and marks the file as the user's.
     let made = Made::new();
-    let rpm = made.rpm();
+    let rpm = made.rpm("1");
     let ask = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&rpm));
     let flags = ask(&["--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}\\n]"]);
     let config = "/etc/tunneld/tunneld.toml cn";
