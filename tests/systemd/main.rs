@@ -21,6 +21,7 @@ mod outages;
 mod packages;
 mod reload;
 mod restart;
+mod rpm;
 mod sandbox;
 mod shipped;
 mod sockets;
