@@ -180,6 +180,7 @@ mod tests {
                 programs: programs.iter().map(|p| (*p).to_owned()).collect(),
                 files: paths(files),
                 sockets: paths(sockets),
+                ..Needs::default()
             };
             wanted.beyond(&given)
         };

@@ -185,7 +185,7 @@ impl Rights {
                 // It has to be there to be given, and not its folder. Who may not make it now may not
                 // do so later, and is told then.
                 let mut options = OpenOptions::new();
-                let options = options.append(true).create_new(true).mode(0o600);
+                let options = options.append(true).create(true).mode(0o600);
                 let _ = options.open(file);
             }
             // One that is not there has no hosts that further keys could be added to.
