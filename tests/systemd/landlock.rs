@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tunneld_core::events;
 
-use crate::lab::{LISTEN, Lab};
+use crate::lab::{LISTEN, Lab, db};
 
 /// The newest entry about it.
 fn told(lab: &Lab) -> Value {
@@ -67,5 +67,22 @@ pub(crate) fn it_is_in_force_where_the_kernel_has_it_and_said_where_not(lab: &La
     assert_eq!(told(lab)["DUMPABLE"], "true");
     assert_eq!(owner(lab), "tunneld");
     lab.file(&[LISTEN]);
+    lab.run("systemctl restart tunneld");
+}
+
+/// The unix socket of a forward is in a folder that nothing else of the file is in. The forward goes,
+/// the service is restarted, and the file goes, too: not even this daemon could make another one there.
+pub(crate) fn the_file_of_a_forward_that_is_gone_is_removed(lab: &Lab) {
+    lab.run("install -d -o tunneld /srv/left");
+    lab.drop_in("left", "ReadWritePaths=/srv/left");
+    let socket = "local_forward = [\"/srv/left/s:127.0.0.1:9000\"]\n";
+    let of_port = db("127.0.0.1", &[LISTEN]);
+    let (tunnel, _) = of_port.split_once("local_forward").unwrap();
+    lab.write(&format!("{tunnel}{socket}"));
+    lab.run("systemctl restart tunneld && test -S /srv/left/s");
+    lab.file(&[LISTEN]);
+    lab.run("systemctl restart tunneld");
+    lab.run("test ! -e /srv/left/s");
+    lab.no_drop_ins();
     lab.run("systemctl restart tunneld");
 }

@@ -71,29 +71,34 @@ impl ReloadLog {
     /// Says what was kept back where nobody has asked again for a minute.
     pub(super) fn overdue(&mut self) {
         let now = self.began.elapsed();
-        let kept_back = [
-            (
-                &mut self.applied,
-                events::RELOADED,
-                "configuration reloaded",
-            ),
-            (&mut self.refused, events::RELOAD_REFUSED, "reload refused"),
-            (
-                &mut self.files,
-                events::KEY_PROBLEM,
-                "problems with files found by a reload",
-            ),
-            (
-                &mut self.restart,
-                events::RESTART_NEEDED,
-                "a restart needed after a reload",
-            ),
-        ];
-        for (allowance, message_id, what) in kept_back {
-            let suppressed = allowance.overdue(now);
-            if suppressed > 0 {
-                tracing::info!(message_id, suppressed, "{what}, {suppressed} more times");
-            }
+        let due = |allowance: &mut Allowance| Some(allowance.overdue(now)).filter(|n| *n > 0);
+        if let Some(suppressed) = due(&mut self.applied) {
+            tracing::info!(
+                message_id = events::RELOADED,
+                suppressed,
+                "configuration reloaded, {suppressed} more times"
+            );
+        }
+        if let Some(suppressed) = due(&mut self.refused) {
+            tracing::info!(
+                message_id = events::RELOAD_REFUSED,
+                suppressed,
+                "reload refused, {suppressed} more times"
+            );
+        }
+        if let Some(suppressed) = due(&mut self.files) {
+            tracing::info!(
+                message_id = events::KEY_PROBLEM,
+                suppressed,
+                "problems with files, after {suppressed} more reloads"
+            );
+        }
+        if let Some(suppressed) = due(&mut self.restart) {
+            tracing::info!(
+                message_id = events::RESTART_NEEDED,
+                suppressed,
+                "in force only after a restart, said by {suppressed} more reloads"
+            );
         }
     }
 
