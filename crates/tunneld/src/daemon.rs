@@ -222,7 +222,7 @@ fn warn_about_files(loaded: Loaded) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::task::spawn_blocking(move || {
         let mut keys = KeyChecks::without_opening();
         let found = loaded.check_files(&mut keys, |spec| spec.enabled);
-        config_file::files::warn(&found.all);
+        config_file::files::warn(&found.all, 0);
     }))
 }
 

@@ -229,7 +229,7 @@ impl Supervisor {
                     self.task_ended(done);
                 }
                 () = wait::until(rebirth), if rebirth.is_some() => self.rebirth(),
-                _ = beat.tick() => {}
+                _ = beat.tick() => self.reload_log.overdue(),
             }
         }
         self.surroundings.shutdown.cancel();

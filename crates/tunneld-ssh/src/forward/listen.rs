@@ -19,7 +19,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::Failure;
 
 pub use passed::Passed;
-pub use store::Kept;
+pub use store::{Kept, folders_of_kept};
 pub use tcp::listen_tcp;
 
 use super::Peer;

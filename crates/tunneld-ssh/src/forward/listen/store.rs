@@ -25,6 +25,7 @@ use super::unix::Id;
 use manager::Manager;
 use name::Named;
 
+pub use name::folders_of_kept;
 pub(super) use name::is_ours;
 
 /// The sockets that the service manager keeps.

@@ -23,7 +23,7 @@ use owner::{Ids, NoIds};
 use super::store::{LeftFiles, Place, Store};
 use super::{BACKLOG, Kept, Listener, called};
 use crate::error::os_reason;
-use crate::sandbox::hint_of_denial;
+use crate::sandbox::hint_of_place;
 
 /// How long the system may take, for an owner and for the socket.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -268,7 +268,7 @@ fn not_made(place: &UnixListen, folder: &Path, e: &io::Error) -> Failure {
     let failure = failure(place, &os_reason(e));
     let folder = folder.display();
     match e.kind() {
-        io::ErrorKind::PermissionDenied => failure.with_hint(hint_of_denial(&format!(
+        io::ErrorKind::PermissionDenied => failure.with_hint(hint_of_place(&format!(
             "tunneld's user has to be able to write in {folder}"
         ))),
         io::ErrorKind::ReadOnlyFilesystem => failure.with_hint(format!(
