@@ -99,6 +99,31 @@ fn without_file_descriptors_the_listener_pauses_and_serves_again_afterwards() {
 }
 
 #[test]
+fn more_forwards_than_descriptors_leave_the_watchdog_and_the_session_theirs() {
+    // The last of them do not listen, and say why; the daemon is ready, and its watchdog is fed.
+    const FORWARDS: usize = 150;
+    let (sshd, echo) = (Sshd::start(), EchoServer::start());
+    let places: Vec<_> = (0..FORWARDS).map(|_| free_addr()).collect();
+    let table = Table::to(&sshd);
+    let table = places
+        .iter()
+        .fold(table, |t, place| t.forward(place, echo.addr()));
+    let limit = ["prlimit", "--nofile=128:128"];
+    let daemon = daemon()
+        .config(&table.toml())
+        .prefix(&limit)
+        .notify()
+        .env("WATCHDOG_USEC", "600000")
+        .spawn();
+    let status = daemon.wait_phase("t", Phase::Degraded, LONG);
+    let cause = status.failure.unwrap().cause;
+    assert!(cause.ends_with(": too many open files"), "{cause}");
+    daemon.notify().wait_for("READY=1", LONG);
+    let mark = daemon.notify().mark();
+    daemon.notify().wait_from(mark, "WATCHDOG=1", LONG);
+}
+
+#[test]
 fn with_128_open_files_tunnels_come_before_clients() {
     // A thousand clients take what there is: the sessions stay, one that breaks is made again, the
     // status is told, the processor rests, and those who wait are served as others leave.

@@ -22,6 +22,7 @@ use tunneld_core::events;
 
 use super::passed;
 use super::unix::Id;
+use crate::descriptors::{self, Room};
 use crate::manager::{Manager, is_gone};
 use name::Named;
 
@@ -246,6 +247,10 @@ impl Store {
 
     async fn keep(&self, name: Option<String>, socket: &impl AsFd) -> Option<Kept> {
         let manager = self.0.manager.as_ref()?;
+        // One that has taken the last descriptors goes at once.
+        if descriptors::room_beside(socket.as_fd()) == Room::Over {
+            return None;
+        }
         match self.hand_over(manager, name, socket.as_fd()).await {
             Ok(kept) => Some(kept),
             Err(e) => {
