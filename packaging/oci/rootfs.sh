@@ -28,10 +28,9 @@ mkdir -p "$root"/{etc/tunneld,dev,proc,sys,run,var/lib}
 echo "tunneld:x:$id:$id:SSH tunnels:/var/lib/tunneld:/sbin/nologin" >"$root/etc/passwd"
 echo "tunneld:x:$id:" >"$root/etc/group"
 echo "hosts: files dns" >"$root/etc/nsswitch.conf"
-# The control socket, and what is kept beyond a restart: as on a machine, with the unit.
-for folder in run/tunneld var/lib/tunneld; do
-    mkdir -p "$root/$folder"
-    chmod 750 "$root/$folder"
-    if [ "$(id -u)" -eq 0 ]; then chown "$id:$id" "$root/$folder"; fi
-done
-install -d -m 1777 "$root/tmp"
+# For the control socket. An engine mounts a tmpfs here, which has the mode of this folder and is root's
+# (docker run --tmpfs). Nobody else is in the container: the socket's own mode is 0660.
+install -d -m 1777 "$root/run/tunneld" "$root/tmp"
+# What is kept beyond a restart: a volume takes owner and mode from here.
+install -d -m 750 "$root/var/lib/tunneld"
+if [ "$(id -u)" -eq 0 ]; then chown "$id:$id" "$root/run/tunneld" "$root/var/lib/tunneld"; fi

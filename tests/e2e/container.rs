@@ -22,13 +22,13 @@ use crate::support::{LONG, assert_exit, assert_has, binary, stdout, within};
 const USER: u32 = 65532;
 
 /// What an engine does before it starts the program: `$1` is the tree, `$2` the volume for
-/// /etc/tunneld, `$3` the secret.
+/// /etc/tunneld, `$3` the secret, `$4` what the tmpfs of /run/tunneld is mounted with.
 const ENGINE: &str = r#"set -e
 mount --bind "$1" "$1"
 mount -t proc proc "$1/proc"
 mount -t tmpfs -o mode=755 tmpfs "$1/dev"
 for device in null urandom; do : >"$1/dev/$device"; mount --bind "/dev/$device" "$1/dev/$device"; done
-mount -t tmpfs -o mode=2777,gid=65532 tmpfs "$1/run/tunneld"
+mount -t tmpfs -o "$4" tmpfs "$1/run/tunneld"
 mount --bind -o ro "$2" "$1/etc/tunneld"
 mount --bind -o ro "$3" "$1/run/secrets/tunneld"
 mount -o remount,bind,ro "$1"
@@ -36,6 +36,28 @@ exec env -i PATH=/usr/bin:/usr/sbin CREDENTIALS_DIRECTORY=/run/secrets/tunneld \
     setpriv --no-new-privs --bounding-set=-all,+sys_chroot,+setuid,+setgid \
     chroot --userspec=65532:65532 --groups= "$1" /usr/bin/tunneld run
 "#;
+
+/// Whose tmpfs is at /run/tunneld.
+#[derive(Clone, Copy)]
+enum Engine {
+    /// An `emptyDir` with `fsGroup`.
+    Kubernetes,
+    /// `docker run --tmpfs`: root's, with the mode of the folder that it is mounted on.
+    Docker,
+}
+
+impl Engine {
+    fn tmpfs(self, folder: &Path) -> String {
+        match self {
+            Engine::Kubernetes => format!("mode=2777,gid={USER}"),
+            Engine::Docker => format!("mode={:o}", mode(folder)),
+        }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
 
 /// A volume as a kubelet makes it of a ConfigMap or a Secret: the files are links through one that is
 /// changed in one step (`..data`), and with `fsGroup` the group may do what the owner may.
@@ -79,7 +101,7 @@ struct Container {
 
 impl Container {
     /// With this file and key, and `known_hosts`.
-    fn start(config: &str, key: &[u8], known_hosts: &str) -> Self {
+    fn start(engine: Engine, config: &str, key: &[u8], known_hosts: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("tl-").tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -99,6 +121,7 @@ impl Container {
             .args(["--mount", "--pid", "--ipc", "--uts", "--fork"])
             .args(["sh", "-c", ENGINE, "engine"])
             .args([at("root"), at("config"), at("key")])
+            .arg(engine.tmpfs(&at("root/run/tunneld")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -192,12 +215,16 @@ impl Bastion {
             assert!(config.contains(from), "no {from} in\n{config}");
             config = config.replace(from, &to);
         }
-        config + "server_alive_interval = \"1s\"\nserver_alive_count_max = 1\n"
+        config
     }
 
     fn container(&self) -> Container {
+        self.container_of(Engine::Kubernetes, &self.config())
+    }
+
+    fn container_of(&self, engine: Engine, config: &str) -> Container {
         let key = fs::read(self.sshd.client_key()).unwrap();
-        Container::start(&self.config(), &key, &self.sshd.known_hosts_lines())
+        Container::start(engine, config, &key, &self.sshd.known_hosts_lines())
     }
 }
 
@@ -229,7 +256,18 @@ fn the_image_carries_bytes_with_a_read_only_root_and_without_any_right() {
             .unwrap()
     };
     assert_has(at("/root / "), &[" ro,"]);
-    assert_eq!(container.log.count("WARN"), 0, "{}", container.log.text());
+    for level in [" warn ", " error "] {
+        assert_eq!(container.log.count(level), 0, "{}", container.log.text());
+    }
+}
+
+#[test]
+fn with_the_tmpfs_of_docker_the_commands_are_answered() {
+    // Which belongs to root, whoever the folder in the image belongs to.
+    let bastion = Bastion::new();
+    let container = bastion.container_of(Engine::Docker, &bastion.config());
+    container.healthy(0);
+    assert_exit(&container.exec(&["reload"]), 0);
 }
 
 #[test]
@@ -237,7 +275,9 @@ fn the_health_check_says_what_status_says() {
     // 0 while every tunnel is up, 3 while one is not, 4 where no daemon answers; the probes of
     // Kubernetes know the difference between a tunnel that is down and a daemon that is.
     let bastion = Bastion::new();
-    let container = bastion.container();
+    // A server that is frozen is noticed soon.
+    let alive = "server_alive_interval = \"1s\"\nserver_alive_count_max = 1\n";
+    let container = bastion.container_of(Engine::Kubernetes, &(bastion.config() + alive));
     assert_has(&stdout(&container.healthy(0)), &["db  up "]);
     let probe = |path: &str| over_tcp(bastion.metrics, &format!("GET {path}"), &[]).status;
     assert_eq!((probe("/healthz"), probe("/readyz")), (200, 200));

@@ -47,7 +47,23 @@ fn an_environment_that_makes_no_sense_is_told() {
     let mut command = command(binary());
     let output = within(command.env("TUNNELD_LOG", "much").arg("run"), LONG);
     assert_exit(&output, 2);
-    assert_has(&stderr(&output), &["invalid value 'much'", "--log-level"]);
+    assert_has(
+        &stderr(&output),
+        &["invalid value 'much'", "--log-level", "TUNNELD_LOG"],
+    );
+}
+
+#[test]
+fn a_variable_that_is_empty_is_as_one_that_is_not_set() {
+    // As service managers and containers have it: `TUNNELD_LOG=`. It goes on to the file.
+    let mut command = command(binary());
+    command.args(["run", "--config", "/no/such/file"]);
+    for name in ["TUNNELD_LOG", "TUNNELD_CONFIG", "TUNNELD_SOCKET"] {
+        command.env(name, "");
+    }
+    let output = within(&mut command, LONG);
+    assert_exit(&output, 78);
+    assert_has(&stderr(&output), &["/no/such/file"]);
 }
 
 #[test]

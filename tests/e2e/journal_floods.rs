@@ -129,7 +129,9 @@ fn whoever_asks_over_and_over_fills_no_journal() {
     let at = free_addr();
     let text = bed.db() + &daemon_table(&format!("metrics_listen = \"{at}\""));
     let daemon = up(in_journal(&journal).config(&text));
-    wait_for(&journal, &[&id(events::METRICS_LISTENING)]);
+    for event in [events::METRICS_LISTENING, events::READY] {
+        wait_for(&journal, &[&id(event)]);
+    }
     let before = journal.entries(&["SYSLOG_IDENTIFIER=tunneld"]).len();
     flood(at, 2000, b"GET /nothing HTTP/1.0\r\n\r\n");
     flood(at, 2000, b"\0\0\0\0\r\n\r\n");

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod authorize;
+mod building;
 mod check;
 mod check_files;
 mod check_forwards;

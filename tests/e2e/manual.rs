@@ -202,7 +202,9 @@ fn what_the_pages_name_in_the_folder_for_documents_is_installed_there() {
             let there = root.path().join(&path[1..]);
             assert!(there.is_file(), "{page}: {path}");
         }
-        assert!(!text.contains(".Pa docs/"), "{page}");
+        for relative in [".Pa docs/", ".Pa examples/"] {
+            assert!(!text.contains(relative), "{page}: {relative}");
+        }
     }
 }
 

@@ -189,7 +189,7 @@ fn each_try_is_logged_with_its_fingerprint_and_its_answer() {
     unauthenticated(&daemon);
     let (user, host) = (bed.sshd.user(), bed.sshd.host());
     let line = format!(
-        "debug tried to authenticate host={host} user={user} method=publickey with=\"ED25519 {} \
+        "debug tried to authenticate tunnel=t host={host} user={user} method=publickey with=\"ED25519 {} \
          ({})\" answer=\"rejected, accepts: publickey\"",
         wrong.fingerprint(),
         wrong.private.display()

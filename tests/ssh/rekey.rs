@@ -147,7 +147,10 @@ fn many_downloads_at_once_outlive_a_limit_that_is_far_behind_them() {
         }
     });
     until_rekeyed(&sshd, 1, || std::thread::sleep(POLL));
-    assert_eq!(daemon.tunnel("t").sessions, 1);
+    // Where a download is slow to read there may be a session more; none ends.
+    let ended =
+        |line: &&String| line.contains("tunnel down") || line.contains("a session has ended");
+    assert_eq!(daemon.log().iter().find(ended), None);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use crate::clients;
 use crate::lab::{LISTEN, LONG, Lab};
 use crate::made::{Made, run};
 
+/// Where the instance listens.
+pub(crate) const OFFICE: u16 = 5433;
+
 /// The same package as the next version of it, with another file for new installations.
 const NEXT: &str = r#"
 dpkg-deb -R "$1" next
@@ -37,10 +40,14 @@ fn the_debian_package_is_installed_upgraded_and_removed_like_any_other() {
         .arg(&deb)
         .current_dir(made.dir()));
     let lab = boot(made.dir());
+    lab.run(&format!("{NAMED} >/srv/before"));
     an_installation_starts_the_service_with_no_tunnels(&lab);
+    a_chroot_gets_the_folders(&lab);
     what_belongs_to_it_is_found(&lab);
     a_tunnel_that_is_written_carries_bytes(&lab);
     an_upgrade_keeps_the_file_and_its_tunnels(&lab);
+    an_upgrade_leaves_a_daemon_alone_whose_file_is_broken(&lab);
+    an_upgrade_waits_for_no_server(&lab);
     a_removal_stops_it_and_keeps_what_is_configured(&lab);
     a_purge_leaves_only_what_somebody_else_has_put_there(&lab);
 }
@@ -56,8 +63,12 @@ fn boot(packages: &Path) -> Lab {
     lab
 }
 
+/// What a machine has that is called after tunneld.
+pub(crate) const NAMED: &str =
+    "find /etc /usr /var /run -xdev -name '*tunneld*' -not -path '/run/systemd/*' | sort";
+
 /// apt, as a program runs it that upgrades a machine by night.
-const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
+const APT: &str = "DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -y --no-install-recommends \
      -o Dpkg::Options::=--force-confold";
 
 fn apt(lab: &Lab, arguments: &str) -> String {
@@ -74,15 +85,30 @@ fn an_installation_starts_the_service_with_no_tunnels(lab: &Lab) {
         lab.run("ps -o user= -p $(systemctl show tunneld -P MainPID)"),
         "tunneld"
     );
+    the_folders_are_there(lab);
+    lab.run("runuser -u tunneld -- tunneld check");
+    assert_eq!(lab.run("tunneld status"), "no tunnels");
+    let started = lab.entries(&format!("MESSAGE_ID={}", events::STARTED));
+    assert_eq!(started.len(), 1, "{started:#?}");
+}
+
+pub(crate) fn the_folders_are_there(lab: &Lab) {
     assert_eq!(
         lab.run("cd /etc/tunneld && stat -c '%n %U %G %a' . keys tunneld.d known_hosts"),
         ". root tunneld 750\nkeys root tunneld 750\ntunneld.d root tunneld 750\n\
          known_hosts tunneld tunneld 644"
     );
-    lab.run("runuser -u tunneld -- tunneld check");
-    assert_eq!(lab.run("tunneld status"), "no tunnels");
-    let started = lab.entries(&format!("MESSAGE_ID={}", events::STARTED));
-    assert_eq!(started.len(), 1, "{started:#?}");
+}
+
+/// What dpkg runs, where there is no systemd that it could talk to.
+fn a_chroot_gets_the_folders(lab: &Lab) {
+    lab.run(
+        "cd /etc/tunneld && rm -r keys tunneld.d && chown root: . && chmod 755 .
+         export DPKG_MAINTSCRIPT_PACKAGE=tunneld
+         unshare --mount sh -ec 'mount -t tmpfs none /run/systemd
+             /var/lib/dpkg/info/tunneld.postinst configure'",
+    );
+    the_folders_are_there(lab);
 }
 
 /// Manual, words of the catalog, completions, documents.
@@ -112,7 +138,8 @@ fn what_belongs_to_it_is_found(lab: &Lab) {
             "history",
         ),
         (
-            "tunneld check /usr/share/doc/tunneld/examples/reference.toml 2>&1 | grep -c 'unknown key'",
+            "cd /usr/share/doc/tunneld/examples && test -s reference.toml && \
+             tunneld check reference.toml 2>&1 | grep -c 'unknown key'",
             "0",
         ),
     ] {
@@ -125,7 +152,12 @@ fn what_belongs_to_it_is_found(lab: &Lab) {
     }
 }
 
-/// The example in the shipped file, made one's own.
+/// Those of the service and of an instance.
+fn pids(lab: &Lab) -> [String; 2] {
+    ["tunneld", "tunneld@office"].map(|unit| lab.run(&format!("systemctl show {unit} -P MainPID")))
+}
+
+/// The example in the shipped file, made one's own; and an instance with another port.
 fn a_tunnel_that_is_written_carries_bytes(lab: &Lab) {
     lab.surround();
     clients::prepare(lab);
@@ -133,23 +165,64 @@ fn a_tunnel_that_is_written_carries_bytes(lab: &Lab) {
     lab.run("systemctl reload tunneld");
     lab.wait_for("StatusText", |text| text == "1 of 1 up");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
+    lab.run(
+        "cd /etc/tunneld && sed 's/:5432:/:5433:/' tunneld.toml >office.toml
+         systemctl enable --quiet --now tunneld@office",
+    );
+    assert!(lab.echoes(OFFICE), "{}", lab.state());
 }
 
 /// The next version runs, with the file as it was written, also where it brings another one itself.
 /// Clients that connect meanwhile are served.
 fn an_upgrade_keeps_the_file_and_its_tunnels(lab: &Lab) {
-    let pid = lab.property("MainPID");
+    let before = pids(lab);
     lab.run("mkdir -p /var/lib/tunneld-web");
     let upgrade = format!("{APT} install /opt/packages/next.deb >&2");
     let clients = clients::during(lab, "port", &upgrade, "true");
     clients::all_were_served(lab, &clients);
     assert_eq!(lab.run("dpkg-query -Wf '${Version}' tunneld"), "99.0-1");
-    assert_ne!(lab.property("MainPID"), pid);
+    for (before, after) in before.iter().zip(&pids(lab)) {
+        assert_ne!(before, after);
+    }
+    assert!(lab.echoes(OFFICE), "{}", lab.state());
     lab.run("cd /etc/tunneld && sha256sum --check --quiet /srv/written");
     lab.wait_for("StatusText", |text| text == "1 of 1 up");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
     assert_eq!(lab.run("systemctl is-enabled tunneld"), "enabled");
     assert_eq!(lab.property("NRestarts"), "0");
+}
+
+/// A daemon serves on after a reload that was refused, and would not start with that file. A key that is
+/// missing is not such a reason.
+fn an_upgrade_leaves_a_daemon_alone_whose_file_is_broken(lab: &Lab) {
+    let before = pids(lab);
+    lab.run(
+        "cd /etc/tunneld && cp tunneld.toml /srv/good && echo nonsense >>tunneld.toml
+         sed -i s:keys/id_ed25519:keys/none: office.toml",
+    );
+    let said = apt(lab, "install --reinstall /opt/packages/next.deb");
+    let told = "tunneld.service is not restarted, as its file has errors: \
+         tunneld check /etc/tunneld/tunneld.toml";
+    assert!(said.contains(told), "{said}");
+    let after = pids(lab);
+    assert_eq!(before[0], after[0]);
+    assert_ne!(before[1], after[1]);
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
+
+/// `ready_when = "all"` makes a start wait for the server; whoever upgrades has other things to do.
+fn an_upgrade_waits_for_no_server(lab: &Lab) {
+    lab.run(
+        "systemctl stop lab-sshd && cp /srv/good /etc/tunneld/tunneld.toml
+         printf '[daemon]\nready_when = \"all\"\n' >>/etc/tunneld/tunneld.toml",
+    );
+    let [before, _] = pids(lab);
+    apt(lab, "install --reinstall /opt/packages/next.deb");
+    assert_eq!(lab.property("ActiveState"), "activating");
+    assert_ne!(lab.property("MainPID"), before);
+    lab.run("cp /srv/good /etc/tunneld/tunneld.toml && systemctl start lab-sshd");
+    lab.wait_for("ActiveState", |state| state == "active");
+    assert!(lab.echoes(LISTEN), "{}", lab.state());
 }
 
 /// The service is stopped and gone; who installs the package again has the tunnels again.
@@ -165,20 +238,22 @@ fn a_removal_stops_it_and_keeps_what_is_configured(lab: &Lab) {
     assert!(back.is_some(), "{}", lab.state());
 }
 
-/// The file, the known hosts and the history are gone; keys, which no package has made, are there, and
-/// their folder, and the user that they belong to.
+/// The file, the known hosts and the history are gone; what no package has made, such as keys, is there,
+/// and its folder, and the user that it belongs to.
 fn a_purge_leaves_only_what_somebody_else_has_put_there(lab: &Lab) {
-    lab.run("test -d /var/lib/tunneld");
+    lab.run("test -d /var/lib/tunneld/history && touch /var/lib/tunneld/mine");
     apt(lab, "purge tunneld");
     assert!(!lab.echoes(LISTEN));
-    let left = "find /etc /usr /var /run -xdev -name '*tunneld*' -not -path '/run/systemd/*'";
-    assert_eq!(lab.run(left), "/etc/tunneld");
+    // The link of the instance that was enabled is gone, too.
+    let left = format!("{NAMED} | comm -13 /srv/before -");
+    assert_eq!(lab.run(&left), "/etc/tunneld\n/var/lib/tunneld");
     assert_eq!(
-        lab.run("cd /etc/tunneld && find . -type f | sort"),
-        "./keys/id_ed25519\n./keys/id_ed25519.pub"
+        lab.run("find /etc/tunneld /var/lib/tunneld -type f | sort"),
+        "/etc/tunneld/keys/id_ed25519\n/etc/tunneld/keys/id_ed25519.pub\n\
+         /etc/tunneld/office.toml\n/var/lib/tunneld/mine"
     );
     lab.run("id tunneld");
-    lab.run("rm /etc/tunneld/keys/* && rmdir /etc/tunneld/keys /etc/tunneld");
+    lab.run("rm -r /etc/tunneld /var/lib/tunneld");
     let units = lab.sh("systemctl list-unit-files 'tunneld*'");
     assert!(!units.status.success(), "{units:?}");
 }

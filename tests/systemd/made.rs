@@ -67,12 +67,13 @@ impl Made {
         path
     }
 
-    /// The RPM package.
-    pub(crate) fn rpm(&self) -> PathBuf {
-        let path = self.dir().join("tunneld.rpm");
+    /// The RPM package with this release.
+    pub(crate) fn rpm(&self, release: &str) -> PathBuf {
+        let path = self.dir().join(format!("tunneld-{release}.rpm"));
         let mut cargo = self.cargo("generate-rpm");
         cargo.args(["--payload-compress", "none", "-p", "crates/tunneld", "-o"]);
-        run(cargo.arg(&path));
+        cargo.arg(&path).arg("--set-metadata");
+        run(cargo.arg(format!("release = {release}")));
         path
     }
 }

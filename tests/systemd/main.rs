@@ -21,6 +21,7 @@ mod outages;
 mod packages;
 mod reload;
 mod restart;
+mod rpm;
 mod sandbox;
 mod shipped;
 mod sockets;
@@ -48,6 +49,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     journal::logs_are_those_of_the_unit(&lab);
     hooks::programs_are_in_the_journal_and_have_their_time_at_the_end(&lab);
     landlock::it_is_in_force_where_the_kernel_has_it_and_said_where_not(&lab);
+    landlock::the_file_of_a_forward_that_is_gone_is_removed(&lab);
     ends::a_killed_daemon_is_started_again(&lab);
     ends::a_daemon_that_hangs_is_started_again(&lab);
     credentials::a_passphrase_comes_in_every_way_that_systemd_has(&lab);

@@ -67,7 +67,7 @@ pub(crate) fn nothing_has_to_be_written(lab: &Lab) {
 pub(crate) fn a_service_manager_that_is_not_told_anything_is_no_hindrance(lab: &Lab) {
     lab.drop_in(
         "simple",
-        "Type=exec\nNotifyAccess=none\nWatchdogSec=0\nExecReload=\nFileDescriptorStoreMax=0",
+        "Type=exec\nNotifyAccess=none\nWatchdogSec=0\nFileDescriptorStoreMax=0\nExecReload=",
     );
     lab.run("systemctl restart tunneld");
     let environment = "tr '\\0' '\\n' </proc/$(systemctl show tunneld -P MainPID)/environ";

@@ -57,7 +57,10 @@ fn arch(made: &Made) -> std::path::PathBuf {
 fn the_packages_have_the_same_files() {
     // Three lists and a script: whatever is added to one of them belongs into the others.
     let made = Made::new();
-    let arch = files(&arch(&made));
+    let arch = arch(&made);
+    let folder = arch.join("etc/tunneld").metadata().unwrap();
+    assert_eq!(folder.permissions().mode() & 0o7777, 0o750, "as tmpfiles.d");
+    let arch = files(&arch);
     assert_eq!(arch["usr/bin/tunneld"], 0o755);
     assert!(arch.len() > 30, "{arch:#?}");
 
@@ -77,7 +80,7 @@ fn the_packages_have_the_same_files() {
             "--root",
         ])
         .arg(&rpm)
-        .arg(made.rpm()));
+        .arg(made.rpm("1")));
     fs::remove_dir_all(rpm.join("db")).unwrap();
     assert_eq!(files(&rpm), arch, "the .rpm, and what makepkg packs");
 }
@@ -86,7 +89,7 @@ fn the_packages_have_the_same_files() {
 fn the_rpm_makes_its_user_and_keeps_the_file() {
     // It does what Fedora's macros for packages of services do, and marks the file as the user's.
     let made = Made::new();
-    let rpm = made.rpm();
+    let rpm = made.rpm("1");
     let ask = |what: &[&str]| run(Command::new("rpm").arg("-qp").args(what).arg(&rpm));
     let flags = ask(&["--qf", "[%{FILENAMES} %{FILEFLAGS:fflags}\\n]"]);
     let config = "/etc/tunneld/tunneld.toml cn";
@@ -98,9 +101,13 @@ fn the_rpm_makes_its_user_and_keeps_the_file() {
         ("POSTIN", "systemctl --no-reload preset tunneld.service"),
         (
             "PREUN",
-            "systemctl --no-reload disable --now tunneld.service",
+            "systemctl --no-reload disable tunneld.service tunneld@.service",
         ),
-        ("POSTUN", "systemctl try-restart tunneld.service"),
+        (
+            "PREUN",
+            "systemctl stop tunneld.service 'tunneld@*.service'",
+        ),
+        ("POSTUN", "systemctl --no-block try-restart"),
     ] {
         let text = ask(&["--qf", &format!("%{{{script}}}")]);
         assert!(text.contains(does), "{script} has no {does:?}:\n{text}");
@@ -127,4 +134,89 @@ fn the_recipes_name_the_version_of_the_program() {
         let path = root().join("packaging/arch").join(file);
         run(Command::new("bash").arg("-n").arg(path));
     }
+}
+
+#[test]
+fn an_upgrade_judges_the_files_alike_everywhere() {
+    // The scripts of the three packages have the same loop over what runs, with the same indentation.
+    let loops = ["debian/postinst", "rpm/postun", "arch/tunneld.install"].map(|script| {
+        let text = fs::read_to_string(root().join("packaging").join(script)).unwrap();
+        let begin = text.find("        name=${unit#").unwrap();
+        let (body, _) = text[begin..].split_once("\n    done").unwrap();
+        body.to_owned()
+    });
+    assert!(loops[0].contains("is not restarted"), "{}", loops[0]);
+    assert_eq!(loops[0], loops[1]);
+    assert_eq!(loops[0], loops[2]);
+}
+
+#[test]
+fn the_files_go_to_any_folder() {
+    // Named from wherever somebody is, as the program is.
+    let made = Made::new();
+    let install = |program: &str| {
+        let mut command = Command::new(root().join("packaging/install"));
+        command.arg("there").current_dir(made.dir());
+        command.env("TUNNELD_BIN", program);
+        command
+    };
+    let missing = install("release/none").output().unwrap();
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert!(
+        !missing.status.success() && said.contains("/release/none"),
+        "{said}"
+    );
+    run(&mut install("release/tunneld"));
+    for path in [
+        "usr/bin/tunneld",
+        "usr/share/doc/tunneld/examples/reference.toml",
+    ] {
+        assert!(made.dir().join("there").join(path).is_file(), "{path}");
+    }
+}
+
+/// Documents for people with the sources; and the catalog, which
+/// is installed elsewhere.
+const OF_THE_SOURCES: [&str; 6] = [
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "deny.toml",
+    "systemd/tunneld.catalog",
+];
+
+/// What a page of Markdown links to, without addresses elsewhere and places within a page.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let marked = page
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let images = page
+        .split("src=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    let targets = marked
+        .chain(images)
+        .map(|link| link.split('#').next().unwrap());
+    targets.filter(|target| !target.is_empty() && !target.contains(':'))
+}
+
+#[test]
+fn the_links_in_the_installed_documents_lead_somewhere() {
+    // They lie as in the repository.
+    let made = Made::new();
+    let documents = arch(&made).join("usr/share/doc/tunneld");
+    let pages = run(Command::new("find").arg(&documents).args(["-name", "*.md"]));
+    let mut followed = 0;
+    for path in pages.lines().map(Path::new) {
+        let page = fs::read_to_string(path).unwrap();
+        for link in links(&page) {
+            let of_the_sources = OF_THE_SOURCES.contains(&link.trim_start_matches("../"));
+            let there = path.parent().unwrap().join(link).exists();
+            assert!(there || of_the_sources, "{}: {link}", path.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "{followed} links");
 }

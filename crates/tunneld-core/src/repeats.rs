@@ -102,7 +102,9 @@ impl Repeats {
 
     fn remember(&mut self, said: Said) {
         if self.said.len() >= REMEMBERED {
-            self.said.remove(0);
+            // What is forgotten is told with what is new.
+            let oldest = self.said.remove(0);
+            self.news.keep_back(oldest.suppressed);
         }
         self.said.push(said);
     }
@@ -152,11 +154,16 @@ impl Allowance {
             (self.since, self.said) = (Some(now), 0);
         }
         if self.said >= LINES {
-            self.suppressed = self.suppressed.saturating_add(1);
+            self.keep_back(1);
             return None;
         }
         self.said += 1;
         Some(std::mem::take(&mut self.suppressed))
+    }
+
+    /// There were so many more, which nobody was told of.
+    fn keep_back(&mut self, more: u32) {
+        self.suppressed = self.suppressed.saturating_add(more);
     }
 
     fn is_over(&self, now: Duration) -> bool {
@@ -164,7 +171,9 @@ impl Allowance {
             .is_none_or(|since| now >= since.saturating_add(WINDOW))
     }
 
-    fn overdue(&mut self, now: Duration) -> u32 {
+    /// How many were kept back whose minute is over at `now`: they are worth a line, and count as
+    /// told.
+    pub fn overdue(&mut self, now: Duration) -> u32 {
         match self.suppressed > 0 && self.is_over(now) {
             true => self.take(now).unwrap_or_default(),
             false => 0,
@@ -252,6 +261,24 @@ mod tests {
         assert_eq!(told, 200 - LINES);
         assert!(!repeats.keep_back());
         assert_eq!(repeats.overdue(at(1000)), 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_has_been_counted() {
+        // The first of more messages than are remembered, which comes again and again before that.
+        let mut repeats = Repeats::default();
+        let at = Duration::from_secs;
+        for _ in 0..100 {
+            repeats.say("first", at(1));
+        }
+        for n in 0..REMEMBERED {
+            // The one that pushes it out is told already, and what is left goes with the next.
+            assert_eq!(repeats.say(&n.to_string(), at(2)), NEW);
+        }
+        assert!(repeats.keep_back());
+        let next = repeats.say("next", at(3));
+        assert_eq!(next, Say::First { suppressed: 99 });
+        assert!(!repeats.keep_back());
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct Needs {
     pub programs: BTreeSet<String>,
     /// Files that are written to, and folders in which they are made, changed and removed.
     pub files: BTreeSet<PathBuf>,
+    /// Those of the files that are made where they are not there: new hosts are written to them. The
+    /// others are added to only if they have the host.
+    pub made: BTreeSet<PathBuf>,
     /// Folders in which unix sockets are made and removed.
     pub sockets: BTreeSet<PathBuf>,
 }
@@ -31,6 +34,7 @@ impl Needs {
             let target = &tunnel.target;
             for target in target.hops().into_iter().chain([target]) {
                 needs.files.extend(learns(target));
+                needs.made.extend(makes(target));
             }
             for forward in &tunnel.forwards {
                 if let ForwardKind::Local(local) = &forward.kind
@@ -88,14 +92,17 @@ pub fn named(all: &[String], max: usize) -> Option<String> {
 /// The files that keys of hosts may be written to (`known_hosts::learn`): new hosts go to the first,
 /// further keys to the one that has the present one.
 fn learns(target: &Target) -> impl Iterator<Item = PathBuf> {
+    let further = target.known_hosts.iter();
+    let further = further.filter(|_| target.update_host_keys);
+    let further = further.map(|file| file.value.clone());
+    makes(target).into_iter().chain(further)
+}
+
+/// The one that new hosts go to.
+fn makes(target: &Target) -> Option<PathBuf> {
     let accepts = target.strict_host_key_checking == StrictHostKeyChecking::AcceptNew;
-    let count = match (target.update_host_keys, accepts) {
-        (true, _) => usize::MAX,
-        (false, true) => 1,
-        (false, false) => 0,
-    };
-    let files = target.known_hosts.iter().take(count);
-    files.map(|file| file.value.clone())
+    let first = target.known_hosts.first().filter(|_| accepts);
+    first.map(|file| file.value.clone())
 }
 
 #[cfg(test)]
@@ -144,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn known_hosts_are_made_only_for_new_hosts() {
+        // Further keys go to a file that has the host, and so is there.
+        let made =
+            |keys: &str| needs(&format!("{PLAIN}known_hosts = ['/a/k', '/b/k']\n{keys}")).made;
+        assert_eq!(made("update_host_keys = true\n"), paths(&[]));
+        let new = "strict_host_key_checking = 'accept-new'\nupdate_host_keys = true\n";
+        assert_eq!(made(new), paths(&["/a/k"]));
+    }
+
+    #[test]
     fn sockets_are_made_where_tunnels_listen_and_not_where_they_connect_to() {
         let text = "[tunnels.db]\nhost = 'a'\n\
                     local_forward = ['/run/a/s:/run/b/s', '1:/run/c/s']\n\
@@ -163,6 +180,7 @@ mod tests {
                 programs: programs.iter().map(|p| (*p).to_owned()).collect(),
                 files: paths(files),
                 sockets: paths(sockets),
+                ..Needs::default()
             };
             wanted.beyond(&given)
         };

@@ -16,6 +16,7 @@
 //! - [`identity`], [`agent`], [`known_hosts`], [`host_key`]: who we are, and who the server is
 //! - [`public_key`]: what can be told of a key to others
 //! - [`program`]: a child process of which nothing is left behind
+//! - [`manager`]: the socket of the service manager
 //! - [`sandbox`]: whether this process has given up rights by itself
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
@@ -36,6 +37,7 @@ pub mod identity;
 mod keepalive;
 pub mod known_hosts;
 mod link;
+pub mod manager;
 mod once;
 mod opener;
 mod openings;

@@ -21,3 +21,15 @@ pub fn hint_of_denial(text: &str) -> String {
         false => text.to_owned(),
     }
 }
+
+/// As [`hint_of_denial`], about a file, or what is made in a folder. One that was not there when the
+/// rights were given up, or that another has taken the place of, is none of those that were kept.
+pub fn hint_of_place(text: &str) -> String {
+    match GIVEN_UP.load(Ordering::Relaxed) {
+        true => format!(
+            "{text}; where `tunneld status` says that `sandbox` needs a restart, or the place was made \
+             or replaced since the start: systemctl restart tunneld"
+        ),
+        false => text.to_owned(),
+    }
+}

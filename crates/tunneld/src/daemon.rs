@@ -1,5 +1,6 @@
 //! `tunneld run`: what starts in which order, and what stops in which.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::{Config, ForwardKind, Listen};
 use tunneld_core::events;
-use tunneld_ssh::forward::Passed;
+use tunneld_ssh::forward::{Passed, Taken};
 use tunneld_ssh::program::reap_orphans;
 use tunneld_ssh::{Bastions, KeyChecks};
 
@@ -39,6 +40,7 @@ const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(
     path: &Path,
     socket: Option<&Path>,
+    taken: io::Result<Taken>,
     logged: &Filter,
     last_words: LastWords,
 ) -> Exit {
@@ -67,7 +69,9 @@ pub(crate) fn run(
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(path, socket, loaded, sandbox, logged, last_words));
+    let exit = runtime.block_on(serve(
+        path, socket, taken, loaded, sandbox, logged, last_words,
+    ));
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -76,6 +80,7 @@ pub(crate) fn run(
 async fn serve(
     path: &Path,
     socket: Option<&Path>,
+    taken: io::Result<Taken>,
     loaded: Loaded,
     sandbox: Sandbox,
     logged: &Filter,
@@ -109,15 +114,16 @@ async fn serve(
     let _files = warn_about_files(loaded.clone());
     let _orphans = (std::process::id() == 1).then(first_process);
     let metrics_listen = loaded.config.daemon.metrics_listen;
-    let listens = listens(&loaded.config);
-    let passed = Passed::from_env(listens, metrics_listen).await;
-    let passed = passed.unwrap_or_else(|e| {
+    let taken = taken.unwrap_or_else(|e| {
         tracing::warn!(
             message_id = events::SOCKETS_UNUSABLE,
             "the sockets that the service manager passed cannot be used: {e}"
         );
-        Passed::default()
+        Taken::default()
     });
+    let (passed, left) = Passed::of(taken, listens(&loaded.config), metrics_listen);
+    // The tunnels need not wait for a disk.
+    let _left = AbortOnDropHandle::new(tokio::spawn(left));
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
     let bastions = Bastions::default();
     let hooks = Turns::new(path, shutdown.clone(), abort.clone());
@@ -222,7 +228,7 @@ fn warn_about_files(loaded: Loaded) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::task::spawn_blocking(move || {
         let mut keys = KeyChecks::without_opening();
         let found = loaded.check_files(&mut keys, |spec| spec.enabled);
-        config_file::files::warn(&found.all);
+        config_file::files::warn(&found.all, 0);
     }))
 }
 
@@ -254,7 +260,7 @@ async fn until_stopped(
         match request {
             Request::Stop => return true,
             Request::Reload => {
-                notify::reloading();
+                notify::reloading().await;
                 control.signal(Command::Reload(Reload::default())).await;
             }
             Request::RetryNow => control.signal(Command::RetryNow).await,
@@ -282,7 +288,7 @@ async fn stop(
     tracing::info!(message_id = events::STOPPING, "stopping");
     // Before it is told: a `READY=1` must not follow.
     control.snapshots.set_stopping();
-    notify::stopping(drain_timeout.saturating_add(hooks));
+    notify::stopping(drain_timeout.saturating_add(hooks)).await;
     shutdown.cancel();
     loop {
         tokio::select! {

@@ -2,14 +2,17 @@
 //!
 //! - Nobody but root can trace it or read its memory, and it leaves no core dump with keys in it
 //!   (`PR_SET_DUMPABLE`, prctl(2)). Programs that it starts have their own setting.
-//! - It runs no program, writes only where its tunnels need it, sends no signal to others, and cannot
-//!   gain rights (landlock(7), `PR_SET_NO_NEW_PRIVS`). Programs would inherit that and do less than
-//!   they were written for, so it is done only where the file names none. Reading and the network are
-//!   the daemon's work, and are not restricted; but other processes cannot be looked into, so that who
-//!   holds a port is known by its user only.
+//! - It runs no program, writes only where its tunnels need it, and cannot gain rights (landlock(7),
+//!   `PR_SET_NO_NEW_PRIVS`). From Linux 6.2 on it cuts no other file short, and from 6.12 on it sends
+//!   no signal to others. Programs would inherit that and do less than they were written for, so it
+//!   is done only where the file names none. Reading and the network are the daemon's work, and are
+//!   not restricted; but other processes cannot be looked into, so that who holds a port is known by
+//!   its user only.
 //!
 //! A reload may want more than is left: `tunneld_core::plan` says so.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -21,18 +24,23 @@ use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior
 use tunneld_core::config::{self, Config};
 use tunneld_core::events;
 use tunneld_core::sandbox::{Needs, named};
+use tunneld_ssh::forward::folders_of_kept;
 use tunneld_ssh::sandbox::rights_given_up;
-
-use crate::config_file;
 
 /// What there is to do with files in a folder; one of any kind may have to be put out of the way.
 const FILES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     WriteFile | Truncate | RemoveFile | RemoveDir | MakeReg | MakeDir | MakeSym | MakeSock | MakeFifo
 });
+/// What there is to do with a file that is added to where it is, and never replaced. Its folder may
+/// hold what gives others rights: `authorized_keys`, `sshd_config`.
+const FILE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ WriteFile | Truncate });
 /// What there is to do with sockets in a folder, and to make the folder itself.
 const SOCKETS: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ MakeSock | RemoveFile | MakeDir });
 
-/// The most keys of programs, and folders, that the log names.
+/// What there is to do with the file of a socket of an earlier run.
+const LEFT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ RemoveFile });
+
+/// The most keys of programs, and places, that the log names.
 const MAX_PROGRAMS: usize = 3;
 const MAX_PLACES: usize = 16;
 
@@ -46,7 +54,7 @@ struct Restricted {
     /// The version of the kernel's Landlock.
     abi: i32,
     given: Needs,
-    /// The folders that can be written in.
+    /// The folders, and files, that can be written.
     places: String,
 }
 
@@ -120,45 +128,82 @@ impl Sandbox {
 }
 
 /// What is left to the daemon, and where that is on the disk.
+#[derive(Default)]
 struct Rights {
     given: Needs,
+    folders: Vec<PathBuf>,
     files: Vec<PathBuf>,
     sockets: Vec<PathBuf>,
+    left: Vec<PathBuf>,
 }
 
 impl Rights {
     /// What the tunnels need, what the daemon itself does, and where a reload is most likely to want
     /// to write.
-    fn of(
-        mut given: Needs,
-        config: &Config,
-        socket: Option<&Path>,
-        state: Option<PathBuf>,
-    ) -> Rights {
-        let home = config_file::surroundings().home;
-        let usual = config::default_known_hosts(home.as_deref());
-        given.files.extend(usual.into_iter().map(|file| file.value));
-        let mut files: Vec<PathBuf> = given.files.iter().flat_map(|f| folders_of(f)).collect();
-        let folders = given.files.iter().filter_map(|file| file.parent());
-        let folders: Vec<_> = folders.map(Path::to_owned).collect();
-        given.files.extend(folders);
+    fn of(needs: Needs, config: &Config, socket: Option<&Path>, state: Option<PathBuf>) -> Rights {
+        let mut rights = Rights::default();
+        let own = named_by_the_service_manager();
+        rights.sockets(own.clone());
+        rights.folders(own.into_iter().chain(state));
+        rights.files(&needs);
         let socket = socket.unwrap_or(&config.daemon.control_socket);
         // A path without a folder is in the one that the daemon works in.
         let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
-        given.sockets.extend(socket.parent().map(Path::to_owned));
-        let own = named_by_the_service_manager();
-        given.sockets.extend(own.iter().cloned());
-        let own = own.into_iter().chain(state);
-        for folder in own {
-            files.extend(nearest(&folder));
-            given.files.insert(folder);
+        rights.sockets(socket.parent().map(Path::to_owned));
+        rights.sockets(needs.sockets);
+        rights.left = folders_of_kept().collect();
+        rights
+    }
+
+    /// The daemon's own. What is not there and cannot be made is not given: a folder above it has
+    /// other things in it.
+    fn folders(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
+        for folder in folders {
+            if !folder.is_dir() {
+                // Who wants to write there says that it cannot.
+                let _ = DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&folder);
+            }
+            if folder.is_dir() {
+                self.folders.push(folder.clone());
+                self.given.files.insert(folder);
+            }
         }
-        // The folder of a socket may come and be there later, with the service that it belongs to.
-        let sockets = given.sockets.iter().filter_map(|folder| nearest(folder));
-        Rights {
-            files,
-            sockets: sockets.collect(),
-            given,
+    }
+
+    /// Files of known hosts: those that keys are learnt to, and tunneld's own.
+    fn files(&mut self, needs: &Needs) {
+        let ours = config::default_known_hosts(None).into_iter().next();
+        let ours = ours.map(|file| file.value);
+        let given = self.folders.clone();
+        let outside = |file: &&PathBuf| !given.iter().any(|folder| file.starts_with(folder));
+        for file in needs.files.iter().chain(&ours).filter(outside) {
+            let made = needs.made.contains(file);
+            if made && !file.exists() {
+                // It has to be there to be given, and not its folder. Who may not make it now may not
+                // do so later, and is told then.
+                let mut options = OpenOptions::new();
+                let options = options.append(true).create(true).mode(0o600);
+                let _ = options.open(file);
+            }
+            // One that is not there has no hosts that further keys could be added to.
+            let nothing_to_add = !made && needs.files.contains(file) && !file.exists();
+            if file.is_file() {
+                self.files.push(file.clone());
+            }
+            if file.is_file() || nothing_to_add {
+                self.given.files.insert(file.clone());
+            }
+        }
+    }
+
+    /// The folder of a socket may come and be there later, with the service that it belongs to.
+    fn sockets(&mut self, folders: impl IntoIterator<Item = PathBuf>) {
+        for folder in folders {
+            self.sockets.extend(nearest(&folder));
+            self.given.sockets.insert(folder);
         }
     }
 
@@ -179,20 +224,29 @@ impl Rights {
     }
 
     fn allow(&self, mut rules: RulesetCreated) -> Result<RulesetCreated, RulesetError> {
-        let files = self.files.iter().map(|folder| (folder, FILES));
-        let sockets = self.sockets.iter().map(|folder| (folder, SOCKETS));
-        for (folder, access) in files.chain(sockets) {
-            // One that cannot be reached cannot be written in anyhow.
-            if let Ok(folder) = PathFd::new(folder) {
-                rules = rules.add_rule(PathBeneath::new(folder, access))?;
+        for (places, access) in self.all() {
+            for place in places {
+                // One that cannot be reached cannot be written anyhow.
+                if let Ok(place) = PathFd::new(place) {
+                    rules = rules.add_rule(PathBeneath::new(place, access))?;
+                }
             }
         }
         Ok(rules)
     }
 
+    fn all(&self) -> [(&[PathBuf], BitFlags<AccessFs>); 4] {
+        [
+            (&self.folders, FILES),
+            (&self.files, FILE),
+            (&self.sockets, SOCKETS),
+            (&self.left, LEFT),
+        ]
+    }
+
     fn places(&self) -> String {
-        let all = self.files.iter().chain(&self.sockets);
-        let mut all: Vec<_> = all.map(|folder| folder.display().to_string()).collect();
+        let all = self.all().into_iter().flat_map(|(places, _)| places);
+        let mut all: Vec<_> = all.map(|place| place.display().to_string()).collect();
         all.sort();
         all.dedup();
         named(&all, MAX_PLACES).unwrap_or_else(|| "no folder".to_owned())
@@ -218,17 +272,11 @@ fn named_by_the_service_manager() -> Vec<PathBuf> {
     folders.filter(|folder| folder.is_absolute()).collect()
 }
 
-/// Where a file of known hosts is made, and where it is, which may be behind a link. Its folder is not
-/// made for it: one that is not there is left out.
-fn folders_of(file: &Path) -> impl Iterator<Item = PathBuf> {
-    let real = std::fs::canonicalize(file).ok();
-    let real = real.and_then(|file| Some(file.parent()?.to_owned()));
-    let named = file.parent().filter(|folder| folder.is_dir());
-    named.map(Path::to_owned).into_iter().chain(real)
-}
-
 /// The folder, or the nearest one above it that is there.
 fn nearest(folder: &Path) -> Option<PathBuf> {
     let found = folder.ancestors().find(|folder| folder.is_dir())?;
     Some(found.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

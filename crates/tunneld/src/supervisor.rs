@@ -29,6 +29,7 @@ use tunneld_core::name::TunnelName;
 use tunneld_core::plan::{AtStart, needs_restart};
 use tunneld_core::sandbox::Needs;
 use tunneld_core::status::ReloadStatus;
+use tunneld_ssh::forward::LeaveOnPanic;
 
 use crate::clock;
 use crate::config_file::Loaded;
@@ -98,6 +99,8 @@ impl Slot {
 
 /// The supervisor's state.
 pub(crate) struct Supervisor {
+    /// Dropped before all that listens.
+    _leaves: LeaveOnPanic,
     path: PathBuf,
     config: Config,
     /// What the daemon began with.
@@ -178,6 +181,7 @@ impl Supervisor {
             Arc::clone(&heartbeat),
         );
         let supervisor = Supervisor {
+            _leaves: surroundings.passed.leave_on_panic(),
             path,
             at_start,
             config: loaded.config,
@@ -229,7 +233,7 @@ impl Supervisor {
                     self.task_ended(done);
                 }
                 () = wait::until(rebirth), if rebirth.is_some() => self.rebirth(),
-                _ = beat.tick() => {}
+                _ = beat.tick() => self.reload_log.overdue(),
             }
         }
         self.surroundings.shutdown.cancel();

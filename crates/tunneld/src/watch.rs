@@ -33,11 +33,11 @@ const LOOKS: usize = 10;
 
 /// Watches the files of `path` while `watch` is in force, until `stop`. `reloading` is called before
 /// each reload.
-pub(crate) async fn run(
+pub(crate) async fn run<R: Future<Output = ()>>(
     path: PathBuf,
     control: Control,
     mut seen: watch::Receiver<Seen>,
-    reloading: fn(),
+    reloading: fn() -> R,
     stop: CancellationToken,
 ) {
     let (mut told, began) = (Allowance::default(), Instant::now());
@@ -70,11 +70,11 @@ fn warn(path: &Path, problem: &Problem) {
 }
 
 /// Reloads after each change, for as long as `watch` is in force.
-async fn follow(
+async fn follow<R: Future<Output = ()>>(
     path: &Path,
     control: &Control,
     seen: &mut watch::Receiver<Seen>,
-    reloading: fn(),
+    reloading: fn() -> R,
 ) -> Result<(), Problem> {
     let mut folders = Folders::new()?;
     let (mut settled, mut again) = (false, false);
@@ -92,7 +92,7 @@ async fn follow(
                 changed(path, suppressed);
             }
             // As SIGHUP does. How it went is logged; the watch goes on whatever is in the file.
-            reloading();
+            reloading().await;
             let _ = control.reload_by(By::Watch).await;
             seen.mark_unchanged();
             // What it includes now may be in other folders.

@@ -16,13 +16,15 @@ use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, UnixListener};
 use tunneld_core::config::Listen;
-use tunneld_core::failure::Failure;
+use tunneld_core::failure::{Failure, Stage};
 
-pub use passed::Passed;
-pub use store::Kept;
+pub use passed::{LeaveOnPanic, Passed, Taken};
+pub use store::{Kept, folders_of_kept};
 pub use tcp::listen_tcp;
 
 use super::Peer;
+use crate::descriptors::{self, Room};
+use crate::error::os_reason;
 use crate::wire::Wire;
 
 /// How many clients may wait to be accepted; the system's own limit (net.core.somaxconn) applies.
@@ -61,11 +63,26 @@ impl Listeners {
             }
             Listen::Fd(name) => (passed.listeners(name)?, None),
         };
-        Ok(Listeners {
+        let listeners = Listeners {
             file,
             sockets,
             next: 0,
-        })
+        };
+        match listeners.are_too_many() {
+            true => {
+                let reason = os_reason(&descriptors::no_room());
+                let cause = format!("cannot listen on {listen}: {reason}");
+                Err(Failure::transient(Stage::Forward, cause))
+            }
+            false => Ok(listeners),
+        }
+    }
+
+    /// Whether they have taken the last descriptors, which are for sessions and commands.
+    fn are_too_many(&self) -> bool {
+        let mut sockets = self.sockets.iter();
+        let over = |s: &Socket| descriptors::room_beside(s.listener.as_fd()) == Room::Over;
+        sockets.any(over)
     }
 
     /// The next client. Can be dropped and called again without losing one.

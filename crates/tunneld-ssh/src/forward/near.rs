@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::config::{ForwardKind, ForwardSpec, Listen, LocalForward};
-use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::failure::{Class, Failure, Stage};
+use tunneld_core::refusal::Refusal;
 
 use super::client::Client;
 use super::listen::Listeners;
@@ -45,6 +46,7 @@ pub(crate) async fn run(run: Run) {
     };
     near.serve().await;
     near.place = None;
+    near.let_go().await;
     near.drain().await;
 }
 
@@ -93,11 +95,11 @@ impl Near {
             tokio::select! {
                 () = self.run.accepting.cancelled() => return,
                 changed = self.run.spec.changed() => match changed {
-                    Ok(()) => self.change(),
+                    Ok(()) => self.change().await,
                     Err(_) => return,
                 },
                 accepted = accept(&mut self.place), if rest_until.is_none() => {
-                    self.accepted(accepted);
+                    self.accepted(accepted).await;
                 }
                 () = wait::until(rest_until), if rest_until.is_some() => self.rest_until = None,
                 () = self.run.retry_now.notified() => {
@@ -108,6 +110,12 @@ impl Near {
                 Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
             }
         }
+    }
+
+    /// What an earlier run has left for this place is not taken.
+    async fn let_go(&self) {
+        let passed = &self.run.context.passed;
+        passed.let_go(&self.spec.local.listen.value).await;
     }
 
     /// Lets the connections that are left come to their end.
@@ -134,6 +142,9 @@ impl Near {
                 self.run.set_place(Some(Ok(())));
             }
             Err(failure) => {
+                if failure.class == Class::Blocked {
+                    self.let_go().await;
+                }
                 // A place that another forward is just leaving is free in a moment.
                 if self.rebind > REBIND.0 {
                     self.run.gate.log.cannot_listen(&failure);
@@ -145,7 +156,7 @@ impl Near {
         }
     }
 
-    fn change(&mut self) {
+    async fn change(&mut self) {
         let Some(spec) = Spec::of(&self.run.spec.borrow_and_update()) else {
             return;
         };
@@ -155,6 +166,7 @@ impl Near {
         if spec.local.listen != self.spec.local.listen {
             self.rest_until = None;
             self.rebind = REBIND.0;
+            self.let_go().await;
         }
         self.spec = spec;
     }
@@ -165,14 +177,18 @@ impl Near {
         self.connections.spawn(self.run.retire(old));
     }
 
-    fn accepted(&mut self, accepted: io::Result<(Wire, Peer)>) {
+    async fn accepted(&mut self, accepted: io::Result<(Wire, Peer)>) {
         match accepted {
             Ok((socket, peer)) => {
                 self.accepts();
                 let room = descriptors::room_beside(socket.as_fd());
                 match room {
-                    Room::More | Room::Full => self.admit(socket, peer),
-                    Room::Over => socket.reset_unless_finished(),
+                    Room::More | Room::Full => self.admit(socket, peer).await,
+                    Room::Over => {
+                        socket.reset_unless_finished();
+                        let reason = os_reason(&descriptors::no_room());
+                        self.run.gate.refuse(&peer, &(Refusal::Limit, reason));
+                    }
                 }
                 if room != Room::More {
                     self.full = true;
@@ -218,10 +234,10 @@ impl Near {
         }
     }
 
-    fn admit(&mut self, socket: Wire, peer: Peer) {
+    async fn admit(&mut self, socket: Wire, peer: Peer) {
         // A client that comes after a reload was answered finds what the file says now.
         if self.run.spec.has_changed().unwrap_or(false) {
-            self.change();
+            self.change().await;
         }
         // Whatever goes wrong from here on is a reset for the client.
         socket.reset_unless_finished();

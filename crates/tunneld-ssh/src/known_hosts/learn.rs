@@ -15,7 +15,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Entry, KnownAs, KnownHosts, Marker, ReadFault, edit};
 use crate::error::os_reason;
 use crate::host_key::same_type;
-use crate::sandbox::hint_of_denial;
+use crate::sandbox::hint_of_place;
 
 /// Adds the key of a host that the file does not know, unless it is there already. Blocks.
 ///
@@ -219,9 +219,9 @@ impl LearnError {
             "{remedy}; or put a file that it can write first in `known_hosts`, as \
              /var/lib/tunneld/known_hosts, which the unit provides for"
         );
-        failure.with_hint(match self.is_denied() {
-            true => hint_of_denial(&hint),
-            false => hint,
+        failure.with_hint(match self.way_out {
+            Some(WayOut::Folder | WayOut::Rights) => hint_of_place(&hint),
+            Some(WayOut::Unit) | None => hint,
         })
     }
 }

@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,18 +73,25 @@ pub async fn reap_orphans() -> io::Result<Infallible> {
     }
 }
 
-/// Reaps those that have ended. Returns whether a child of our own stands before the rest.
+/// Reaps those that have ended. Returns whether it has to be looked again for the rest: a child of our
+/// own stands before them, or one is being started, which may take as long as its program's disk.
 fn reap() -> bool {
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let ours = ours();
+    let ours = match OURS.try_lock() {
+        Ok(ours) => ours,
+        Err(TryLockError::Poisoned(e)) => e.into_inner(),
+        Err(TryLockError::WouldBlock) => return true,
+    };
     // An error says that there is no child at all.
     while let Some(pid) = waitid(Id::All, look).ok().and_then(|status| status.pid()) {
         if ours.contains(&pid.as_raw()) {
             return true;
         }
-        // It has ended, and is nobody else's: this does not wait.
-        if waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
-            return false;
+        // It has ended, and is nobody else's: this does not wait. If somebody has waited for it
+        // meanwhile all the same, there are others behind it.
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(_) | Err(Errno::ECHILD) => {}
+            Err(_) => return false,
         }
     }
     false

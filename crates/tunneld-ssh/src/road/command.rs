@@ -35,7 +35,8 @@ const MANAGER_VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "FDSTORE", "WATCHDOG_PID"
 /// 2.8.2).
 const SHELL_CANNOT: [i32; 2] = [126, 127];
 
-/// Starts the program of `target`; the log names `tunnel`. It belongs to a task among `tasks` that ends it with the road.
+/// Starts the program of `target`; the log names `tunnel`. It belongs to a task among `tasks` that
+/// ends it with the road.
 pub(super) fn start(
     command: &ProxyCommand,
     target: &Target,

@@ -93,13 +93,15 @@ impl Loaded {
     }
 }
 
-/// Tells the journal: none of this keeps the other tunnels down.
-pub(crate) fn warn(problems: &Diagnostics) {
+/// Tells the journal: none of this keeps the other tunnels down. `suppressed` times it was not told
+/// before.
+pub(crate) fn warn(problems: &Diagnostics, suppressed: u32) {
     for problem in problems {
         tracing::warn!(
             message_id = events::KEY_PROBLEM,
             tunnel = problem.tunnel.as_ref().map(tracing::field::display),
             hint = problem.help.as_deref(),
+            suppressed,
             "{}",
             problem.message
         );

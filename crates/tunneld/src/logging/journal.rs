@@ -12,8 +12,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -28,19 +29,35 @@ use tunneld_core::events;
 
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// How long a line waits for a journal that is behind. The lines after one that has waited in vain
-/// do not wait, until it reads again: no tunnel stands still for its log.
+/// How long lines wait for a journal that is behind, all of them together in the time of [`EVERY`].
+/// The others do not wait: no tunnel stands still for its log, also where that is read slowly.
 const PATIENCE: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_secs(10);
 
 /// Writes each event as an entry. A journal that is started anew is found again: each entry is sent
 /// to its place.
 pub(super) struct Journal {
     socket: UnixDatagram,
     address: SocketAddrUnix,
-    /// The last entry has waited in vain.
-    stuck: AtomicBool,
+    /// Who has it waits for the journal, and nobody beside it.
+    waiting: Mutex<Waiting>,
     /// How many it has not taken since it last took one.
     lost: AtomicU64,
+}
+
+/// How much longer lines may wait, in the time that began at `since`.
+struct Waiting {
+    since: Instant,
+    left: Duration,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        Waiting {
+            since: Instant::now(),
+            left: PATIENCE,
+        }
+    }
 }
 
 impl Journal {
@@ -54,11 +71,10 @@ impl Journal {
 
     fn at(place: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
         let journal = Journal {
             socket,
             address: SocketAddrUnix::new(place)?,
-            stuck: AtomicBool::new(false),
+            waiting: Mutex::new(Waiting::new()),
             lost: AtomicU64::new(0),
         };
         // An empty one is thrown away there. One that is behind now may not be so later.
@@ -69,17 +85,37 @@ impl Journal {
     }
 
     fn write(&self, entry: &[u8]) {
-        let flags = match self.stuck.load(Ordering::Relaxed) {
-            true => SendFlags::DONTWAIT,
-            false => SendFlags::empty(),
+        let sent = match self.send(entry, SendFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => self.send_patiently(entry),
+            sent => sent,
         };
-        let sent = self.send(entry, flags);
-        let stuck = matches!(sent, Err(Errno::AGAIN));
-        self.stuck.store(stuck, Ordering::Relaxed);
         match sent {
             Ok(()) => self.tell_lost(),
             Err(_) => _ = self.lost.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// As long as there is time left for that: one that is slow takes one line after the other, and
+    /// each would wait for it.
+    fn send_patiently(&self, entry: &[u8]) -> Result<(), Errno> {
+        let waiting = self.waiting.lock();
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        if began.duration_since(waiting.since) >= EVERY {
+            *waiting = Waiting::new();
+        }
+        // Shorter is no time for the kernel either: a zero would be for ever.
+        if waiting.left < Duration::from_millis(1) {
+            return Err(Errno::AGAIN);
+        }
+        let limit = self.socket.set_write_timeout(Some(waiting.left));
+        limit.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        let sent = match self.send(entry, SendFlags::empty()) {
+            Err(Errno::INTR) => self.send(entry, SendFlags::DONTWAIT),
+            sent => sent,
+        };
+        waiting.left = waiting.left.saturating_sub(began.elapsed());
+        sent
     }
 
     /// Says that lines are missing, now that the journal takes them again.

@@ -54,20 +54,20 @@ pub(crate) async fn run(
 }
 
 /// The stop has begun, and may take so long.
-pub(crate) fn stopping(patience: Duration) {
+pub(crate) async fn stopping(patience: Duration) {
     let needed = patience.saturating_add(STOP_MARGIN).as_micros();
     let states = [
         NotifyState::Stopping,
         NotifyState::Status("stopping; connections have their drain_timeout"),
         NotifyState::ExtendTimeoutUsec(u32::try_from(needed).unwrap_or(u32::MAX)),
     ];
-    send_within(PATIENCE, &states);
+    send_within(PATIENCE, &states).await;
 }
 
 /// A reload has begun: `RELOADING=1` and `MONOTONIC_USEC=` belong into one message.
-pub(crate) fn reloading() {
+pub(crate) async fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => send_within(PATIENCE, &[NotifyState::Reloading, now]),
+        Ok(now) => send_within(PATIENCE, &[NotifyState::Reloading, now]).await,
         Err(e) => tracing::debug!("sd_notify: {e}"),
     }
 }

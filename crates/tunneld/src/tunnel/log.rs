@@ -203,14 +203,16 @@ impl Log {
                 let message = format_args!("attempt failed, next in {next} ({})", failure.cause);
                 outage!(debug, "", self, failure, attempts, message);
             }
-            (_, true) => self.not_replaced(failure, attempts, &next),
-            (Say::First { .. }, false) => self.first(failure, attempts, &next),
-            (Say::Summary { .. }, false) => self.still(failure, attempts),
+            (Say::First { suppressed } | Say::Summary { suppressed }, true) => {
+                self.not_replaced(failure, attempts, &next, suppressed);
+            }
+            (Say::First { suppressed }, false) => self.first(failure, attempts, &next, suppressed),
+            (Say::Summary { suppressed }, false) => self.still(failure, attempts, suppressed),
         }
     }
 
     /// The old session serves on, and people should know that the new one is not there.
-    fn not_replaced(&self, failure: &Failure, attempts: u32, next: &str) {
+    fn not_replaced(&self, failure: &Failure, attempts: u32, next: &str, suppressed: u32) {
         let message = format_args!(
             "session not replaced, the old one serves on; next try in {next} ({})",
             failure.cause
@@ -222,7 +224,8 @@ impl Log {
                 self,
                 failure,
                 attempts,
-                message
+                message,
+                suppressed
             ),
             Class::Blocked => outage!(
                 error,
@@ -230,7 +233,8 @@ impl Log {
                 self,
                 failure,
                 attempts,
-                message
+                message,
+                suppressed
             ),
         }
     }
@@ -251,12 +255,20 @@ impl Log {
         }
     }
 
-    fn first(&self, failure: &Failure, attempts: u32, next: &str) {
+    fn first(&self, failure: &Failure, attempts: u32, next: &str, suppressed: u32) {
         let cause = &failure.cause;
         match failure.class {
             Class::Transient => {
                 let message = format_args!("tunnel down, retrying in {next} ({cause})");
-                outage!(warn, events::TUNNEL_DOWN, self, failure, attempts, message);
+                outage!(
+                    warn,
+                    events::TUNNEL_DOWN,
+                    self,
+                    failure,
+                    attempts,
+                    message,
+                    suppressed
+                );
             }
             Class::Blocked => {
                 let message = format_args!("tunnel blocked, next try in {next} ({cause})");
@@ -266,13 +278,14 @@ impl Log {
                     self,
                     failure,
                     attempts,
-                    message
+                    message,
+                    suppressed
                 );
             }
         }
     }
 
-    fn still(&self, failure: &Failure, attempts: u32) {
+    fn still(&self, failure: &Failure, attempts: u32, suppressed: u32) {
         let down_for = Duration::from_secs(self.down_since.elapsed().as_secs());
         let down_for = humantime::format_duration(down_for);
         let message = format_args!("still down for {down_for} ({})", failure.cause);
@@ -282,7 +295,8 @@ impl Log {
             self,
             failure,
             attempts,
-            message
+            message,
+            suppressed
         );
     }
 

@@ -28,27 +28,21 @@ pub struct Passed {
     store: Store,
 }
 
-impl Passed {
-    /// The variables by which sockets are passed. They are nothing to the processes that we start.
-    pub const VARIABLES: [&str; 4] = [
-        "LISTEN_PID",
-        "LISTEN_PIDFDID",
-        "LISTEN_FDS",
-        "LISTEN_FDNAMES",
-    ];
+/// Sockets that were passed to this process, each with its name.
+#[derive(Debug, Default)]
+pub struct Taken(Vec<(String, OwnedFd)>);
 
-    /// Takes what was passed to this process, once: asked again, there is nothing more. Only for
-    /// the start of the process, before it opens descriptors of its own.
+impl Taken {
+    /// Takes them, once: asked again, there is nothing more. Only for the start of the process,
+    /// before it opens descriptors of its own, which a wrong number would take for passed ones.
     ///
-    /// Of what was kept of an earlier run, only sockets for one of `listens` are used, or for the
-    /// daemon's own port (`metrics_listen`); the others are closed, and kept no more.
-    pub async fn from_env(
-        listens: impl IntoIterator<Item = &Listen>,
-        metrics: Option<SocketAddr>,
-    ) -> io::Result<Passed> {
+    /// # Errors
+    ///
+    /// The variables are wrong, or not all of the descriptors are there.
+    pub fn from_env() -> io::Result<Taken> {
         static TAKEN: AtomicBool = AtomicBool::new(false);
         if TAKEN.swap(true, Ordering::Relaxed) {
-            return Ok(Passed::default());
+            return Ok(Taken::default());
         }
         // This finds out whether all of them are there, and keeps them from the processes that we
         // start (FD_CLOEXEC), but does not own them.
@@ -61,18 +55,42 @@ impl Passed {
             false => sd_listen_fds::get().map_err(io::Error::other)?,
         };
         let sockets = sockets.into_iter().map(|(_, socket)| socket.into_std());
-        let (kept, named): (Vec<_>, Vec<_>) = names
+        Ok(Taken(names.into_iter().zip(sockets).collect()))
+    }
+}
+
+impl Passed {
+    /// The variables by which sockets are passed. They are nothing to the processes that we start.
+    pub const VARIABLES: [&str; 4] = [
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+    ];
+
+    /// What was passed to this process, `taken` at its start.
+    ///
+    /// Of what was kept of an earlier run, only sockets for one of `listens` are used, or for the
+    /// daemon's own port (`metrics_listen`); the others are closed, and kept no more. The future
+    /// removes their files, as long as that takes.
+    pub fn of<'a>(
+        taken: Taken,
+        listens: impl IntoIterator<Item = &'a Listen>,
+        metrics: Option<SocketAddr>,
+    ) -> (Passed, impl Future<Output = ()> + Send + 'static) {
+        let (kept, named): (Vec<_>, Vec<_>) = taken
+            .0
             .into_iter()
-            .zip(sockets)
             .partition(|(name, _)| store::is_ours(name));
         let places: Vec<_> = listens.into_iter().flat_map(places).collect();
         let places = [places, metrics.map(tcp::own_place).into_iter().collect()].concat();
-        let (store, files) = Store::of_process(kept, &places);
-        unix::remove_left(files).await;
-        Ok(Passed {
+        let others = named.iter().map(|(name, _)| name.as_str());
+        let (store, files) = Store::of_process(kept, &places, others);
+        let passed = Passed {
             store,
             ..Passed::new(named)
-        })
+        };
+        (passed, unix::remove_left(files))
     }
 
     fn new(sockets: impl IntoIterator<Item = (String, OwnedFd)>) -> Passed {
@@ -90,6 +108,18 @@ impl Passed {
     /// whatever becomes of their forwards.
     pub fn leave(&self) {
         self.store.end();
+    }
+
+    /// Does that, too, if what holds this is dropped by a panic: first of all, so that what is kept
+    /// outlives a crash of the daemon's own.
+    pub fn leave_on_panic(&self) -> LeaveOnPanic {
+        LeaveOnPanic(self.clone())
+    }
+
+    /// No forward will take what was kept for this place: clients are refused there, and do not wait
+    /// for nobody.
+    pub(in crate::forward) async fn let_go(&self, listen: &Listen) {
+        unix::remove_left(self.store.let_go(&places(listen))).await;
     }
 
     /// The sockets that the service manager keeps.
@@ -122,6 +152,18 @@ impl Passed {
             })
         });
         listeners.collect()
+    }
+}
+
+/// See [`Passed::leave_on_panic`].
+#[derive(Debug)]
+pub struct LeaveOnPanic(Passed);
+
+impl Drop for LeaveOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.leave();
+        }
     }
 }
 
@@ -183,7 +225,8 @@ pub(super) fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failur
 fn none(name: &str) -> Failure {
     let cause = format!("no socket named {name} was passed by the service manager");
     Failure::transient(Stage::Forward, cause).with_hint(format!(
-        "the .socket unit says FileDescriptorName={name}, and Sockets= in the service names that unit"
+        "the .socket unit says FileDescriptorName={name} and Service= (or Sockets= in the service names \
+         that unit), and is started while the service is stopped"
     ))
 }
 
@@ -275,9 +318,9 @@ mod tests {
     }
 
     /// Says to the test below what came over the environment, if anything did.
-    async fn say_what_was_passed() {
-        let passed = Passed::from_env([], None).await.unwrap();
-        let again = Passed::from_env([], None).await.unwrap().names().count();
+    fn say_what_was_passed() {
+        let (passed, _) = Passed::of(Taken::from_env().unwrap(), [], None);
+        let again = Taken::from_env().unwrap().0.len();
         let sockets = passed
             .named
             .get("web")
@@ -292,11 +335,11 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_systemd_passes_is_found_by_name_once_and_kept_from_children() {
+    #[test]
+    fn what_systemd_passes_is_found_by_name_once_and_kept_from_children() {
         let me = std::process::id().to_string();
         if std::env::var("LISTEN_PID").is_ok_and(|pid| pid == me) {
-            return say_what_was_passed().await;
+            return say_what_was_passed();
         }
         let socket = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = socket.local_addr().unwrap();

@@ -5,27 +5,34 @@
 //! next process, beside those of `.socket` units. A forward that goes for good takes its socket out.
 //! Without a service manager, or with one that keeps nothing, all is as if there were no store.
 //!
-//! - [`manager`]: what the service manager is told
-//! - [`name`]: how a socket is called meanwhile
+//! [`name`] is how a socket is called meanwhile.
 
-mod manager;
 mod name;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, Shutdown, sockopt};
+use tunneld_core::events;
 
 use super::passed;
 use super::unix::Id;
-use manager::Manager;
+use crate::manager::{Manager, is_gone};
 use name::Named;
 
+pub use name::folders_of_kept;
 pub(super) use name::is_ours;
+
+/// How long a service manager may take to have room for one more message.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What all names may take together: the next process gets them in one variable of its environment,
+/// of which execve(2) lets none be longer than 128 KiB. With more it could not be started at all.
+const NAMES: usize = 96 << 10;
 
 /// The sockets that the service manager keeps.
 #[derive(Debug, Clone, Default)]
@@ -34,9 +41,13 @@ pub(super) struct Store(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// Who keeps them; `None`: nobody.
-    manager: Option<Manager>,
+    manager: Option<Arc<Manager>>,
     /// Those of an earlier run that no forward has taken yet.
     waiting: Mutex<Vec<(Place, Found)>>,
+    /// What the names of all that is kept take, of what `.socket` units pass, too.
+    names: AtomicUsize,
+    /// It was told that a socket is not kept.
+    told: AtomicBool,
     /// The process ends, and what is kept stays for the next.
     ends: AtomicBool,
 }
@@ -72,18 +83,35 @@ impl Found {
 /// process ends.
 #[derive(Debug)]
 pub struct Kept {
-    store: Store,
     name: String,
+    share: Share,
+}
+
+/// What a name takes of [`NAMES`], until this is dropped.
+#[derive(Debug)]
+struct Share {
+    store: Store,
+    bytes: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.store.0.names.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Kept {
     /// Whether the socket stays when this is dropped.
     pub(super) fn stays(&self) -> bool {
-        self.store.0.ends.load(Ordering::Relaxed)
+        self.share.store.0.ends.load(Ordering::Relaxed)
     }
 
-    /// Has it let go of the socket, which does not listen any more whoever has a copy.
+    /// Has it let go of the socket, which does not listen any more whoever has a copy; unless the
+    /// process ends.
     pub(super) fn forget(self, socket: BorrowedFd<'_>) {
+        if self.stays() {
+            return;
+        }
         // First: once the place is free, another socket may be kept under the same name.
         drop(self);
         // What does not listen is as good.
@@ -93,11 +121,19 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let manager = self.store.0.manager.as_ref().filter(|_| !self.stays());
-        if let Some(Err(e)) = manager.map(|manager| manager.forget(&self.name)) {
+        let manager = &self.share.store.0.manager;
+        let Some(manager) = manager.as_ref().filter(|_| !self.stays()) else {
+            return;
+        };
+        // Now or not at all.
+        if let Err(e) = manager.send(&forget(&self.name)) {
             tracing::debug!("the service manager keeps {}: {e}", self.name);
         }
     }
+}
+
+fn forget(name: &str) -> String {
+    format!("FDSTOREREMOVE=1\nFDNAME={name}\n")
 }
 
 /// The files of sockets that nothing listens on any more.
@@ -105,16 +141,21 @@ pub(super) type LeftFiles = Vec<(PathBuf, Id)>;
 
 impl Store {
     /// The store of the service manager of this process, with what it has kept for it. Of that, only
-    /// what is for one of the `wanted` places waits for its forward; the rest is let go.
-    pub(super) fn of_process(
+    /// what is for one of the `wanted` places waits for its forward; the rest is let go. `others` are
+    /// the names of what it passes besides.
+    pub(super) fn of_process<'a>(
         kept: impl IntoIterator<Item = (String, OwnedFd)>,
         wanted: &[Place],
+        others: impl IntoIterator<Item = &'a str>,
     ) -> (Store, LeftFiles) {
-        Self::new(Manager::from_env(), kept, wanted)
+        let (store, files) = Self::new(Manager::of_process(), kept, wanted);
+        let others = others.into_iter().map(bytes).sum();
+        store.0.names.fetch_add(others, Ordering::Relaxed);
+        (store, files)
     }
 
     fn new(
-        manager: Option<Manager>,
+        manager: Option<Arc<Manager>>,
         kept: impl IntoIterator<Item = (String, OwnedFd)>,
         wanted: &[Place],
     ) -> (Store, LeftFiles) {
@@ -129,8 +170,8 @@ impl Store {
                 Some(Named::Unix { file, .. }) => Some(file),
                 _ => None,
             };
-            let store = store.clone();
-            let kept = Kept { store, name };
+            let share = store.share(bytes(&name));
+            let kept = Kept { name, share };
             let found = Found { socket, file, kept };
             match place {
                 Ok(place) if wanted.contains(&place) => waiting.push((place, found)),
@@ -159,6 +200,35 @@ impl Store {
         Some(waiting.swap_remove(at).1)
     }
 
+    /// The forward for those that wait there will not take them: clients are not to wait in vain.
+    pub(super) fn let_go(&self, places: &[Place]) -> LeftFiles {
+        let mut files = Vec::new();
+        for place in places {
+            let Some(found) = self.take(place) else {
+                continue;
+            };
+            if let (Place::Unix(path), Some(file), false) = (place, found.file, found.kept.stays())
+            {
+                files.push((path.clone(), file));
+            }
+            found.let_go("its forward does not take it");
+        }
+        files
+    }
+
+    /// What a name takes that is there in any case.
+    fn share(&self, bytes: usize) -> Share {
+        self.0.names.fetch_add(bytes, Ordering::Relaxed);
+        let store = self.clone();
+        Share { store, bytes }
+    }
+
+    /// What one more name takes, if it may.
+    fn share_if_room(&self, bytes: usize) -> Option<Share> {
+        let share = self.share(bytes);
+        (self.0.names.load(Ordering::Relaxed) <= NAMES).then_some(share)
+    }
+
     /// Has the service manager keep a socket that listens on a port.
     pub(super) async fn keep_tcp(&self, address: SocketAddr, socket: &impl AsFd) -> Option<Kept> {
         self.keep(name::tcp(address), socket).await
@@ -176,28 +246,51 @@ impl Store {
 
     async fn keep(&self, name: Option<String>, socket: &impl AsFd) -> Option<Kept> {
         let manager = self.0.manager.as_ref()?;
-        let kept = match &name {
-            Some(name) => manager.keep(name, socket.as_fd()).await,
-            None => Err(io::Error::other("its path is too long for a name")),
-        };
-        match (kept, name) {
-            (Ok(()), Some(name)) => Some(Kept {
-                store: self.clone(),
-                name,
-            }),
-            (Err(e), name) => {
-                let name = name.unwrap_or_default();
-                tracing::debug!("the service manager does not keep a socket: {e} {name}");
+        match self.hand_over(manager, name, socket.as_fd()).await {
+            Ok(kept) => Some(kept),
+            Err(e) => {
+                self.not_kept(&e);
                 None
             }
-            (Ok(()), None) => None,
         }
+    }
+
+    async fn hand_over(
+        &self,
+        manager: &Manager,
+        name: Option<String>,
+        socket: BorrowedFd<'_>,
+    ) -> io::Result<Kept> {
+        let name = name.ok_or_else(|| io::Error::other("a path is too long for a name"))?;
+        let share = self.share_if_room(bytes(&name));
+        let share = share.ok_or_else(|| io::Error::other("there are too many"))?;
+        // Many sockets at a time are more than it takes at once.
+        let text = format!("FDSTORE=1\nFDNAME={name}\n");
+        manager.send_within(PATIENCE, &text, &[socket]).await?;
+        Ok(Kept { name, share })
+    }
+
+    /// Tells that once: of many sockets, the reason is mostly the same.
+    fn not_kept(&self, e: &io::Error) {
+        if is_gone(e) || self.0.told.swap(true, Ordering::Relaxed) {
+            tracing::debug!("the service manager does not keep a socket: {e}");
+            return;
+        }
+        tracing::warn!(
+            message_id = events::SOCKETS_NOT_KEPT,
+            "not all sockets are kept over a restart: {e}"
+        );
     }
 
     /// From now on what is kept stays, whoever drops it: the process ends.
     pub(super) fn end(&self) {
         self.0.ends.store(true, Ordering::Relaxed);
     }
+}
+
+/// What a name takes in the variable, with the colon after it.
+fn bytes(name: &str) -> usize {
+    name.len() + 1
 }
 
 /// Where a stored socket listens, or why it is none of ours that could be used.

@@ -15,6 +15,10 @@ use crate::error::os_reason;
 
 /// How long the search for who holds a port may take; it is said without a name after that.
 const SEARCH: Duration = Duration::from_secs(5);
+const LOW_PORT: &str = "ports below 1024 need CAP_NET_BIND_SERVICE; give it to the unit: \
+                        AmbientCapabilities=CAP_NET_BIND_SERVICE and \
+                        CapabilityBoundingSet=CAP_NET_BIND_SERVICE in [Service], then systemctl \
+                        restart tunneld";
 
 /// Binds a port, on every address that is meant.
 pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>, Failure> {
@@ -35,7 +39,11 @@ pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>
             }),
             // A machine without IPv6 (or without IPv4) has one family of the two.
             Err(e) if addresses.len() > 1 && no_such_family(&e) => missing = Some((address, e)),
-            Err(e) => return Err(failure(*address, e).await),
+            Err(e) => {
+                let rest = found.flatten();
+                rest.for_each(|found| found.let_go("another address of its port is not to be had"));
+                return Err(failure(*address, e).await);
+            }
         }
     }
     match (sockets.is_empty(), missing) {
@@ -97,29 +105,32 @@ async fn listen(
     found: Option<Found>,
     store: &Store,
 ) -> io::Result<(TcpListener, Option<Kept>)> {
-    let mut bound = bind_one(address, only_v6);
-    if let Some(found) = found {
-        match (&bound, again(&found)) {
+    let socket = match (bind_one(address, only_v6), found) {
+        (bound, None) => bound?,
+        (Ok(socket), Some(found)) => {
             // Within one network namespace it would have been in the way.
-            (Ok(_), _) => found.let_go("it is in another network namespace"),
-            (Err(_), Ok(socket)) => return Ok((socket, Some(found.kept))),
-            (Err(_), Err(e)) => {
-                found.let_go(&os_reason(&e));
-                bound = bind_one(address, only_v6);
-            }
+            found.let_go("it is in another network namespace");
+            socket
         }
-    }
-    let socket = bound?;
+        (Err(_), Some(found)) => match again(&found) {
+            Ok(()) => {
+                let socket = TcpListener::from_std(found.socket.into())?;
+                return Ok((socket, Some(found.kept)));
+            }
+            Err(e) => {
+                found.let_go(&os_reason(&e.into()));
+                bind_one(address, only_v6)?
+            }
+        },
+    };
     let kept = store.keep_tcp(address, &socket).await;
     Ok((socket, kept))
 }
 
 /// Listens on a socket of an earlier run.
-fn again(found: &Found) -> io::Result<TcpListener> {
-    let socket = std::net::TcpListener::from(found.socket.try_clone()?);
-    socket.set_nonblocking(true)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    TcpListener::from_std(socket)
+fn again(found: &Found) -> rustix::io::Result<()> {
+    rustix::io::ioctl_fionbio(&found.socket, true)?;
+    rustix::net::listen(&found.socket, BACKLOG)
 }
 
 fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
@@ -160,8 +171,7 @@ async fn failure(address: SocketAddr, e: io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied => {
             let cause = format!("cannot listen on {address}: {reason}");
-            Failure::transient(Stage::Forward, cause)
-                .with_hint("ports below 1024 need CAP_NET_BIND_SERVICE")
+            Failure::transient(Stage::Forward, cause).with_hint(LOW_PORT)
         }
         _ => {
             let cause = format!("cannot listen on {address}: {reason}");
@@ -255,9 +265,6 @@ mod tests {
     async fn a_port_that_is_not_ours_to_have_comes_with_what_it_takes() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let failure = failure(address, io::ErrorKind::PermissionDenied.into()).await;
-        assert_eq!(
-            failure.hint.as_deref(),
-            Some("ports below 1024 need CAP_NET_BIND_SERVICE")
-        );
+        assert_eq!(failure.hint.as_deref(), Some(LOW_PORT));
     }
 }

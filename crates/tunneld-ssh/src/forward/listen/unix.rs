@@ -23,7 +23,7 @@ use owner::{Ids, NoIds};
 use super::store::{LeftFiles, Place, Store};
 use super::{BACKLOG, Kept, Listener, called};
 use crate::error::os_reason;
-use crate::sandbox::hint_of_denial;
+use crate::sandbox::hint_of_place;
 
 /// How long the system may take, for an owner and for the socket.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,12 +57,11 @@ pub(super) async fn bind(
     Ok((super::Socket { listener, kept }, file))
 }
 
-/// Removes the files of sockets of an earlier run that are let go.
+/// Removes the files of sockets of an earlier run that are let go; waits at most for [`PATIENCE`].
 pub(super) async fn remove_left(files: LeftFiles) {
     if files.is_empty() {
         return;
     }
-    // As long as that takes: the start goes on without it.
     let _ = aside(&MAKING, PATIENCE, move || {
         for (path, id) in files {
             if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
@@ -172,14 +171,13 @@ fn again(
         if Some(node.id) != kept.file {
             return Err(Errno::STALE);
         }
+        // Another owner takes another file: this one listens already, and whom it was given to could
+        // get in meanwhile.
+        if !node.is_of(ids, folder.fresh()?) {
+            return Err(Errno::PERM);
+        }
         if !node.has_mode(place.mode) {
             node.set_mode(place.mode)?;
-        }
-        match ids == Ids::default() {
-            // It was given away, and the file does not say so any more.
-            true if !node.is_own() => return Err(Errno::PERM),
-            true => {}
-            false => node.give(ids)?,
         }
         rustix::io::ioctl_fionbio(&kept.socket, true)?;
         rustix::net::listen(&kept.socket, BACKLOG)?;
@@ -268,7 +266,7 @@ fn not_made(place: &UnixListen, folder: &Path, e: &io::Error) -> Failure {
     let failure = failure(place, &os_reason(e));
     let folder = folder.display();
     match e.kind() {
-        io::ErrorKind::PermissionDenied => failure.with_hint(hint_of_denial(&format!(
+        io::ErrorKind::PermissionDenied => failure.with_hint(hint_of_place(&format!(
             "tunneld's user has to be able to write in {folder}"
         ))),
         io::ErrorKind::ReadOnlyFilesystem => failure.with_hint(format!(

@@ -53,6 +53,21 @@ impl Asked<'_> {
         })
     }
 
+    /// How to test with a credential that systemd gives to the service alone.
+    fn with_credential(&self, failure: &Failure, way: &[&Target]) -> Option<String> {
+        if std::env::var_os("CREDENTIALS_DIRECTORY").is_some() {
+            return None;
+        }
+        let missing = |name: &&String| failure.cause.contains(&format!("credential {name:?} "));
+        let name = way.iter().flat_map(|of| credentials(of)).find(missing)?;
+        let user = shell_word(&self::name(self.daemon.uid()));
+        let given = shell_word(&format!("LoadCredential={name}:/path/to/the/file"));
+        let again = command_again(self.places, &["test", self.tunnel]);
+        Some(format!(
+            "to test with it, as the service does: sudo systemd-run --pipe --uid={user} -p {given} {again}"
+        ))
+    }
+
     /// The failure of the host that is `at` this place of the way, with more about what to do.
     pub(super) fn explain(&self, failure: Failure, target: &Target, at: usize) -> Failure {
         let mut way = target.hops();
@@ -64,9 +79,10 @@ impl Asked<'_> {
             }
             _ => None,
         };
+        let as_service = self.with_credential(&failure, &way);
         let hint = failure.hint.clone();
         let hint = hint.or_else(|| usual(&failure, &way, at));
-        let hints: Vec<String> = hint.into_iter().chain(as_owner).collect();
+        let hints: Vec<String> = hint.into_iter().chain(as_owner).chain(as_service).collect();
         match hints.is_empty() {
             true => failure,
             false => failure.with_hint(hints.join("; ")),
@@ -136,11 +152,22 @@ fn to_reach(failure: &Failure, way: &[&Target], at: usize) -> Option<String> {
     })
 }
 
+fn secrets(target: &Target) -> impl Iterator<Item = &Credential> {
+    let secrets = [&target.passphrase_credential, &target.password_credential];
+    secrets.into_iter().flatten().map(|secret| &secret.value)
+}
+
+/// The names of a target's credentials that systemd passes.
+fn credentials(target: &Target) -> impl Iterator<Item = &String> {
+    secrets(target).filter_map(|secret| match secret {
+        Credential::Named(name) => Some(name),
+        Credential::File(_) => None,
+    })
+}
+
 /// The files of a target that are not for everybody.
 fn files(target: &Target) -> impl Iterator<Item = &Path> {
-    let secrets = [&target.passphrase_credential, &target.password_credential];
-    let secrets = secrets.into_iter().flatten();
-    let secrets = secrets.filter_map(|secret| match &secret.value {
+    let secrets = secrets(target).filter_map(|secret| match secret {
         Credential::File(path) => Some(path),
         Credential::Named(_) => None,
     });
@@ -158,7 +185,7 @@ mod tests {
     use super::*;
     use crate::cli::DEFAULT_CONFIG;
     use std::sync::Arc;
-    use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind};
+    use tunneld_core::config::{Proxy, ProxyCommand, ProxyKind, Sourced};
 
     const CONNECT: Stage = Stage::Connect;
 
@@ -234,9 +261,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_command_for_another_user_asks_for_the_same_test() {
+    async fn a_credential_of_the_service_comes_with_the_command_that_passes_it() {
+        // systemd gives it to the service alone, whoever tests.
+        let mut target = over(Via::Direct);
+        target.password_credential = Some(Sourced {
+            value: Credential::Named("pw".to_owned()),
+            span: None,
+        });
+        let daemon = nobody();
+        let places = Places {
+            config: DEFAULT_CONFIG.into(),
+            socket: None,
+        };
+        let asked = Asked {
+            places: &places,
+            tunnel: "db",
+            daemon: &daemon,
+        };
+        let fix = |cause: &str| {
+            let failure = Failure::blocked(Stage::Authenticate, cause.to_owned());
+            asked.explain(failure, &target, 0).hint.unwrap()
+        };
+        let said = fix("credential \"pw\" is missing: $CREDENTIALS_DIRECTORY is not set");
+        let end = " -p LoadCredential=pw:/path/to/the/file tunneld test db";
+        assert!(said.contains("sudo systemd-run --pipe --uid="), "{said}");
+        assert!(said.ends_with(end), "{said}");
+        assert!(!fix("server rejected the password").contains("systemd-run"));
+    }
+
+    fn nobody() -> Daemon {
         let nowhere = Path::new("/nonexistent/x");
-        let daemon = Daemon::find(nowhere.into(), nowhere);
+        Daemon::find(nowhere.into(), nowhere)
+    }
+
+    #[tokio::test]
+    async fn the_command_for_another_user_asks_for_the_same_test() {
+        let daemon = nobody();
         let command = |config: &str, socket: Option<&str>| {
             let places = Places {
                 config: config.into(),

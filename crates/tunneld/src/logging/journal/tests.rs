@@ -2,7 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use rustix::fs::fcntl_get_seals;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -112,7 +112,7 @@ fn an_entry_that_is_larger_than_a_datagram_comes_as_a_sealed_file() {
 
 #[test]
 fn a_journal_that_does_not_read_holds_nobody_up_and_what_is_lost_is_counted() {
-    // One line waits; the ten thousand after it do not.
+    // The first lines wait; the ten thousand after them do not.
     let (bed, journal) = Bed::new();
     let began = Instant::now();
     for _ in 0..10_000 {
@@ -134,6 +134,40 @@ fn a_journal_that_does_not_read_holds_nobody_up_and_what_is_lost_is_counted() {
     journal.write(b"X\n\0\0\0\0\0\0\0\0\n");
     bed.read().unwrap();
     assert!(bed.read().is_none());
+}
+
+#[test]
+fn a_journal_that_is_slow_holds_nobody_up_for_longer_than_one_that_hangs() {
+    // It takes an entry each time it looks, and always is behind: a line that waits gets in, and the
+    // next one would wait again. Two threads have no more time than one.
+    let (bed, journal) = Bed::new();
+    bed.reader.set_nonblocking(false).unwrap();
+    let pace = Duration::from_millis(50);
+    bed.reader.set_read_timeout(Some(pace)).unwrap();
+    let (stop, stopped) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (bed, stopped) = (bed, stopped);
+            while stopped.recv_timeout(pace) == Err(RecvTimeoutError::Timeout) {
+                bed.read();
+            }
+        });
+        let writers = [(); 2].map(|()| {
+            scope.spawn(|| {
+                let began = Instant::now();
+                for _ in 0..1000 {
+                    journal.write(b"X\n\0\0\0\0\0\0\0\0\n");
+                }
+                began.elapsed()
+            })
+        });
+        for writer in writers {
+            let took = writer.join().unwrap();
+            assert!(took < PATIENCE * 8, "{took:?}");
+        }
+        drop(stop);
+    });
+    assert!(journal.lost.load(Ordering::Relaxed) > 0);
 }
 
 #[test]

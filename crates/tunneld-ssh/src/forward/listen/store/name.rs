@@ -6,6 +6,7 @@
 //! to guess at. A unix socket does not know the name that its file got after it was bound; device
 //! and inode prove that a path still leads to it, for it holds its inode as long as it lives.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -64,6 +65,22 @@ pub(super) fn parse(name: &str) -> Option<Named> {
     }
 }
 
+/// The folders of the unix sockets that the service manager has kept for this process, by their names
+/// (`LISTEN_FDNAMES` of sd_listen_fds(3)): files of forwards that are gone are removed there.
+pub fn folders_of_kept() -> impl Iterator<Item = PathBuf> {
+    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let names = std::env::var("LISTEN_FDNAMES").ok().filter(|_| ours);
+    let folders: BTreeSet<_> = folders(&names.unwrap_or_default()).collect();
+    folders.into_iter()
+}
+
+fn folders(names: &str) -> impl Iterator<Item = PathBuf> {
+    names.split(':').filter_map(|name| match parse(name)? {
+        Named::Unix { path, .. } => Some(path.parent()?.to_owned()),
+        Named::Tcp => None,
+    })
+}
+
 fn escape(bytes: &[u8]) -> String {
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':' && byte != b'%';
     let escaped = bytes.iter().map(|byte| match plain(*byte) {
@@ -108,6 +125,15 @@ mod tests {
             assert!(is_ours(&name));
             assert_eq!(parse(&name), Some(Named::Unix { file: FILE, path }));
         }
+    }
+
+    #[test]
+    fn the_folders_of_unix_sockets_are_found_among_all_names() {
+        let mut names = vec!["tunneld-web.socket".to_owned(), String::new()];
+        names.extend(tcp("127.0.0.1:80".parse().unwrap()));
+        names.extend(["/run/a:b/s", "/s"].map(|path| unix(Path::new(path), FILE).unwrap()));
+        let found: Vec<_> = folders(&names.join(":")).collect();
+        assert_eq!(found, [Path::new("/run/a:b"), Path::new("/")]);
     }
 
     #[test]

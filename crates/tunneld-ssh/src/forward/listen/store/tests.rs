@@ -1,15 +1,16 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tunneld_core::config::{Listen, ListenHost, TcpListen, UnixListen};
+use tunneld_core::config::{Listen, ListenHost, SocketOwner, TcpListen, UnixListen};
 use tunneld_lab::notify::{Notification, NotifySocket};
 
-use super::super::{Listeners, Passed};
+use super::super::{LeaveOnPanic, Listeners, Passed};
 use super::*;
 use crate::forward::Peer;
 
@@ -28,10 +29,13 @@ impl Rig {
         Rig { folder, notify }
     }
 
+    fn manager(&self) -> Manager {
+        Manager::at(self.notify.path().as_os_str().as_bytes()).unwrap()
+    }
+
     /// The start of a process, to which these were passed and whose file listens at `wanted`.
     fn start(&self, kept: Vec<(String, OwnedFd)>, wanted: &[Place]) -> Passed {
-        let manager = Manager::at(self.notify.path());
-        let (store, _) = Store::new(Some(manager), kept, wanted);
+        let (store, _) = Store::new(Some(Arc::new(self.manager())), kept, wanted);
         Passed::with_store(store)
     }
 
@@ -54,13 +58,24 @@ impl Rig {
     /// Whether it was told to let go of anything, up to now.
     fn told_to_forget(&self) -> bool {
         let mark = self.notify.mark();
-        let manager = Manager::at(self.notify.path());
-        manager.forget("the last").unwrap();
+        self.manager().send(&forget("the last")).unwrap();
         self.notify.wait_from(mark, "FDNAME=the last", LONG);
         let all = self.notify.messages();
         let forgotten = |told: &&Notification| told.has("FDSTOREREMOVE=1");
         let mut forgotten = all.iter().filter(forgotten);
         forgotten.any(|told| !told.has("FDNAME=the last"))
+    }
+}
+
+/// Listens on a port that nobody else has, which a test beside this one may take first.
+async fn on_a_free_port(passed: &Passed) -> (Listeners, SocketAddr) {
+    loop {
+        let (free, address) = port();
+        drop(free);
+        match Listeners::bind(&listen(address), passed).await {
+            Ok(listeners) => return (listeners, address),
+            Err(e) => assert!(e.cause.contains("already in use"), "{e}"),
+        }
     }
 }
 
@@ -107,10 +122,8 @@ fn is_refused(e: &io::Error) -> bool {
 async fn a_port_is_kept_from_when_it_is_made_until_its_forward_goes() {
     // Then it refuses clients at once, and another forward has it at once, copy or not.
     let rig = Rig::new();
-    let (free, address) = port();
-    drop(free);
     let passed = rig.start(Vec::new(), &[]);
-    let listeners = Listeners::bind(&listen(address), &passed).await.unwrap();
+    let (listeners, address) = on_a_free_port(&passed).await;
     let name = name::tcp(address).unwrap();
     rig.told("FDSTORE=1", &name);
     let _copies = copies(&listeners);
@@ -125,11 +138,9 @@ async fn a_port_is_kept_from_when_it_is_made_until_its_forward_goes() {
 async fn when_the_process_ends_ports_and_files_stay_as_they_are() {
     // A client that comes meanwhile is the first of the next process.
     let rig = Rig::new();
-    let (free, address) = port();
-    drop(free);
     let place = rig.socket();
     let passed = rig.start(Vec::new(), &[]);
-    let tcp = Listeners::bind(&listen(address), &passed).await.unwrap();
+    let (tcp, address) = on_a_free_port(&passed).await;
     let unix = Listen::Unix(place.clone());
     let file = Listeners::bind(&unix, &passed).await.unwrap();
     let copies = copies(&tcp).into_iter().chain(copies(&file));
@@ -248,10 +259,7 @@ async fn a_port_for_both_families_is_not_one_for_ipv6_alone() {
     // What `metrics_listen` on [::] was is nothing for a forward, and the other way round.
     let rig = Rig::new();
     let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-    let Ok(socket) = TcpListener::bind(any) else {
-        // A machine without IPv6 has neither.
-        return;
-    };
+    let socket = TcpListener::bind(any).expect("this test needs IPv6");
     let address = socket.local_addr().unwrap();
     let both = Place::Tcp {
         address,
@@ -274,7 +282,7 @@ async fn the_file_of_a_forward_that_is_gone_is_named_for_removal() {
     let socket = UnixListener::bind(&place.path).unwrap();
     let file = id(&place.path);
     let name = name::unix(&place.path, file).unwrap();
-    let manager = Manager::at(rig.notify.path());
+    let manager = Arc::new(rig.manager());
     let (_, files) = Store::new(Some(manager), [(name, socket.into())], &[]);
     assert_eq!(files, [(place.path.clone(), file)]);
     super::super::unix::remove_left(files).await;
@@ -284,8 +292,9 @@ async fn the_file_of_a_forward_that_is_gone_is_named_for_removal() {
 #[tokio::test]
 async fn a_service_manager_that_is_gone_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let manager = Manager::at(&folder.path().join("nobody"));
-    let (store, _) = Store::new(Some(manager), [], &[]);
+    let nobody = folder.path().join("nobody");
+    let manager = Manager::at(nobody.as_os_str().as_bytes()).unwrap();
+    let (store, _) = Store::new(Some(Arc::new(manager)), [], &[]);
     let passed = Passed::with_store(store);
     let place = UnixListen {
         path: folder.path().join("db.sock"),
@@ -299,4 +308,158 @@ async fn a_service_manager_that_is_gone_changes_nothing() {
     passed.leave();
     drop(file);
     assert!(!place.path.exists());
+}
+
+/// A socket file of an earlier run, as the service manager passes it.
+fn left(place: &UnixListen) -> (Vec<(String, OwnedFd)>, Id) {
+    let socket = UnixListener::bind(&place.path).unwrap();
+    let mode = fs::Permissions::from_mode(place.mode);
+    fs::set_permissions(&place.path, mode).unwrap();
+    let file = id(&place.path);
+    let name = name::unix(&place.path, file).unwrap();
+    (vec![(name, socket.into())], file)
+}
+
+/// Two groups that this process may give files to; `None` for the second of a user with one.
+fn groups() -> (u32, Option<u32>) {
+    let own = rustix::process::getegid().as_raw();
+    let further = rustix::process::getgroups().unwrap();
+    let further = further.into_iter().map(|group| group.as_raw());
+    let root = rustix::process::geteuid().is_root();
+    let other = further.into_iter().find(|group| *group != own);
+    (own, other.or(root.then_some(54321)))
+}
+
+#[tokio::test]
+async fn a_file_that_was_given_to_others_is_made_anew_where_they_are_not_named_any_more() {
+    // Also where another owner still is: what is not named belongs to us.
+    let rig = Rig::new();
+    let (own, other) = groups();
+    let other = other.expect("this test needs root, or a user with two groups");
+    let me = rustix::process::geteuid().as_raw();
+    for owner in [None, Some(me)] {
+        let mut place = rig.socket();
+        place.mode = 0o660;
+        place.owner = owner.map(|user| SocketOwner {
+            user: Some(user.to_string()),
+            group: None,
+        });
+        let (kept, before) = left(&place);
+        chown(&place.path, None, Some(other)).unwrap();
+        let passed = rig.start(kept, &[Place::Unix(place.path.clone())]);
+        let unix = Listen::Unix(place.clone());
+        let _file = Listeners::bind(&unix, &passed).await.unwrap();
+        assert_eq!(fs::metadata(&place.path).unwrap().gid(), own);
+        assert_ne!(id(&place.path), before);
+    }
+}
+
+#[tokio::test]
+async fn a_file_in_a_folder_that_gives_its_group_is_kept() {
+    // The set-group-ID bit of the folder: a new file would have that group, too.
+    let rig = Rig::new();
+    let (_, other) = groups();
+    let other = other.expect("this test needs root, or a user with two groups");
+    chown(rig.folder.path(), None, Some(other)).unwrap();
+    fs::set_permissions(rig.folder.path(), fs::Permissions::from_mode(0o2755)).unwrap();
+    let place = rig.socket();
+    let (kept, before) = left(&place);
+    assert_eq!(fs::metadata(&place.path).unwrap().gid(), other);
+    let passed = rig.start(kept, &[Place::Unix(place.path.clone())]);
+    let unix = Listen::Unix(place.clone());
+    let _file = Listeners::bind(&unix, &passed).await.unwrap();
+    assert_eq!(id(&place.path), before);
+}
+
+#[tokio::test]
+async fn what_its_forward_will_not_take_refuses_clients_and_its_file_goes() {
+    // As long as the process does not end: then it is for the next.
+    let rig = Rig::new();
+    let place = rig.socket();
+    let (unix, wanted) = (
+        Listen::Unix(place.clone()),
+        [Place::Unix(place.path.clone())],
+    );
+    let (kept, _) = left(&place);
+    let name = kept[0].0.clone();
+    let copies = [&kept[0].1].map(|socket| socket.try_clone().unwrap());
+    let passed = rig.start(kept, &wanted);
+    let ending = rig.start(
+        vec![(name.clone(), copies[0].try_clone().unwrap())],
+        &wanted,
+    );
+    ending.leave();
+    ending.let_go(&unix).await;
+    drop(ending);
+    assert!(!rig.told_to_forget());
+    UnixStream::connect(&place.path).unwrap();
+
+    passed.let_go(&unix).await;
+    rig.told("FDSTOREREMOVE=1", &name);
+    assert!(!place.path.exists());
+    drop(copies);
+}
+
+#[tokio::test]
+async fn a_panic_leaves_what_is_kept_to_the_next_process() {
+    struct Crashes {
+        _leaves: LeaveOnPanic,
+        listeners: Listeners,
+    }
+    let rig = Rig::new();
+    let passed = rig.start(Vec::new(), &[]);
+    let (listeners, address) = on_a_free_port(&passed).await;
+    let copies = copies(&listeners);
+    let crashes = Crashes {
+        _leaves: passed.leave_on_panic(),
+        listeners,
+    };
+    let crash = std::panic::AssertUnwindSafe(move || {
+        let crashes = crashes;
+        assert!(crashes.listeners.sockets.is_empty(), "a crash");
+    });
+    assert!(std::panic::catch_unwind(crash).is_err());
+    assert!(!rig.told_to_forget());
+    TcpStream::connect(address).unwrap();
+    drop(copies);
+}
+
+#[tokio::test]
+async fn names_never_take_more_than_the_next_process_can_be_given() {
+    // What passes names on is one string of at most 128 KiB. Beyond, a socket is not kept, and
+    // listens all the same; what goes makes room.
+    const SYSTEM: usize = 128 << 10;
+    let rig = Rig::new();
+    let passed = rig.start(Vec::new(), &[]);
+    let store = passed.store();
+    let (socket, _) = port();
+    let name = |at: u32| Some(format!("{at:0>255}"));
+    let mut kept = Vec::new();
+    loop {
+        let at = u32::try_from(kept.len()).unwrap();
+        match store.keep(name(at), &socket).await {
+            Some(one) => kept.push(one),
+            None => break,
+        }
+        assert!(kept.len() * 256 < SYSTEM, "{}", kept.len());
+    }
+    assert_eq!(kept.len(), NAMES / 256);
+    let (_listeners, address) = on_a_free_port(&passed).await;
+    TcpStream::connect(address).unwrap();
+    drop(kept.pop());
+    assert!(store.keep(name(0), &socket).await.is_some());
+}
+
+#[tokio::test]
+async fn names_of_an_earlier_run_and_of_others_count() {
+    let rig = Rig::new();
+    let (used, address) = port();
+    let name = name::tcp(address).unwrap();
+    let manager = Some(Arc::new(rig.manager()));
+    let (store, _) = Store::new(manager, [(name.clone(), used.into())], &[exactly(address)]);
+    assert_eq!(store.0.names.load(Ordering::Relaxed), name.len() + 1);
+    drop(store.take(&exactly(address)));
+    assert_eq!(store.0.names.load(Ordering::Relaxed), 0);
+    let (store, _) = Store::of_process([], &[], ["web.socket", "web.socket"]);
+    assert_eq!(store.0.names.load(Ordering::Relaxed), 22);
 }

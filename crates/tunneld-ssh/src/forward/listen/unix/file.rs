@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 use rustix::process::Pid;
 use socket2::{SockAddr, Socket};
@@ -69,6 +69,20 @@ impl Folder {
             Err(Errno::NOENT) => Ok(Found::Nothing),
             Err(e) => Err(e),
         }
+    }
+
+    /// Whom a file belongs to that this process makes here: the group is that of the folder where
+    /// its set-group-ID bit says so (inode(7)).
+    pub(super) fn fresh(&self) -> rustix::io::Result<Ids> {
+        let stat = rustix::fs::fstat(&self.handle)?;
+        let group = match Mode::from_raw_mode(stat.st_mode).contains(Mode::SGID) {
+            true => Gid::from_raw(stat.st_gid),
+            false => rustix::process::getegid(),
+        };
+        Ok(Ids {
+            user: Some(rustix::process::geteuid()),
+            group: Some(group),
+        })
     }
 
     fn remove(&self, name: &OsStr) {
@@ -148,7 +162,7 @@ pub(super) struct Node {
     file: OwnedFd,
     pub(super) id: Id,
     mode: u32,
-    owner: (u32, u32),
+    owner: (Uid, Gid),
 }
 
 impl Node {
@@ -166,7 +180,7 @@ impl Node {
             file,
             id: id(&stat),
             mode: stat.st_mode & 0o777,
-            owner: (stat.st_uid, stat.st_gid),
+            owner: (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)),
         })
     }
 
@@ -175,10 +189,10 @@ impl Node {
         self.mode == mode & 0o777
     }
 
-    /// Whether it belongs to the user and the group that this process runs as.
-    pub(super) fn is_own(&self) -> bool {
-        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        self.owner == (user.as_raw(), group.as_raw())
+    /// Whether it belongs to whom a `fresh` file that is given to `wanted` would belong.
+    pub(super) fn is_of(&self, wanted: Ids, fresh: Ids) -> bool {
+        let (user, group) = self.owner;
+        Some(user) == wanted.user.or(fresh.user) && Some(group) == wanted.group.or(fresh.group)
     }
 
     pub(super) fn give(&self, to: Ids) -> rustix::io::Result<()> {
