@@ -280,10 +280,16 @@ fn the_health_check_says_what_status_says() {
     let container = bastion.container_of(Engine::Kubernetes, &(bastion.config() + alive));
     assert_has(&stdout(&container.healthy(0)), &["db  up "]);
     let probe = |path: &str| over_tcp(bastion.metrics, &format!("GET {path}"), &[]).status;
-    assert_eq!((probe("/healthz"), probe("/readyz")), (200, 200));
+    // What is ready is told a moment after the tunnel is up.
+    let probed = |ready: u16| {
+        let found = poll(LONG, || (probe("/readyz") == ready).then_some(()));
+        assert!(found.is_some(), "{}", container.log.text());
+        assert_eq!(probe("/healthz"), 200);
+    };
+    probed(200);
     bastion.sshd.freeze();
     container.healthy(3);
-    assert_eq!((probe("/healthz"), probe("/readyz")), (200, 503));
+    probed(503);
     bastion.sshd.thaw();
     container.healthy(0);
     assert_exit(

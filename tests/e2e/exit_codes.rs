@@ -1,10 +1,15 @@
 //! The exit codes that scripts depend on: 0, 1, 2, 3, 4 and 78, one by one.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use tunneld_core::status::Phase;
 use tunneld_lab::target::free_addr;
 
-use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, daemon, dead_tunnel};
-use crate::support::{stderr, stdout, tunneld};
+use crate::support::{
+    Bed, Folder, LONG, assert_exit, assert_has, binary, command, daemon, dead_tunnel,
+};
+use crate::support::{stderr, stdout, tunneld, within};
 
 #[test]
 fn zero_is_done() {
@@ -192,4 +197,27 @@ fn a_taken_socket_is_a_failed_start() {
     assert_exit(&output, 1);
     assert_has(&stderr(&output), &["another tunneld answers on", &socket]);
     assert_eq!(daemon.tunnel("db").phase, Phase::Up);
+}
+
+#[test]
+fn a_file_that_the_service_may_not_read_comes_with_what_gives_it_to_read() {
+    // 78: root has edited it, with a umask of 077.
+    let folder = Folder::new();
+    let file = folder.write("t.toml", &dead_tunnel("db", &folder.key()));
+    for (path, mode) in [(folder.at("t.toml"), 0o600), (folder.at(""), 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut run = command("setpriv");
+    run.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let output = within(run.arg(binary()).args(["run", "--config", &file]), LONG);
+    assert_exit(&output, 78);
+    let commands = format!("sudo chgrp nogroup {file} && sudo chmod g+r {file}");
+    let said = stderr(&output);
+    assert_has(
+        &said,
+        &[
+            "permission denied\nhint: the daemon runs as nobody, ",
+            &commands,
+        ],
+    );
 }
