@@ -15,11 +15,12 @@ pub struct Needs {
     /// The keys that name programs, with their tunnels: ``on_up of `db` ``. What a program does is
     /// its own affair, and it would have no more rights than the daemon.
     pub programs: BTreeSet<String>,
-    /// Files that are written to, and folders in which they are made, changed and removed.
+    /// Files that are written to, and made where they are not there, and folders in which they are
+    /// made, changed and removed.
     pub files: BTreeSet<PathBuf>,
-    /// Those of the files that are made where they are not there: new hosts are written to them. The
-    /// others are added to only if they have the host.
-    pub made: BTreeSet<PathBuf>,
+    /// Files that further keys of hosts are added to, where they have the host. That is welcome and no
+    /// need: without it the host is known as it was.
+    pub further: BTreeSet<PathBuf>,
     /// Folders in which unix sockets are made and removed.
     pub sockets: BTreeSet<PathBuf>,
 }
@@ -34,7 +35,7 @@ impl Needs {
             let target = &tunnel.target;
             for target in target.hops().into_iter().chain([target]) {
                 needs.files.extend(learns(target));
-                needs.made.extend(makes(target));
+                needs.further.extend(learns_more(target));
             }
             for forward in &tunnel.forwards {
                 if let ForwardKind::Local(local) = &forward.kind
@@ -89,20 +90,18 @@ pub fn named(all: &[String], max: usize) -> Option<String> {
     }
 }
 
-/// The files that keys of hosts may be written to (`known_hosts::learn`): new hosts go to the first,
-/// further keys to the one that has the present one.
-fn learns(target: &Target) -> impl Iterator<Item = PathBuf> {
-    let further = target.known_hosts.iter();
-    let further = further.filter(|_| target.update_host_keys);
-    let further = further.map(|file| file.value.clone());
-    makes(target).into_iter().chain(further)
-}
-
-/// The one that new hosts go to.
-fn makes(target: &Target) -> Option<PathBuf> {
+/// The file that new hosts are written to (`known_hosts::learn`).
+fn learns(target: &Target) -> Option<PathBuf> {
     let accepts = target.strict_host_key_checking == StrictHostKeyChecking::AcceptNew;
     let first = target.known_hosts.first().filter(|_| accepts);
     first.map(|file| file.value.clone())
+}
+
+/// Those that further keys of a host may be written to: the one of them that has it.
+fn learns_more(target: &Target) -> impl Iterator<Item = PathBuf> {
+    let files = target.known_hosts.iter();
+    let files = files.filter(|_| target.update_host_keys);
+    files.map(|file| file.value.clone())
 }
 
 #[cfg(test)]
@@ -138,26 +137,26 @@ mod tests {
     #[test]
     fn known_hosts_are_written_only_where_keys_are_learnt() {
         // The first for new hosts; each of them for further keys; those of jump hosts, too.
-        let learning = |keys: &str| needs(&format!("{PLAIN}{keys}")).files;
+        let learning = |keys: &str| {
+            let needs = needs(&format!("{PLAIN}{keys}"));
+            (needs.files, needs.further)
+        };
         let two = "known_hosts = ['/a/k', '/b/k']\n";
+        let (none, first) = (paths(&[]), paths(&["/a/k"]));
+        let both = paths(&["/a/k", "/b/k"]);
         let further = "update_host_keys = true\n";
-        let new = "strict_host_key_checking = 'accept-new'\nupdate_host_keys = false\n";
-        assert_eq!(learning(two), paths(&[]));
-        assert_eq!(learning(&format!("{two}{new}")), paths(&["/a/k"]));
-        let both = learning(&format!("{two}{further}"));
-        assert_eq!(both, paths(&["/a/k", "/b/k"]));
+        let new = "strict_host_key_checking = 'accept-new'\n";
+        assert_eq!(learning(two), (none.clone(), none.clone()));
+        assert_eq!(learning(&format!("{two}{new}")).0, first);
+        assert_eq!(learning(&format!("{two}{further}")), (none.clone(), both));
         let hop = "proxy_jump = [{ host = 'b', known_hosts = '/c/k', update_host_keys = true }]\n";
-        assert_eq!(learning(hop), paths(&["/c/k"]));
+        assert_eq!(learning(hop), (none, paths(&["/c/k"])));
     }
 
     #[test]
-    fn known_hosts_are_made_only_for_new_hosts() {
-        // Further keys go to a file that has the host, and so is there.
-        let made =
-            |keys: &str| needs(&format!("{PLAIN}known_hosts = ['/a/k', '/b/k']\n{keys}")).made;
-        assert_eq!(made("update_host_keys = true\n"), paths(&[]));
-        let new = "strict_host_key_checking = 'accept-new'\nupdate_host_keys = true\n";
-        assert_eq!(made(new), paths(&["/a/k"]));
+    fn further_keys_are_no_need_that_a_new_configuration_has() {
+        let more = needs(&format!("{PLAIN}update_host_keys = true\n"));
+        assert_eq!(more.beyond(&Needs::default()), None);
     }
 
     #[test]

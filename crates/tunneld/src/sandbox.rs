@@ -179,23 +179,20 @@ impl Rights {
         let ours = ours.map(|file| file.value);
         let given = self.folders.clone();
         let outside = |file: &&PathBuf| !given.iter().any(|folder| file.starts_with(folder));
-        for file in needs.files.iter().chain(&ours).filter(outside) {
-            let made = needs.made.contains(file);
-            if made && !file.exists() {
+        for file in needs.files.iter().filter(outside) {
+            if !file.exists() {
                 // It has to be there to be given, and not its folder. Who may not make it now may not
                 // do so later, and is told then.
                 let mut options = OpenOptions::new();
                 let options = options.append(true).create(true).mode(0o600);
                 let _ = options.open(file);
             }
-            // One that is not there has no hosts that further keys could be added to.
-            let nothing_to_add = !made && needs.files.contains(file) && !file.exists();
-            if file.is_file() {
-                self.files.push(file.clone());
-            }
-            if file.is_file() || nothing_to_add {
-                self.given.files.insert(file.clone());
-            }
+        }
+        // One that is not there has no hosts that further keys could be added to.
+        let files = needs.files.iter().chain(&needs.further).chain(&ours);
+        for file in files.filter(outside).filter(|file| file.is_file()) {
+            self.files.push(file.clone());
+            self.given.files.insert(file.clone());
         }
     }
 
