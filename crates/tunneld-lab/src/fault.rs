@@ -102,6 +102,10 @@ async fn close_during_kex(point: KexPoint, stream: &mut Connection) {
         let mut packet = vec![0; len as usize];
         let _ = stream.read_exact(&mut packet).await;
     }
+    // What the client has sent by now must be read: a close with bytes unread is a reset, and
+    // whether there are any is a matter of luck.
+    let _ = stream.shutdown().await;
+    swallow(stream).await;
 }
 
 async fn endless_banner(stream: Connection) {
