@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tunneld_core::events;
 use tunneld_core::failure::Failure;
 use tunneld_core::name::{ForwardName, TunnelName};
-use tunneld_core::repeats::{Repeats, Say};
+use tunneld_core::repeats::Repeats;
 
 use super::Peer;
 use crate::error::os_reason;
@@ -28,12 +28,46 @@ pub(crate) struct ForwardLog {
 #[derive(Default)]
 struct Said {
     listen: Repeats,
-    refused: Repeats,
     paused: Repeats,
-    stalled: Repeats,
-    /// The latest that were kept back, for the line that counts them.
-    last_refused: Option<(Peer, String)>,
-    last_stalled: Option<(Peer, Duration)>,
+    refused: Counted<(Peer, String)>,
+    stalled: Counted<(Peer, Duration)>,
+}
+
+/// Connections of which most are not worth a line each.
+struct Counted<T> {
+    repeats: Repeats,
+    /// The latest that was kept back, for the line that counts them.
+    last: Option<T>,
+}
+
+impl<T> Default for Counted<T> {
+    fn default() -> Self {
+        Counted {
+            repeats: Repeats::default(),
+            last: None,
+        }
+    }
+}
+
+impl<T> Counted<T> {
+    /// What is worth a line at `now`, with how many were kept back before it.
+    fn say(&mut self, kind: &str, one: T, now: Duration) -> Option<(T, u32)> {
+        match self.repeats.say(kind, now).said() {
+            Some(suppressed) => Some((one, suppressed)),
+            None => {
+                self.last = Some(one);
+                None
+            }
+        }
+    }
+
+    /// The last of those whose time to be told has come although no more come, with how many others
+    /// there are.
+    fn overdue(&mut self, now: Duration) -> Option<(T, u32)> {
+        let times = self.repeats.overdue(now);
+        let last = self.last.take_if(|_| times > 0)?;
+        Some((last, times.saturating_sub(1)))
+    }
 }
 
 /// How often what was kept back is looked through.
@@ -119,21 +153,15 @@ impl ForwardLog {
     }
 
     pub(crate) fn refused(&self, peer: &Peer, kind: &str, reason: &str) {
-        let say = {
-            let mut said = self.lock();
-            let say = said.refused.say(kind, self.started.elapsed());
-            if say == Say::Nothing {
-                said.last_refused = Some((peer.clone(), reason.to_owned()));
-            }
-            say
-        };
-        match say.said() {
-            Some(suppressed) => self.tell_refused(peer, reason, suppressed),
+        let one = (peer.clone(), reason.to_owned());
+        let said = self.lock().refused.say(kind, one, self.started.elapsed());
+        match said {
+            Some(refused) => self.tell_refused(refused),
             None => self.kept_back.notify_one(),
         }
     }
 
-    fn tell_refused(&self, peer: &Peer, reason: &str, suppressed: u32) {
+    fn tell_refused(&self, ((peer, reason), suppressed): ((Peer, String), u32)) {
         tracing::warn!(
             message_id = events::CONNECTION_REFUSED,
             tunnel = %self.tunnel,
@@ -165,21 +193,15 @@ impl ForwardLog {
     }
 
     pub(crate) fn stalled(&self, peer: &Peer, after: Duration) {
-        let say = {
-            let mut said = self.lock();
-            let say = said.stalled.say("", self.started.elapsed());
-            if say == Say::Nothing {
-                said.last_stalled = Some((peer.clone(), after));
-            }
-            say
-        };
-        match say.said() {
-            Some(suppressed) => self.tell_stalled(peer, after, suppressed),
+        let one = (peer.clone(), after);
+        let said = self.lock().stalled.say("", one, self.started.elapsed());
+        match said {
+            Some(stalled) => self.tell_stalled(stalled),
             None => self.kept_back.notify_one(),
         }
     }
 
-    fn tell_stalled(&self, peer: &Peer, after: Duration, suppressed: u32) {
+    fn tell_stalled(&self, ((peer, after), suppressed): ((Peer, Duration), u32)) {
         tracing::warn!(
             message_id = events::CONNECTION_STALLED,
             tunnel = %self.tunnel,
@@ -208,23 +230,14 @@ impl ForwardLog {
         let (refused, stalled, more) = {
             let mut said = self.lock();
             let (refused, stalled) = (said.refused.overdue(now), said.stalled.overdue(now));
-            let refused = said
-                .last_refused
-                .take_if(|_| refused > 0)
-                .map(|r| (r, refused));
-            let stalled = said
-                .last_stalled
-                .take_if(|_| stalled > 0)
-                .map(|s| (s, stalled));
-            let more = said.refused.keep_back() || said.stalled.keep_back();
+            let more = said.refused.repeats.keep_back() || said.stalled.repeats.keep_back();
             (refused, stalled, more)
         };
-        // The line is about the last of them, and counts the others.
-        if let Some(((peer, reason), times)) = refused {
-            self.tell_refused(&peer, &reason, times.saturating_sub(1));
+        if let Some(refused) = refused {
+            self.tell_refused(refused);
         }
-        if let Some(((peer, after), times)) = stalled {
-            self.tell_stalled(&peer, after, times.saturating_sub(1));
+        if let Some(stalled) = stalled {
+            self.tell_stalled(stalled);
         }
         more
     }
