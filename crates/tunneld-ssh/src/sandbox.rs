@@ -13,22 +13,20 @@ pub fn rights_given_up() {
 /// What to do about something that is denied: `text`, and what else it may be where rights were
 /// given up.
 pub fn hint_of_denial(text: &str) -> String {
-    match GIVEN_UP.load(Ordering::Relaxed) {
-        true => format!(
-            "{text}; where `tunneld status` says that `sandbox` needs a restart: \
-             systemctl restart tunneld"
-        ),
-        false => text.to_owned(),
-    }
+    hint(text, "")
 }
 
 /// As [`hint_of_denial`], about a file, or what is made in a folder. One that was not there when the
 /// rights were given up, or that another has taken the place of, is none of those that were kept.
 pub fn hint_of_place(text: &str) -> String {
+    hint(text, ", or the place was made or replaced since the start")
+}
+
+fn hint(text: &str, or: &str) -> String {
     match GIVEN_UP.load(Ordering::Relaxed) {
         true => format!(
-            "{text}; where `tunneld status` says that `sandbox` needs a restart, or the place was made \
-             or replaced since the start: systemctl restart tunneld"
+            "{text}; where `tunneld status` says that `sandbox` needs a restart{or}: \
+             systemctl restart tunneld"
         ),
         false => text.to_owned(),
     }
