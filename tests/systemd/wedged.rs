@@ -1,7 +1,5 @@
 //! A supervisor that hangs while everything else of the daemon goes on: the watchdog notices.
 
-use std::time::Duration;
-
 use tunneld_lab::process::poll;
 
 use crate::lab::{LISTEN, LONG, Lab, db};
@@ -47,10 +45,7 @@ impl Wedged {
     /// It is not fed any more, ended, and started anew.
     pub(crate) fn comes_again(self, lab: &Lab) {
         let show = |name| lab.run(&format!("systemctl show lab-wedged -P {name}"));
-        let again = poll(LONG, || {
-            std::thread::sleep(Duration::from_millis(100));
-            (show("NRestarts") != "0").then_some(())
-        });
+        let again = poll(LONG, || (show("NRestarts") != "0").then_some(()));
         let said = lab.said("lab-wedged", "");
         assert!(
             again.is_some() && said.contains("Watchdog timeout"),
