@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tunneld_core::config::{Config, ForwardKind, Listen};
+use tunneld_core::config::{Config, DaemonConfig, ForwardKind, Listen};
 use tunneld_core::events;
 use tunneld_core::text::shell_word;
 use tunneld_ssh::forward::{Passed, Taken};
@@ -26,7 +26,7 @@ use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::sandbox::Sandbox;
 use crate::signals::{Request, Requests};
-use crate::supervisor::{Command, Control, Request as Reload, Snapshots, Supervisor};
+use crate::supervisor::{Command, Control, Handles, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
 use crate::watch;
@@ -60,6 +60,7 @@ pub(crate) fn run(
         &loaded.config,
         socket,
         history::place(&loaded.config.daemon),
+        taken.as_ref().map(Taken::folders).unwrap_or_default(),
     );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -120,28 +121,10 @@ async fn serve(
             return Exit::Failed;
         }
     };
-    tracing::info!(
-        message_id = events::STARTED,
-        version = env!("CARGO_PKG_VERSION"),
-        config = %path.display(),
-        tunnels = loaded.config.tunnels.len(),
-        "tunneld starts"
-    );
-    sandbox.tell();
-    logged.warn_unused(loaded.config.tunnels.keys());
+    tell_start(path, &loaded.config, &sandbox, logged);
     let _files = warn_about_files(loaded.clone());
     let _orphans = (std::process::id() == 1).then(first_process);
-    let metrics_listen = loaded.config.daemon.metrics_listen;
-    let taken = taken.unwrap_or_else(|e| {
-        tracing::warn!(
-            message_id = events::SOCKETS_UNUSABLE,
-            "the sockets that the service manager passed cannot be used: {e}"
-        );
-        Taken::default()
-    });
-    let (passed, left) = Passed::of(taken, listens(&loaded.config), metrics_listen);
-    // The tunnels need not wait for a disk.
-    let _left = AbortOnDropHandle::new(tokio::spawn(left));
+    let (passed, _left) = sockets(taken, &loaded.config);
     let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
     let bastions = Bastions::default();
     let hooks = Turns::new(path, shutdown.clone(), abort.clone());
@@ -155,36 +138,19 @@ async fn serve(
         inject: Inject::from_env(),
         said: Said::default(),
     };
-    let state = history::place(&loaded.config.daemon);
+    let settings = loaded.config.daemon.clone();
     let (supervisor, handles) =
         Supervisor::new(path.to_owned(), loaded, sandbox.given(), surroundings);
-    let control = handles.control;
-    let served = CancellationToken::new();
-    let notifier = tokio::spawn(notify::run(
-        control.snapshots.clone(),
-        handles.heartbeat,
-        handles.reloads,
-        served.clone(),
-    ));
-    let keeper = history::run(state, control.snapshots.clone(), served.clone());
-    let keeper = tokio::spawn(keeper);
+    let control = handles.control.clone();
     let watcher = tokio::spawn(watch::run(
         path.to_owned(),
         control.clone(),
-        handles.seen,
+        handles.seen.clone(),
         notify::reloading,
         shutdown.clone(),
     ));
-    let web = metrics_listen.map(|listen| {
-        tokio::spawn(watched(
-            listen,
-            passed.clone(),
-            control.snapshots.clone(),
-            served.clone(),
-        ))
-    });
+    let observers = Observers::start(&settings, handles, server, &passed);
     let mut supervisor = tokio::spawn(supervisor.run());
-    let server = tokio::spawn(server.serve(control.clone(), web::routes(), served.clone()));
 
     let told = until_stopped(&mut requests, &control, &mut supervisor).await;
     // Clients that come from now on wait for the next process, where the service manager has one.
@@ -206,14 +172,65 @@ async fn serve(
         // A jump host that does not take its goodbye has had its time.
         let _ = tokio::time::timeout(GOODBYES, bastions.closed()).await;
     }
-    served.cancel();
-    // They end by themselves; one that failed has nothing more to say.
-    let _ = tokio::join!(notifier, server, keeper, watcher);
-    if let Some(web) = web {
-        let _ = web.await;
-    }
+    let _ = tokio::join!(observers.end(), watcher);
     tracing::info!(message_id = events::STOPPED, "tunneld stopped");
     if told { Exit::Done } else { Exit::Failed }
+}
+
+fn tell_start(path: &Path, config: &Config, sandbox: &Sandbox, logged: &Filter) {
+    tracing::info!(
+        message_id = events::STARTED,
+        version = env!("CARGO_PKG_VERSION"),
+        config = %path.display(),
+        tunnels = config.tunnels.len(),
+        "tunneld starts"
+    );
+    sandbox.tell();
+    logged.warn_unused(config.tunnels.keys());
+}
+
+/// What the service manager passed, and who removes the files of what nobody listens on any more: the
+/// tunnels need not wait for a disk.
+fn sockets(taken: io::Result<Taken>, config: &Config) -> (Passed, AbortOnDropHandle<()>) {
+    let taken = taken.unwrap_or_else(|e| {
+        tracing::warn!(
+            message_id = events::SOCKETS_UNUSABLE,
+            "the sockets that the service manager passed cannot be used: {e}"
+        );
+        Taken::default()
+    });
+    let (passed, left) = Passed::of(taken, listens(config), config.daemon.metrics_listen);
+    (passed, AbortOnDropHandle::new(tokio::spawn(left)))
+}
+
+/// Those that tell others of the tunnels, and go on for as long as there is one.
+struct Observers {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Observers {
+    fn start(daemon: &DaemonConfig, handles: Handles, server: Server, passed: &Passed) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let control = handles.control;
+        let snapshots = || control.snapshots.clone();
+        let (heartbeat, reloads) = (handles.heartbeat, handles.reloads);
+        tasks.spawn(notify::run(snapshots(), heartbeat, reloads, stop.clone()));
+        let state = history::place(daemon);
+        tasks.spawn(history::run(state, snapshots(), stop.clone()));
+        if let Some(listen) = daemon.metrics_listen {
+            tasks.spawn(watched(listen, passed.clone(), snapshots(), stop.clone()));
+        }
+        tasks.spawn(server.serve(control.clone(), web::routes(), stop.clone()));
+        Observers { stop, tasks }
+    }
+
+    /// They end by themselves; one that failed has nothing more to say.
+    async fn end(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 /// Where the tunnels will listen on this side.

@@ -11,6 +11,7 @@
 //!
 //! A reload may want more than is left: `tunneld_core::plan` says so.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,6 @@ use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior
 use tunneld_core::config::{self, Config};
 use tunneld_core::events;
 use tunneld_core::sandbox::{Needs, named};
-use tunneld_ssh::forward::folders_of_kept;
 use tunneld_ssh::sandbox::rights_given_up;
 
 /// What there is to do with files in a folder; one of any kind may have to be put out of the way.
@@ -60,9 +60,14 @@ struct Restricted {
 
 impl Sandbox {
     /// Gives up what the file does not need. Threads inherit that of the one that makes them: this is
-    /// for the first one, before there are others. `state` is where the history is kept. Nothing fails:
-    /// what cannot be had is told.
-    pub(crate) fn enter(config: &Config, socket: Option<&Path>, state: Option<PathBuf>) -> Sandbox {
+    /// for the first one, before there are others. `state` is where the history is kept, and `left` are
+    /// folders of sockets of an earlier run. Nothing fails: what cannot be had is told.
+    pub(crate) fn enter(
+        config: &Config,
+        socket: Option<&Path>,
+        state: Option<PathBuf>,
+        left: BTreeSet<PathBuf>,
+    ) -> Sandbox {
         if !config.daemon.sandbox {
             return Sandbox::off("`sandbox = false` in [daemon]");
         }
@@ -73,7 +78,8 @@ impl Sandbox {
         if let Some(programs) = named(&programs, MAX_PROGRAMS) {
             return Sandbox::off(&format!("{programs} would inherit it"));
         }
-        let rights = Rights::of(needs, config, socket, state);
+        let mut rights = Rights::of(needs, config, socket, state);
+        rights.left.extend(left);
         let restricted = match rights.restrict() {
             Ok(Some(abi)) => {
                 rights_given_up();
@@ -151,7 +157,6 @@ impl Rights {
         let socket = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
         rights.sockets(socket.parent().map(Path::to_owned));
         rights.sockets(needs.sockets);
-        rights.left = folders_of_kept().collect();
         rights
     }
 

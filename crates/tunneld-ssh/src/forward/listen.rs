@@ -19,7 +19,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
 pub use passed::{LeaveOnPanic, Passed, Taken};
-pub use store::{Kept, folders_of_kept};
+pub use store::Kept;
 pub use tcp::listen_tcp;
 
 use super::Peer;

@@ -3,11 +3,12 @@
 //! They are kept while the process lives, and a forward listens on copies: one that a reload takes
 //! away and another gives back finds its socket again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdUnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,6 +57,13 @@ impl Taken {
         };
         let sockets = sockets.into_iter().map(|(_, socket)| socket.into_std());
         Ok(Taken(names.into_iter().zip(sockets).collect()))
+    }
+
+    /// The folders of unix sockets that were kept of an earlier run: the files of those that nothing
+    /// listens on any more are removed there.
+    pub fn folders(&self) -> BTreeSet<PathBuf> {
+        let names = self.0.iter().map(|(name, _)| name);
+        names.filter_map(|name| store::folder(name)).collect()
     }
 }
 

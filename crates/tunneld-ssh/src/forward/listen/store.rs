@@ -26,8 +26,7 @@ use crate::descriptors::{self, Room};
 use crate::manager::{Manager, is_gone};
 use name::Named;
 
-pub use name::folders_of_kept;
-pub(super) use name::is_ours;
+pub(super) use name::{folder, is_ours};
 
 /// How long a service manager may take to have room for one more message.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -166,17 +165,14 @@ impl Store {
         }));
         let (mut waiting, mut files) = (Vec::new(), Vec::new());
         for (name, socket) in kept {
-            let place = place(&name, &socket);
-            let file = match name::parse(&name) {
-                Some(Named::Unix { file, .. }) => Some(file),
-                _ => None,
-            };
+            let at = place(&name, &socket);
             let share = store.share(bytes(&name));
             let kept = Kept { name, share };
+            let file = at.as_ref().ok().and_then(|(_, file)| *file);
             let found = Found { socket, file, kept };
-            match place {
-                Ok(place) if wanted.contains(&place) => waiting.push((place, found)),
-                Ok(place) => {
+            match at {
+                Ok((place, _)) if wanted.contains(&place) => waiting.push((place, found)),
+                Ok((place, _)) => {
                     found.let_go("nothing in the file listens there");
                     if let (Place::Unix(path), Some(file)) = (place, file) {
                         files.push((path, file));
@@ -298,18 +294,19 @@ fn bytes(name: &str) -> usize {
     name.len() + 1
 }
 
-/// Where a stored socket listens, or why it is none of ours that could be used.
-fn place(name: &str, socket: &OwnedFd) -> Result<Place, String> {
+/// Where a stored socket listens, with the file that it has; or why it is none of ours that could be
+/// used.
+fn place(name: &str, socket: &OwnedFd) -> Result<(Place, Option<Id>), String> {
     let named = name::parse(name).ok_or("of another version")?;
     let family = passed::kind(name, socket).map_err(|failure| failure.cause)?;
     let no = |e: rustix::io::Errno| io::Error::from(e).to_string();
     match (named, family) {
-        (Named::Unix { path, .. }, AddressFamily::UNIX) => Ok(Place::Unix(path)),
+        (Named::Unix { path, file }, AddressFamily::UNIX) => Ok((Place::Unix(path), Some(file))),
         (Named::Tcp, AddressFamily::INET | AddressFamily::INET6) => {
             let address = rustix::net::getsockname(socket).map_err(no)?;
             let address = SocketAddr::try_from(address).map_err(no)?;
             let only_v6 = address.is_ipv6() && sockopt::ipv6_v6only(socket).map_err(no)?;
-            Ok(Place::Tcp { address, only_v6 })
+            Ok((Place::Tcp { address, only_v6 }, None))
         }
         _ => Err("it is not what its name says".to_owned()),
     }

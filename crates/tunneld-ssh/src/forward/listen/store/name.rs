@@ -6,7 +6,6 @@
 //! to guess at. A unix socket does not know the name that its file got after it was bound; device
 //! and inode prove that a path still leads to it, for it holds its inode as long as it lives.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -65,20 +64,12 @@ pub(super) fn parse(name: &str) -> Option<Named> {
     }
 }
 
-/// The folders of the unix sockets that the service manager has kept for this process, by their names
-/// (`LISTEN_FDNAMES` of sd_listen_fds(3)): files of forwards that are gone are removed there.
-pub fn folders_of_kept() -> impl Iterator<Item = PathBuf> {
-    let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
-    let names = std::env::var("LISTEN_FDNAMES").ok().filter(|_| ours);
-    let folders: BTreeSet<_> = folders(&names.unwrap_or_default()).collect();
-    folders.into_iter()
-}
-
-fn folders(names: &str) -> impl Iterator<Item = PathBuf> {
-    names.split(':').filter_map(|name| match parse(name)? {
+/// The folder of a stored unix socket, by its name.
+pub(in crate::forward::listen) fn folder(name: &str) -> Option<PathBuf> {
+    match parse(name)? {
         Named::Unix { path, .. } => Some(path.parent()?.to_owned()),
         Named::Tcp => None,
-    })
+    }
 }
 
 fn escape(bytes: &[u8]) -> String {
@@ -132,7 +123,7 @@ mod tests {
         let mut names = vec!["tunneld-web.socket".to_owned(), String::new()];
         names.extend(tcp("127.0.0.1:80".parse().unwrap()));
         names.extend(["/run/a:b/s", "/s"].map(|path| unix(Path::new(path), FILE).unwrap()));
-        let found: Vec<_> = folders(&names.join(":")).collect();
+        let found: Vec<_> = names.iter().filter_map(|name| folder(name)).collect();
         assert_eq!(found, [Path::new("/run/a:b"), Path::new("/")]);
     }
 
