@@ -6,6 +6,7 @@
 mod access;
 pub mod algorithms;
 mod conflicts;
+mod daemon_keys;
 mod diagnostic;
 mod document;
 mod forward_keys;

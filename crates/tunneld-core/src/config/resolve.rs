@@ -8,24 +8,22 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::conflicts;
+use super::daemon_keys::daemon_config;
 use super::diagnostic::{Diagnostic, Diagnostics, Origin};
 use super::document::Document;
 use super::forward_keys::{self, forwards};
 use super::include::{self, Includes, Part, not_utf8};
-use super::items::{Base, choice, duration, parsed, path, positive};
+use super::items::{Base, parsed};
 use super::keys::Place;
 use super::provenance::{Provenance, Section, Spans};
 use super::raw::{Cursor, Item, Problems, kind};
 use super::reach::Reach;
 use super::render::quoted;
-use super::settings::{Settings, truth};
+use super::settings::Settings;
 use super::ssh_files::{SshConfigs, SshFiles, laid_out};
 use super::ssh_layer::Layer;
-use super::values::{parse_host, parse_metrics_listen};
-use super::way_forms::is_none;
-use super::{
-    Config, DaemonConfig, ForwardSpec, Keepalive, MAX_FILE_LEN, ReadyWhen, Sourced, TunnelSpec,
-};
+use super::values::parse_host;
+use super::{Config, ForwardSpec, Keepalive, MAX_FILE_LEN, Sourced, TunnelSpec};
 use crate::name::{MAX_NAME_LEN, TunnelName};
 
 /// How many tunnels a file may have.
@@ -250,54 +248,7 @@ pub(super) fn defaults(
     settings
 }
 
-fn daemon_config(
-    table: &DeTable<'_>,
-    base: Base<'_>,
-    problems: &mut Problems,
-) -> (DaemonConfig, Spans) {
-    let mut keys = Cursor::new(table, Place::Daemon);
-    let control_socket = keys.take("control_socket", problems, |item, problems| {
-        path(item, base, problems)
-    });
-    let metrics_listen = keys.take("metrics_listen", problems, |item, problems| {
-        let wanted = "an address and a port";
-        let parse = |text: &str| match is_none(text) {
-            true => Ok(None),
-            false => parse_metrics_listen(text).map(Some),
-        };
-        parsed(item, wanted, parse, problems)
-    });
-    let state_directory = keys.take("state_directory", problems, |item, problems| {
-        path(item, base, problems)
-    });
-    let ready_when = keys.take("ready_when", problems, |item, problems| {
-        let words = [
-            ("settled", ReadyWhen::Settled),
-            ("all", ReadyWhen::All),
-            ("any", ReadyWhen::Any),
-        ];
-        choice(item, &words, problems)
-    });
-    let start_timeout = keys.take("start_timeout", problems, positive);
-    let drain_timeout = keys.take("drain_timeout", problems, duration);
-    let watch = keys.take("watch", problems, truth);
-    let sandbox = keys.take("sandbox", problems, truth);
-    let spans = keys.spans();
-    keys.finish(problems);
-    let config = DaemonConfig {
-        control_socket: value_or(control_socket, || base.origin.control_socket()),
-        metrics_listen: metrics_listen.and_then(|v| v.value),
-        state_directory: state_directory.map(|v| v.value),
-        ready_when: value_or(ready_when, || ReadyWhen::Settled),
-        start_timeout: value_or(start_timeout, || Duration::from_secs(30)),
-        drain_timeout: value_or(drain_timeout, || Duration::from_secs(10)),
-        watch: value_or(watch, || false),
-        sandbox: value_or(sandbox, || true),
-    };
-    (config, spans)
-}
-
-fn value_or<T>(found: Option<Sourced<T>>, default: impl FnOnce() -> T) -> T {
+pub(super) fn value_or<T>(found: Option<Sourced<T>>, default: impl FnOnce() -> T) -> T {
     found.map_or_else(default, |v| v.value)
 }
 

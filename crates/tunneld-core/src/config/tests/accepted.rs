@@ -299,6 +299,16 @@ fn known_hosts_may_be_empty_where_the_key_is_pinned() {
 }
 
 #[test]
+fn a_port_alone_is_where_metrics_are_served_on_this_machine() {
+    for written in ["9478", "'9478'", "'localhost:9478'", "'127.0.0.1:9478'"] {
+        let config = loaded(&format!("[daemon]\nmetrics_listen = {written}\n"));
+        let listen = config.daemon.metrics_listen.map(|at| at.to_string());
+        assert_eq!(listen.as_deref(), Some("127.0.0.1:9478"), "{written}");
+    }
+    assert!(load("[daemon]\nmetrics_listen = 65536\n").is_err());
+}
+
+#[test]
 fn bytes_are_a_file_too() {
     let config = load_bytes(SMALLEST.as_bytes(), &origin(), &surroundings()).unwrap();
     assert_eq!(config, loaded(SMALLEST));
