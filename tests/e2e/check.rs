@@ -60,6 +60,17 @@ fn every_problem_is_reported_at_once_with_its_place() {
 }
 
 #[test]
+fn a_file_that_may_not_be_read_comes_with_a_way_out() {
+    let folder = Folder::new();
+    let file = folder.write("t.toml", GOOD);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    let output = within(unprivileged().args(["check", &file]), LONG);
+    assert_exit(&output, 78);
+    let wanted = format!("error: cannot read {file}: permission denied\nhint: use sudo\n");
+    assert_eq!(stderr(&output), wanted);
+}
+
+#[test]
 fn two_tunnels_on_one_address_are_both_named() {
     // Which two, on what, and where the first one is.
     let folder = Folder::new();

@@ -11,7 +11,9 @@ use serde_json::Value;
 use tunneld_core::status::{DaemonStatus, Phase};
 use tunneld_lab::target::echoes;
 
-use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, builder, command, stderr};
+use crate::support::{
+    Bed, Folder, LONG, assert_exit, assert_has, binary, builder, command, stderr,
+};
 use crate::support::{stdout, tunneld, up, within};
 
 fn curl(socket: &Path, arguments: &[&str], path: &str) -> (u16, Value) {
@@ -240,6 +242,27 @@ fn what_is_not_a_socket_is_left_alone() {
     assert_has(
         &stderr(&output),
         &["cannot make the control socket /proc/nowhere/x.sock"],
+    );
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_comes_with_a_way_out() {
+    // As who tries the daemon by hand: /run/tunneld is the service's.
+    let (bed, folder) = (Bed::new(), Folder::new());
+    let file = folder.write("t.toml", &bed.db());
+    let closed = folder.at("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();
+    let socket = closed.join("control.sock").display().to_string();
+    let mut as_other = command("setpriv");
+    as_other.arg("--bounding-set=-dac_override,-dac_read_search");
+    as_other.arg(binary());
+    as_other.args(["run", "--config", &file, "--socket", &socket]);
+    let output = within(&mut as_other, LONG);
+    assert_exit(&output, 1);
+    assert_has(
+        &stderr(&output),
+        &[&socket, "permission denied", "hint: ", "--socket PATH"],
     );
 }
 

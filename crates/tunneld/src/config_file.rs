@@ -75,6 +75,12 @@ impl LoadError {
     }
 }
 
+/// Whether this user may not read a file, or not enter its folder.
+pub(crate) fn is_denied(file: &Path) -> bool {
+    let access = rustix::fs::access(file, rustix::fs::Access::READ_OK);
+    access == Err(rustix::io::Errno::ACCESS)
+}
+
 /// `1 error`, `2 errors`.
 pub(crate) fn count(errors: usize) -> String {
     match errors {

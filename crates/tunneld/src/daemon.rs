@@ -84,10 +84,9 @@ pub(crate) fn run(
 /// What to do about a file that the daemon's user may not read, as one that root has edited with a umask
 /// of 077.
 fn denied(file: &Path) -> Option<String> {
-    let access = rustix::fs::access(file, rustix::fs::Access::READ_OK);
     let user = Account::of(rustix::process::geteuid().as_raw())?.name;
     let group = Group::of(rustix::process::getegid().as_raw())?.name;
-    (access == Err(rustix::io::Errno::ACCESS)).then(|| {
+    config_file::is_denied(file).then(|| {
         let (group, file) = (shell_word(&group), shell_word(&file.display().to_string()));
         format!(
             "the daemon runs as {user}, who has to be able to read it and to enter its folder: \
@@ -117,7 +116,8 @@ async fn serve(
     let server = match Server::bind(socket) {
         Ok(server) => server,
         Err(e) => {
-            last_words.say(&format!("error: {e}"));
+            let hint = e.hint().map(|hint| format!("\nhint: {hint}"));
+            last_words.say(&format!("error: {e}{}", hint.unwrap_or_default()));
             return Exit::Failed;
         }
     };

@@ -302,7 +302,9 @@ fn load(path: &Path) -> Result<Loaded, Exit> {
         if let LoadError::Bad(_) = e {
             eprintln!("\n{}", e.summary());
         }
-        if let Some(hint) = e.hint() {
+        // It may be written for the service alone.
+        let denied = || config_file::is_denied(path).then_some("use sudo");
+        if let Some(hint) = e.hint().or_else(denied) {
             eprintln!("hint: {hint}");
         }
         Exit::BadConfig

@@ -57,6 +57,19 @@ impl std::fmt::Display for BindError {
     }
 }
 
+impl BindError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            BindError::Io(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
+                "as a service it has a folder for it: systemctl start tunneld; by hand, --socket PATH names \
+                 another place",
+            ),
+            _ => None,
+        }
+    }
+}
+
 impl Server {
     /// Binds the socket: one that a dead daemon left behind is replaced, a live one is refused.
     /// Its mode is 0660, so that the daemon's group may command it.
