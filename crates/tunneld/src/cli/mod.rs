@@ -106,8 +106,8 @@ enum Command {
     },
     /// Show how the tunnels are.
     ///
-    /// Exits with 3 if one that should be up is not, or if the one that NAME names is not up: also
-    /// when it was stopped or is not enabled.
+    /// Exits with 3 if one that should be up is not, as while the daemon stops, or if the one that NAME
+    /// names is not up: also when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
         #[arg(value_name = "NAME", add = completions::names())]
@@ -124,10 +124,10 @@ enum Command {
     },
     /// Wait until tunnels are up, and say nothing.
     ///
-    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
-    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
-    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
-    /// then.
+    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too, and while one
+    /// stops, the next. Exits with 3 when the time is over, and says for each tunnel that is not up
+    /// why; at once if one that was named is stopped, since only `tunneld start` brings that up; with
+    /// 4 if no daemon answers by then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
         #[arg(value_name = "NAME", add = completions::names())]
