@@ -94,7 +94,8 @@ enum Command {
     /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
     /// Reports every problem at once, each with its place, and warns of hosts whose keys known_hosts
-    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Run by
+    /// root, who can read more than the daemon, it says how to check as the daemon's user. Names of hosts, the programs of `proxy_command`, and the users and groups
     /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
