@@ -166,7 +166,7 @@ pub(in crate::cli) fn owner(socket: &Path, config: &Path) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
     use tunneld_core::config::{Origin, Surroundings, load};
 
@@ -186,6 +186,8 @@ mod tests {
             let mut asked = 0;
             while let Ok((mut stream, _)) = listener.accept().await {
                 asked += 1;
+                // With the question unread the system would reset the connection.
+                let _ = stream.read(&mut [0; 512]).await;
                 let _ = stream
                     .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
                     .await;
