@@ -3,12 +3,14 @@
 use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Instant;
 
 use rustix::fs::fcntl_get_seals;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tempfile::TempDir;
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::super::patience::PATIENCE;
 use super::*;
 
 /// A journal that is read by the test.
