@@ -23,6 +23,9 @@ use human::Human;
 use journal::Journal;
 use stderr::{Lines, Stream};
 
+/// The field that says which tunnel a line is about.
+const TUNNEL: &str = "tunnel";
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

@@ -27,11 +27,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tunneld_core::events;
 
-use super::lost;
 use super::patience::Patience;
+use super::{TUNNEL, lost};
 
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
+/// The field with the text of a line, and the only one that is shown.
+const MESSAGE: &str = "message";
 
 /// Writes each event as an entry. A journal that is started anew is found again: each entry is sent
 /// to its place.
@@ -106,7 +108,7 @@ impl Journal {
         entry.put("MESSAGE_ID", events::LOG_LINES_LOST.as_bytes());
         entry.put("SUPPRESSED", lost.to_string().as_bytes());
         let message = lost::message(lost, "the journal");
-        entry.put("MESSAGE", message.as_bytes());
+        entry.put(MESSAGE, message.as_bytes());
         if self.send(&entry.0, SendFlags::DONTWAIT).is_err() {
             self.lost.fetch_add(lost, Ordering::Relaxed);
         }
@@ -139,9 +141,9 @@ impl Journal {
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut entry = Entry::new(*event.metadata().level());
-        event.record(&mut entry);
-        self.write(&entry.0);
+        let mut line = Line::new(*event.metadata().level());
+        event.record(&mut line);
+        self.write(&line.finish().0);
     }
 }
 
@@ -176,13 +178,55 @@ impl Entry {
     }
 }
 
-impl Visit for Entry {
+/// One event, whose fields come in any order.
+struct Line {
+    entry: Entry,
+    message: String,
+    tunnel: Option<String>,
+}
+
+impl Line {
+    fn new(level: Level) -> Self {
+        Line {
+            entry: Entry::new(level),
+            message: String::new(),
+            tunnel: None,
+        }
+    }
+
+    fn put(&mut self, name: &str, value: &str) {
+        match name {
+            MESSAGE => {
+                value.clone_into(&mut self.message);
+                return;
+            }
+            TUNNEL => self.tunnel = Some(value.to_owned()),
+            _ => {}
+        }
+        self.entry.put(name, value.as_bytes());
+    }
+
+    /// journalctl(1) and `systemctl status` show nothing but the message: it begins with the tunnel, if
+    /// it does not name it (in backticks, as our messages do).
+    fn finish(mut self) -> Entry {
+        let tunnel = self.tunnel.as_deref();
+        let unnamed = tunnel.filter(|name| !self.message.contains(&format!("`{name}`")));
+        let message = match unnamed {
+            Some(name) => format!("{name}: {}", self.message),
+            None => self.message,
+        };
+        self.entry.put(MESSAGE, message.as_bytes());
+        self.entry
+    }
+}
+
+impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value.as_bytes());
+        self.put(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}").as_bytes());
+        self.put(field.name(), &format!("{value:?}"));
     }
 }
 
