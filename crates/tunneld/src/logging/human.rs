@@ -38,7 +38,7 @@ impl Human {
         let mut line = String::new();
         // Writing to a string does not fail.
         let _ = self.begin(&mut Writer::new(&mut line), Level::WARN);
-        line + &format!("{} suppressed={lost}\n", lost::message(lost, "stderr"))
+        line + &format!("{} suppressed={lost}\n", lost::message_on_stderr(lost))
     }
 }
 

@@ -107,7 +107,7 @@ impl Journal {
         let mut entry = Entry::new(Level::WARN);
         entry.put("MESSAGE_ID", events::LOG_LINES_LOST.as_bytes());
         entry.put("SUPPRESSED", lost.to_string().as_bytes());
-        let message = lost::message(lost, "the journal");
+        let message = lost::message(lost, "the journal did not take them");
         entry.put(MESSAGE, message.as_bytes());
         if self.send(&entry.0, SendFlags::DONTWAIT).is_err() {
             self.lost.fetch_add(lost, Ordering::Relaxed);

@@ -6,8 +6,13 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tunneld_core::events;
 
 /// What is said once lines are taken again.
-pub(super) fn message(lost: u64, by: &str) -> String {
-    format!("log lines lost before this one: {lost}; {by} did not take them")
+pub(super) fn message(lost: u64, why: &str) -> String {
+    format!("log lines lost before this one: {lost}; {why}")
+}
+
+/// It of lines on stderr.
+pub(super) fn message_on_stderr(lost: u64) -> String {
+    message(lost, "stderr did not take them")
 }
 
 /// As the other lines of `--log-format json`.
@@ -28,7 +33,7 @@ pub(super) fn json(lost: u64) -> String {
     let line = Json {
         timestamp,
         level: "WARN",
-        message: message(lost, "stderr"),
+        message: message_on_stderr(lost),
         message_id: events::LOG_LINES_LOST,
         suppressed: lost,
     };
