@@ -50,7 +50,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves until told to stop. Requests that are being answered then are answered.
+/// Serves until told to stop. Requests that are being answered then are answered, and so are those of
+/// clients that had just come.
 pub(crate) async fn serve<L: Listener>(
     listener: &L,
     what: &str,
