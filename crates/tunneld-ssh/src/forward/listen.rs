@@ -13,8 +13,10 @@ mod unix;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
@@ -29,6 +31,8 @@ use crate::wire::Wire;
 
 /// How many clients may wait to be accepted; the system's own limit (net.core.somaxconn) applies.
 const BACKLOG: i32 = 4096;
+/// How often it is looked whether the file of a socket is there.
+pub(crate) const LOOK: Duration = Duration::from_secs(30);
 
 /// The sockets of one listening place.
 pub(crate) struct Listeners {
@@ -83,6 +87,13 @@ impl Listeners {
         let mut sockets = self.sockets.iter();
         let over = |s: &Socket| descriptors::room_beside(s.listener.as_fd()) == Room::Over;
         sockets.any(over)
+    }
+
+    /// Ends once the file of the socket is not where clients look for it, if that is a file of ours.
+    /// First looked `after` so long.
+    pub(crate) fn gone(&self, after: Duration) -> Option<AbortOnDropHandle<()>> {
+        let gone = unix::gone(self.file.as_ref()?, after, LOOK);
+        Some(AbortOnDropHandle::new(tokio::spawn(gone)))
     }
 
     /// The next client. Can be dropped and called again without losing one.
