@@ -12,6 +12,7 @@ mod unix;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
 pub use passed::{LeaveOnPanic, Passed, Taken};
-pub use store::Kept;
+pub use store::Keeping;
 pub use tcp::listen_tcp;
 
 use super::Peer;
@@ -48,12 +49,12 @@ pub(crate) struct Listeners {
 struct Socket {
     listener: Listener,
     /// Whether the service manager keeps it, too.
-    kept: Option<Kept>,
+    keeping: Keeping,
 }
 
 enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(Arc<TcpListener>),
+    Unix(Arc<UnixListener>),
 }
 
 impl Listeners {
@@ -101,6 +102,8 @@ impl Listeners {
         let count = self.sockets.len();
         let first = self.next;
         let (at, accepted) = std::future::poll_fn(|cx| {
+            let sockets = self.sockets.iter_mut();
+            sockets.for_each(|socket| socket.keeping.poll(cx));
             for (at, socket) in self
                 .sockets
                 .iter()
@@ -136,7 +139,7 @@ impl Drop for Listeners {
 impl Socket {
     /// Whether clients may still come when this is dropped: they wait for the next process.
     fn stays(&self) -> bool {
-        self.kept.as_ref().is_some_and(Kept::stays)
+        self.keeping.stays()
     }
 }
 
@@ -144,9 +147,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // Not only closed: until the service manager lets go of its copy, a socket would take clients
         // that nobody serves, and hold the place against another forward.
-        if let Some(kept) = self.kept.take_if(|kept| !kept.stays()) {
-            kept.forget(self.listener.as_fd());
-        }
+        self.keeping.forget(self.listener.as_fd());
     }
 }
 

@@ -110,7 +110,7 @@ impl Near {
                 () = self.run.retry_now.notified() => {
                     self.rest_until = None;
                     self.rebind = REBIND.0;
-                    self.look(Duration::ZERO);
+                    self.look();
                 }
                 // A connection's panic is its own; the forward goes on.
                 Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
@@ -142,8 +142,8 @@ impl Near {
         (self.place, self.gone) = (None, None);
         match Listeners::bind(listen, &self.run.context.passed).await {
             Ok(listeners) => {
+                self.gone = listeners.gone(LOOK);
                 self.place = Some((listen.clone(), listeners));
-                self.look(LOOK);
                 self.rebind = REBIND.0;
                 self.run.gate.log.listening(&listen.to_string());
                 self.run.set_place(Some(Ok(())));
@@ -163,10 +163,10 @@ impl Near {
         }
     }
 
-    /// Looks `after` so long, and from then on, whether clients find the place.
-    fn look(&mut self, after: Duration) {
+    /// Looks at once whether clients find the place.
+    fn look(&mut self) {
         let place = self.place.as_ref();
-        self.gone = place.and_then(|(_, listeners)| listeners.gone(after));
+        self.gone = place.and_then(|(_, listeners)| listeners.gone(Duration::ZERO));
     }
 
     /// The place has lost its file, and is bound anew.
@@ -191,7 +191,7 @@ impl Near {
             self.let_go().await;
         }
         self.spec = spec;
-        self.look(Duration::ZERO);
+        self.look();
     }
 
     /// Connections to the old target may finish for `drain_timeout`.

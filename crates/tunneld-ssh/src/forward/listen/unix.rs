@@ -20,8 +20,8 @@ use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
 pub(super) use file::{Id, SocketFile};
 use owner::{Ids, NoIds};
 
-use super::store::{LeftFiles, Place, Store};
-use super::{BACKLOG, Kept, Listener, called};
+use super::store::{Kept, LeftFiles, Place, Store};
+use super::{BACKLOG, Listener, called};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -51,12 +51,13 @@ pub(super) async fn bind(
     let (socket, file, kept) = made.unwrap_or_else(|| Err(slow()))?;
     let listener = UnixListener::from_std(socket.into());
     let listener = listener.map_err(|e| failure(place, &os_reason(&e)))?;
-    let kept = match kept {
-        Some(kept) => Some(kept),
+    let listener = Arc::new(listener);
+    let keeping = match kept {
+        Some(kept) => Some(kept).into(),
         None => store.keep_unix(&place.path, file.id(), &listener).await,
     };
     let listener = Listener::Unix(listener);
-    Ok((super::Socket { listener, kept }, file))
+    Ok((super::Socket { listener, keeping }, file))
 }
 
 /// Removes the files of sockets of an earlier run that are let go; waits at most for [`PATIENCE`].
