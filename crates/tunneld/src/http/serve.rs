@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_core::repeats::Repeats;
@@ -25,15 +25,6 @@ pub(crate) trait Listener {
 
     /// The next client, with its address if it has one.
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
-}
-
-impl Listener for UnixListener {
-    type Stream = tokio::net::UnixStream;
-
-    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        let (stream, _) = self.accept().await?;
-        Ok((stream, None))
-    }
 }
 
 impl Listener for TcpListener {
