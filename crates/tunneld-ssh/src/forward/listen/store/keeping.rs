@@ -1,7 +1,7 @@
 //! How a socket comes to be kept: when it is made, or else later.
 //!
-//! A service manager that is busy, or starts anew, reads no messages for a while. No forward waits for
-//! that, and none does without a store because of it: it goes on trying beside its clients.
+//! A service manager that is busy, or starts anew, reads no messages for a while. A forward waits a
+//! second for that, and then goes on trying beside its clients.
 
 use std::io;
 use std::net::SocketAddr;
