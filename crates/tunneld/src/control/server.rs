@@ -90,15 +90,30 @@ impl std::fmt::Display for BindError {
 }
 
 impl BindError {
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            BindError::Io(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
-                "as a service it has a folder for it: systemctl start tunneld; by hand, --socket PATH names \
-                 another place",
-            ),
-            _ => None,
+    /// What to do about it. A service may have a folder that its unit makes, RuntimeDirectory= of
+    /// systemd.exec(5), and no right to make another.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let BindError::Io(path, e) = self else {
+            return None;
+        };
+        if !matches!(
+            e.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        ) {
+            return None;
         }
+        let made = std::env::var_os("RUNTIME_DIRECTORY");
+        let made = made.and_then(|made| std::env::split_paths(&made).next());
+        Some(match made.filter(|made| !path.starts_with(made)) {
+            Some(made) => format!(
+                "the unit makes {} (RuntimeDirectory=) and no other folder: set `control_socket` in [daemon] \
+                 to a path in it",
+                made.display()
+            ),
+            None => "as a service it has a folder for it: systemctl start tunneld; by hand, --socket PATH \
+                     names another place"
+                .to_owned(),
+        })
     }
 }
 
