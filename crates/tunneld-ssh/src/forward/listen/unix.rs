@@ -1,6 +1,7 @@
 //! Unix sockets (unix(7)): one that a dead process has left is replaced, a live one never.
 
 mod file;
+mod live;
 mod owner;
 
 use std::ffi::OsStr;
@@ -10,18 +11,19 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{Domain, Socket, Type};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tunneld_core::config::UnixListen;
 use tunneld_core::failure::{Failure, Stage};
 
 use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
 pub(super) use file::{Id, SocketFile};
+use live::{is_left, listens};
 use owner::{Ids, NoIds};
 
 use super::store::{LeftFiles, Place, Store};
-use super::{BACKLOG, Kept, Listener, called};
+use super::{BACKLOG, Kept, Listener};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -123,11 +125,11 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Resul
         return Err(failure(place, "the path names no file"));
     };
     let folder = Folder::open(parent).map_err(|e| no_folder(place, parent, e))?;
-    let folder = match again(place, ids, store, folder, name) {
+    let (folder, left) = match again(place, ids, store, folder, name) {
         Ok(made) => return Ok(made),
-        Err(folder) => folder,
+        Err(no) => no,
     };
-    let found = judge(place, folder.look(name))?;
+    let found = judge(place, ids, &folder, name, left.as_ref())?;
     let no = |e: io::Error| not_made(place, parent, &e);
     let socket =
         Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(no)?;
@@ -155,22 +157,26 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Resul
     }
 }
 
-/// The socket of an earlier run that is still there, as the file now wants it; or else its folder.
+/// The socket of an earlier run that is still there, as the file now wants it; or else its folder, and
+/// its file, if that is still there and of no use.
 fn again(
     place: &UnixListen,
     ids: Ids,
     store: &Store,
     folder: Folder,
     name: &OsStr,
-) -> Result<Made, Folder> {
+) -> Result<Made, (Folder, Option<Node>)> {
     let Some(kept) = store.take(&Place::Unix(place.path.clone())) else {
-        return Err(folder);
+        return Err((folder, None));
+    };
+    let node = match Node::open(&folder, name) {
+        Ok(node) if Some(node.id) == kept.file => node,
+        _ => {
+            kept.let_go("its path does not lead to it any more");
+            return Err((folder, None));
+        }
     };
     let set = || {
-        let node = Node::open(&folder, name)?;
-        if Some(node.id) != kept.file {
-            return Err(Errno::STALE);
-        }
         // Another owner takes another file: this one listens already, and whom it was given to could
         // get in meanwhile.
         if !node.is_of(ids, folder.fresh()?) {
@@ -181,37 +187,45 @@ fn again(
         }
         rustix::io::ioctl_fionbio(&kept.socket, true)?;
         rustix::net::listen(&kept.socket, BACKLOG)?;
-        Ok(node.id)
+        rustix::io::Result::Ok(())
     };
     match set() {
-        Ok(id) => {
-            let file = SocketFile::new(folder, name.to_owned(), id);
+        Ok(()) => {
+            let file = SocketFile::new(folder, name.to_owned(), node.id);
             Ok((Socket::from(kept.socket), file, Some(kept.kept)))
-        }
-        Err(Errno::STALE | Errno::NOENT) => {
-            kept.let_go("its path does not lead to it any more");
-            Err(folder)
         }
         Err(e) => {
             kept.let_go(&os_reason(&e.into()));
-            Err(folder)
+            // Unless the process ends: then it stays for the next.
+            Err((folder, (!store.ends()).then_some(node)))
         }
     }
 }
 
 /// What may be replaced: nothing, or a socket that nobody listens on.
-fn judge(place: &UnixListen, found: rustix::io::Result<Found>) -> Result<Found, Failure> {
-    let found = found.map_err(|e| failure(place, &os_reason(&e.into())))?;
+fn judge(
+    place: &UnixListen,
+    ids: Ids,
+    folder: &Folder,
+    name: &OsStr,
+    left: Option<&Node>,
+) -> Result<Found, Failure> {
+    let found = folder
+        .look(name)
+        .map_err(|e| failure(place, &os_reason(&e.into())))?;
     match found {
         Found::Nothing => Ok(found),
         Found::File => Err(failure(place, "the file there is not a socket")
             .with_hint("move it away, or choose another path")),
-        Found::Socket(_) => match listens(&place.path) {
+        // It does not listen any more; as long as it is open, its number is no other one's.
+        Found::Socket(there) if left.is_some_and(|left| left.id == there) => Ok(found),
+        Found::Socket(there) => match listens(&place.path) {
             Ok(None) => Ok(found),
             Ok(Some(holder)) => Err(failure(
                 place,
                 &format!("something listens there already{holder}"),
             )),
+            Err(e) if is_denied(&e) && is_left(folder, name, there, ids) => Ok(found),
             Err(e) => {
                 let reason = os_reason(&e);
                 let reason = format!("cannot tell whether something listens there: {reason}");
@@ -221,26 +235,8 @@ fn judge(place: &UnixListen, found: rustix::io::Result<Found>) -> Result<Found, 
     }
 }
 
-/// Whether something listens on a socket, and what, as far as the system lets us see.
-fn listens(path: &Path) -> io::Result<Option<String>> {
-    // Connecting to a unix socket takes no time: there is no other side to wait for.
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    let Err(e) = socket.connect(&SockAddr::unix(path)?) else {
-        // Whoever called listen(2) (unix(7), SO_PEERCRED); 0 from where its processes are not seen.
-        let by = UnixStream::from_std(socket.into()).and_then(|socket| socket.peer_cred());
-        let pid = by.ok().and_then(|by| by.pid()).filter(|pid| *pid > 0);
-        return Ok(Some(
-            pid.map(|pid| format!(": {}", called(pid)))
-                .unwrap_or_default(),
-        ));
-    };
-    match e.raw_os_error().map(Errno::from_raw_os_error) {
-        // It has gone; or nobody has it open.
-        Some(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
-        // Its backlog is full; or it takes datagrams.
-        Some(Errno::AGAIN | Errno::PROTOTYPE) => Ok(Some(String::new())),
-        _ => Err(e),
-    }
+fn is_denied(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn cause(place: &UnixListen, reason: &str) -> String {

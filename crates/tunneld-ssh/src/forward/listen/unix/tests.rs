@@ -4,6 +4,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener as StdListener, UnixStream a
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use socket2::SockAddr;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 use tunneld_core::config::{Listen, SocketOwner};
