@@ -153,10 +153,13 @@ impl Passed {
         LeaveOnPanic(self.clone())
     }
 
-    /// No forward will take what was kept for this place: clients are refused there, and do not wait
-    /// for nobody.
-    pub(in crate::forward) async fn let_go(&self, listen: &Listen) {
-        unix::remove_left(self.store.let_go(&places(listen))).await;
+    /// No forward will take what was kept for this place: clients are refused there from now on, and do
+    /// not wait for nobody. The future removes its file, as long as that takes.
+    pub(in crate::forward) fn let_go(
+        &self,
+        listen: &Listen,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        unix::remove_left(self.store.let_go(&places(listen)))
     }
 
     /// The sockets that the service manager keeps.
