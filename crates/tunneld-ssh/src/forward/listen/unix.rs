@@ -20,10 +20,11 @@ use tunneld_core::failure::{Failure, Stage};
 use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
 pub(super) use file::{Id, SocketFile};
 use live::{is_left, listens};
-use owner::{Ids, NoIds};
+pub(super) use owner::Ids;
+use owner::NoIds;
 
 use super::store::{LeftFiles, Place, Store};
-use super::{BACKLOG, Kept, Listener};
+use super::{BACKLOG, Listeners};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -35,10 +36,7 @@ static LOOKUPS: Semaphore = Semaphore::const_new(4);
 static MAKING: Semaphore = Semaphore::const_new(1);
 
 /// Puts a unix socket in place.
-pub(super) async fn bind(
-    place: &UnixListen,
-    store: &Store,
-) -> Result<(super::Socket, SocketFile), Failure> {
+pub(super) async fn bind(place: &UnixListen, store: &Store) -> Result<Listeners, Failure> {
     let ids = ids(place).await?;
     // While somebody waits for the socket: one that comes too late must not take its name.
     let waiting = Arc::new(());
@@ -48,15 +46,19 @@ pub(super) async fn bind(
         let after = PATIENCE.as_secs();
         failure(place, &format!("the file system took more than {after}s"))
     };
-    let (socket, file, kept) = made.unwrap_or_else(|| Err(slow()))?;
-    let listener = UnixListener::from_std(socket.into());
-    let listener = listener.map_err(|e| failure(place, &os_reason(&e)))?;
-    let kept = match kept {
-        Some(kept) => Some(kept),
-        None => store.keep_unix(&place.path, file.id(), &listener).await,
-    };
-    let listener = Listener::Unix(listener);
-    Ok((super::Socket { listener, kept }, file))
+    let mut made = made.unwrap_or_else(|| Err(slow()))?;
+    let file = made.file.as_ref().map(SocketFile::id);
+    for socket in made
+        .sockets
+        .iter_mut()
+        .filter(|socket| socket.kept.is_none())
+    {
+        if let Some(file) = file {
+            let kept = store.keep_unix(&place.path, file, &socket.listener);
+            socket.kept = kept.await;
+        }
+    }
+    Ok(made)
 }
 
 /// Removes the files of sockets of an earlier run that are let go; waits at most for [`PATIENCE`].
@@ -111,10 +113,14 @@ async fn aside<T: Send + 'static>(
     tokio::time::timeout(patience, done).await.ok().flatten()
 }
 
-/// A socket that listens, with its file, and whether the service manager keeps it.
-type Made = (Socket, SocketFile, Option<Kept>);
-
-fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Result<Made, Failure> {
+/// Makes a socket that listens, or takes the one of an earlier run. If nobody waits for it by then, it
+/// goes as that of any forward goes, with its file, or stays for the next process.
+pub(super) fn make(
+    place: &UnixListen,
+    ids: Ids,
+    wanted: &Weak<()>,
+    store: &Store,
+) -> Result<Listeners, Failure> {
     let path = &place.path;
     if path.as_os_str().len() > MAX_PATH {
         let reason = format!("the path is longer than {MAX_PATH} bytes");
@@ -144,13 +150,14 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Resul
         temporary.node.give(ids).map_err(|e| not_given(place, e))?;
     }
     socket.listen(BACKLOG).map_err(no)?;
+    let listener = UnixListener::from_std(socket.into()).map_err(no)?;
     if wanted.strong_count() == 0 {
         return Err(failure(place, "nobody waits for it any more"));
     }
     match temporary.take(name, found) {
         Ok(id) => {
-            let name = name.to_owned();
-            Ok((socket, SocketFile::new(folder, name, id), None))
+            let file = SocketFile::new(folder, name.to_owned(), id);
+            Ok(Listeners::with_file(listener, file, None))
         }
         Err(NotTaken::Changed) => Err(failure(place, "something else was just put there")),
         Err(NotTaken::Os(e)) => Err(no(e.into())),
@@ -165,7 +172,7 @@ fn again(
     store: &Store,
     folder: Folder,
     name: &OsStr,
-) -> Result<Made, (Folder, Option<Node>)> {
+) -> Result<Listeners, (Folder, Option<Node>)> {
     let Some(kept) = store.take(&Place::Unix(place.path.clone())) else {
         return Err((folder, None));
     };
@@ -180,22 +187,22 @@ fn again(
         // Another owner takes another file: this one listens already, and whom it was given to could
         // get in meanwhile.
         if !node.is_of(ids, folder.fresh()?) {
-            return Err(Errno::PERM);
+            return Err(io::Error::from(Errno::PERM));
         }
         if !node.has_mode(place.mode) {
             node.set_mode(place.mode)?;
         }
         rustix::io::ioctl_fionbio(&kept.socket, true)?;
         rustix::net::listen(&kept.socket, BACKLOG)?;
-        rustix::io::Result::Ok(())
+        UnixListener::from_std(kept.socket.try_clone()?.into())
     };
     match set() {
-        Ok(()) => {
+        Ok(listener) => {
             let file = SocketFile::new(folder, name.to_owned(), node.id);
-            Ok((Socket::from(kept.socket), file, Some(kept.kept)))
+            Ok(Listeners::with_file(listener, file, Some(kept.kept)))
         }
         Err(e) => {
-            kept.let_go(&os_reason(&e.into()));
+            kept.let_go(&os_reason(&e));
             // Unless the process ends: then it stays for the next.
             Err((folder, (!store.ends()).then_some(node)))
         }
