@@ -21,7 +21,7 @@ use tunneld_core::failure::{Failure, Stage};
 use tunneld_core::sandbox::named;
 
 use super::store::{self, Store};
-use super::{BACKLOG, Listener, Socket, tcp, unix};
+use super::{BACKLOG, Keeping, Listener, Socket, tcp, unix};
 use crate::error::os_reason;
 
 /// The most names that a message lists.
@@ -188,7 +188,7 @@ impl Passed {
             Ok(Socket {
                 listener: listener(name, socket)?,
                 // A `.socket` unit keeps them itself.
-                kept: None,
+                keeping: Keeping::NOT,
             })
         });
         listeners.collect()
@@ -238,14 +238,14 @@ fn listener(name: &str, socket: &OwnedFd) -> Result<Listener, Failure> {
         AddressFamily::UNIX => {
             let listener = StdUnixListener::from(copy);
             listener.set_nonblocking(true).map_err(no)?;
-            Ok(Listener::Unix(
-                UnixListener::from_std(listener).map_err(no)?,
-            ))
+            let listener = UnixListener::from_std(listener).map_err(no)?;
+            Ok(Listener::Unix(Arc::new(listener)))
         }
         _ => {
             let listener = StdTcpListener::from(copy);
             listener.set_nonblocking(true).map_err(no)?;
-            Ok(Listener::Tcp(TcpListener::from_std(listener).map_err(no)?))
+            let listener = TcpListener::from_std(listener).map_err(no)?;
+            Ok(Listener::Tcp(Arc::new(listener)))
         }
     }
 }

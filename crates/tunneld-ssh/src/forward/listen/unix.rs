@@ -24,7 +24,7 @@ pub(super) use owner::Ids;
 use owner::NoIds;
 
 use super::store::{LeftFiles, Place, Store};
-use super::{BACKLOG, Listeners};
+use super::{BACKLOG, Listener, Listeners};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 static LOOKUPS: Semaphore = Semaphore::const_new(4);
 /// Sockets are made one at a time: of a process there is one temporary name.
 static MAKING: Semaphore = Semaphore::const_new(1);
+/// As lookups: looks at a file system that hangs.
+static LOOKS: Semaphore = Semaphore::const_new(4);
 
 /// Puts a unix socket in place.
 pub(super) async fn bind(place: &UnixListen, store: &Store) -> Result<Listeners, Failure> {
@@ -48,14 +50,12 @@ pub(super) async fn bind(place: &UnixListen, store: &Store) -> Result<Listeners,
     };
     let mut made = made.unwrap_or_else(|| Err(slow()))?;
     let file = made.file.as_ref().map(SocketFile::id);
-    for socket in made
-        .sockets
-        .iter_mut()
-        .filter(|socket| socket.kept.is_none())
-    {
-        if let Some(file) = file {
-            let kept = store.keep_unix(&place.path, file, &socket.listener);
-            socket.kept = kept.await;
+    for socket in &mut made.sockets {
+        if let Listener::Unix(listener) = &socket.listener
+            && let Some(file) = file
+            && !socket.keeping.is_kept()
+        {
+            socket.keeping = store.keep_unix(&place.path, file, listener).await;
         }
     }
     Ok(made)
@@ -76,6 +76,37 @@ pub(super) async fn remove_left(files: LeftFiles) {
         }
     })
     .await;
+}
+
+/// Returns once the path of a socket does not lead to its file any more: nobody finds it there. First
+/// looked at `after` so long, and then once in a `period`. What cannot be seen may be as it was.
+pub(super) fn gone(
+    file: &SocketFile,
+    after: Duration,
+    period: Duration,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (path, id) = (file.path(), file.id());
+    async move {
+        tokio::time::sleep(after).await;
+        loop {
+            let path = path.clone();
+            let looked = aside(&LOOKS, PATIENCE, move || leads_to(&path, id)).await;
+            if looked == Some(false) {
+                return;
+            }
+            tokio::time::sleep(period).await;
+        }
+    }
+}
+
+fn leads_to(path: &Path, id: Id) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return false;
+    };
+    match Folder::open(parent).and_then(|folder| folder.look(name)) {
+        Ok(found) => found == Found::Socket(id),
+        Err(e) => !matches!(e, Errno::NOENT | Errno::NOTDIR),
+    }
 }
 
 /// Whom the socket is to be given to.
@@ -157,7 +188,7 @@ pub(super) fn make(
     match temporary.take(name, found) {
         Ok(id) => {
             let file = SocketFile::new(folder, name.to_owned(), id);
-            Ok(Listeners::with_file(listener, file, None))
+            Ok(Listeners::with_file(listener, file, None.into()))
         }
         Err(NotTaken::Changed) => Err(failure(place, "something else was just put there")),
         Err(NotTaken::Os(e)) => Err(no(e.into())),
@@ -199,7 +230,7 @@ fn again(
     match set() {
         Ok(listener) => {
             let file = SocketFile::new(folder, name.to_owned(), node.id);
-            Ok(Listeners::with_file(listener, file, Some(kept.kept)))
+            Ok(Listeners::with_file(listener, file, Some(kept.kept).into()))
         }
         Err(e) => {
             kept.let_go(&os_reason(&e));
