@@ -95,13 +95,13 @@ fn ports_and_socket_files_are_told_apart_by_their_names() {
 
 #[test]
 fn a_name_that_was_not_passed_degrades_the_tunnel_and_tells_where_names_come_from() {
-    // The other forward works. Nothing at all was passed: the same.
+    // The other forward works, and what was passed is named. Nothing at all was passed: the same.
     let rig = Rig::new();
     let place = Place::Tcp(free_addr());
     let table = rig.table(&["web", "nothing"]);
     let some = activate(activated(&[("web", &place)]), &table.toml(), &place);
     let none = rig.table(&["nothing"]).start();
-    for (daemon, at) in [(&some, 1), (&none, 0)] {
+    for (daemon, at, passed) in [(&some, 1, " (passed: web)"), (&none, 0, "")] {
         let status = daemon.wait_phase("t", Phase::Degraded, LONG);
         let failure = status.failure.unwrap();
         assert_eq!(
@@ -110,7 +110,7 @@ fn a_name_that_was_not_passed_degrades_the_tunnel_and_tells_where_names_come_fro
         );
         assert_eq!(
             failure.cause,
-            "no socket named nothing was passed by the service manager"
+            format!("no socket named nothing was passed by the service manager{passed}")
         );
         let hint = failure.hint.clone().unwrap();
         assert!(hint.contains("FileDescriptorName=nothing"), "{hint}");
@@ -141,6 +141,9 @@ fn a_socket_outlives_the_forward_that_listens_on_it() {
     daemon.write_config(&without.toml());
     command(&["reload"]);
     daemon.wait_for("t", LONG, |t| t.forwards.len() == 1 && t.phase == Phase::Up);
+    // Whoever wonders why it waits finds it in the log; before, all was well.
+    let unused = "no forward listens on the socket web that the service manager passed";
+    assert_eq!(daemon.log_text().matches(unused).count(), 1);
     let mut waits = place.connect();
     daemon.write_config(&with.toml());
     command(&["reload"]);

@@ -44,6 +44,7 @@ fn instances_live_side_by_side_and_the_examples_work() {
     a_low_port_can_be_had(&lab);
     a_key_at_home_can_be_read(&lab);
     a_socket_can_be_given_away(&lab);
+    a_socket_that_was_given_away_is_no_obstacle(&lab);
     networks_can_be_kept_out(&lab);
 }
 
@@ -242,6 +243,30 @@ fn a_socket_can_be_given_away(lab: &Lab) {
     with_drop_in(lab, "socket-owner.conf");
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
     assert_eq!(lab.run("stat -c %U /run/tunneld/given"), "lab-member");
+}
+
+/// Its file stays when the service stops, and tunneld may not be its client: it takes its place all the
+/// same, and also when it is to be another one's.
+fn a_socket_that_was_given_away_is_no_obstacle(lab: &Lab) {
+    lab.drop_in("given", "ReadWritePaths=/srv/given");
+    lab.run("install -d -o tunneld -g tunneld /srv/given");
+    let file = "/etc/tunneld/tunneld.toml";
+    lab.run(&format!(
+        "sed -i 's|/run/tunneld/given|/srv/given/x|; s|lab-member|lab-member:lab-member|' {file}
+         systemctl restart tunneld"
+    ));
+    let owner = "stat -c %U:%G /srv/given/x";
+    assert_eq!(lab.property("StatusText"), "1 of 1 up");
+    lab.run("systemctl stop tunneld");
+    assert_eq!(lab.run(owner), "lab-member:lab-member");
+    lab.run("systemctl start tunneld");
+    assert_eq!(lab.property("StatusText"), "1 of 1 up");
+    lab.run(&format!(
+        "sed -i 's|lab-member:lab-member|nobody:daemon|' {file}; systemctl restart tunneld"
+    ));
+    assert_eq!(lab.property("StatusText"), "1 of 1 up");
+    assert_eq!(lab.run(owner), "nobody:daemon");
+    lab.no_drop_in("given");
 }
 
 /// As the guide has it: the unit does not know where tunnels go, and whoever does can say so.

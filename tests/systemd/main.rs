@@ -56,6 +56,7 @@ fn the_shipped_unit_does_what_an_operator_expects() {
     sockets::a_client_of_a_systemd_socket_is_served_whenever_it_comes(&lab);
     sockets::the_file_of_a_systemd_socket_is_left_alone(&lab);
     sockets::a_name_without_a_unit_is_told(&lab);
+    sockets::a_client_does_not_start_a_wrong_file_over_and_over(&lab);
     sockets::remove(&lab);
     wedged.comes_again(&lab);
     ends::a_stop_is_clean(&lab);

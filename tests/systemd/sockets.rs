@@ -1,5 +1,6 @@
 //! Sockets of systemd's own: `.socket` units that the shipped service listens on.
 
+use tunneld_core::events;
 use tunneld_core::status::{DaemonStatus, Phase};
 
 use crate::lab::{LISTEN, LONG, Lab};
@@ -122,10 +123,33 @@ pub(crate) fn a_name_without_a_unit_is_told(lab: &Lab) {
     let failure = status.tunnels[0].failure.clone().unwrap();
     assert_eq!(
         failure.cause,
-        "no socket named nothing was passed by the service manager"
+        "no socket named nothing was passed by the service manager (passed: file, web)"
     );
     assert!(failure.hint.unwrap().contains("FileDescriptorName=nothing"));
     assert!(lab.echoes(PORT), "{}", lab.state());
+    // The other one is in no forward.
+    let entries = lab.entries(&format!("MESSAGE_ID={}", events::SOCKET_UNUSED));
+    let told: Vec<_> = entries
+        .iter()
+        .filter_map(|e| e["MESSAGE"].as_str())
+        .collect();
+    assert!(
+        told.len() == 1 && told[0].contains(" socket file "),
+        "{told:?}"
+    );
+}
+
+/// A client is turned away when the file is wrong, and not what starts the service for ever.
+pub(crate) fn a_client_does_not_start_a_wrong_file_over_and_over(lab: &Lab) {
+    lab.run("systemctl stop tunneld");
+    lab.write("[tunnels.db]\nlisten_wrong = true");
+    let ended = format!("exec 3<>/dev/tcp/127.0.0.1/{PORT} && timeout 30 cat <&3");
+    let ended = lab.sh(&ended);
+    assert!(ended.status.success(), "{}", lab.state());
+    lab.wait_for("ActiveState", |state| state == "failed");
+    assert_eq!(lab.property("ExecMainStatus"), "78");
+    let starts = lab.said("tunneld", "").matches("listen_wrong").count();
+    assert!((1..=8).contains(&starts), "{starts}\n{}", lab.state());
 }
 
 /// Takes the units away again.

@@ -78,6 +78,8 @@ events! {
     LISTENER_PAUSED = "907a70c31012f037b64ce4228c38fb29";
     /// The sockets that the service manager has passed cannot be used.
     SOCKETS_UNUSABLE = "94b1b60afd07ac1a394dc3f0ca284497";
+    /// No forward listens on a socket that the service manager has passed.
+    SOCKET_UNUSED = "7d69a733c7fc24a91e7884e6ecfd865c";
     /// The service manager does not keep all sockets over a restart.
     SOCKETS_NOT_KEPT = "a06e8bd955eff4c9611f65171bb39721";
     /// A connection was refused.

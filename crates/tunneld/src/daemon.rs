@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tunneld_core::config::{Config, DaemonConfig, ForwardKind, Listen};
+use tunneld_core::config::{Config, DaemonConfig};
 use tunneld_core::events;
 use tunneld_ssh::forward::{Passed, Taken};
 use tunneld_ssh::program::reap_orphans;
@@ -24,6 +24,7 @@ use crate::observe::{history, notify, web};
 use crate::pacing::Pacing;
 use crate::sandbox::Sandbox;
 use crate::signals::{Request, Requests};
+use crate::sockets::listens;
 use crate::supervisor::{Command, Control, Handles, Request as Reload, Snapshots, Supervisor};
 use crate::tunnel::hooks::Turns;
 use crate::tunnel::{Said, Surroundings};
@@ -33,6 +34,9 @@ use crate::watch;
 const WORKERS: usize = 2;
 /// How long the sessions with jump hosts may take to end, once the tunnels have.
 const GOODBYES: Duration = Duration::from_secs(3);
+/// How long clients of `.socket` units are held where the file is wrong: each that comes again has the
+/// service manager start another daemon.
+const COME_AGAIN: Duration = Duration::from_secs(1);
 /// How long tasks have to end once they were told to end at once.
 const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -53,6 +57,9 @@ pub(crate) fn run(
                 .or_else(|| config_file::way_in(path));
             let hint = hint.map(|hint| format!("\nhint: {hint}"));
             last_words.say(&(e.render(false) + &hint.unwrap_or_default()));
+            if let Ok(taken) = &taken {
+                taken.turn_away(COME_AGAIN);
+            }
             return Exit::BadConfig;
         }
     };
@@ -218,16 +225,6 @@ impl Observers {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
-}
-
-/// Where the tunnels will listen on this side.
-fn listens(config: &Config) -> impl Iterator<Item = &Listen> {
-    let tunnels = config.tunnels.values().filter(|tunnel| tunnel.enabled);
-    let forwards = tunnels.flat_map(|tunnel| &tunnel.forwards);
-    forwards.filter_map(|forward| match &forward.kind {
-        ForwardKind::Local(local) => Some(&local.listen.value),
-        ForwardKind::Remote(_) => None,
-    })
 }
 
 /// What is read over TCP: the daemon, and the tunnels as on the control socket.

@@ -26,6 +26,7 @@ mod observe;
 mod pacing;
 mod sandbox;
 mod signals;
+mod sockets;
 mod sshfp;
 mod supervisor;
 mod terminal;

@@ -35,6 +35,7 @@ use crate::clock;
 use crate::config_file::Loaded;
 use crate::control::TunnelCommand;
 use crate::http::error::{ApiError, ErrorKind};
+use crate::sockets::Unused;
 use crate::tunnel::{self, Surroundings, View, Wanted};
 use crate::wait;
 
@@ -126,6 +127,7 @@ pub(crate) struct Supervisor {
     /// The keys that wait for a restart, as the journal was told last.
     restart_told: Vec<String>,
     reload_log: ReloadLog,
+    unused: Unused,
     heartbeat: Arc<Heartbeat>,
     commands: mpsc::Receiver<Command>,
 }
@@ -198,6 +200,7 @@ impl Supervisor {
             readings: Readings::default(),
             last_refusal: None,
             reload_log: ReloadLog::new(),
+            unused: Unused::default(),
             restart_told: Vec::new(),
             heartbeat: Arc::clone(&heartbeat),
             commands,
@@ -217,6 +220,7 @@ impl Supervisor {
             self.add(spec);
         }
         self.publish();
+        self.unused.look(&self.surroundings.passed, &self.config);
         let mut beat = tokio::time::interval(BEAT);
         loop {
             self.heartbeat.beat();

@@ -60,18 +60,15 @@ enum Listener {
 impl Listeners {
     /// Puts a listening place in place.
     pub(crate) async fn bind(listen: &Listen, passed: &Passed) -> Result<Listeners, Failure> {
-        let (sockets, file) = match listen {
-            Listen::Tcp(place) => (tcp::bind(place, passed.store()).await?, None),
-            Listen::Unix(place) => {
-                let (socket, file) = unix::bind(place, passed.store()).await?;
-                (vec![socket], Some(file))
-            }
-            Listen::Fd(name) => (passed.listeners(name)?, None),
-        };
-        let listeners = Listeners {
-            file,
+        let of = |sockets| Listeners {
+            file: None,
             sockets,
             next: 0,
+        };
+        let listeners = match listen {
+            Listen::Tcp(place) => of(tcp::bind(place, passed.store()).await?),
+            Listen::Unix(place) => unix::bind(place, passed.store()).await?,
+            Listen::Fd(name) => of(passed.listeners(name)?),
         };
         match listeners.are_too_many() {
             true => {
@@ -80,6 +77,16 @@ impl Listeners {
                 Err(Failure::transient(Stage::Forward, cause))
             }
             false => Ok(listeners),
+        }
+    }
+
+    /// A unix socket.
+    fn with_file(listener: UnixListener, file: unix::SocketFile, keeping: Keeping) -> Listeners {
+        let listener = Listener::Unix(Arc::new(listener));
+        Listeners {
+            file: Some(file),
+            sockets: vec![Socket { listener, keeping }],
+            next: 0,
         }
     }
 

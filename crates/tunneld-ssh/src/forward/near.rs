@@ -48,7 +48,7 @@ pub(crate) async fn run(run: Run) {
     };
     near.serve().await;
     near.place = None;
-    near.let_go().await;
+    near.let_go();
     near.drain().await;
 }
 
@@ -85,6 +85,7 @@ struct Near {
     rebind: Duration,
     /// How often accepting has failed since a client was accepted.
     pauses: u32,
+    /// What is carried, and what else goes on beside.
     connections: JoinSet<()>,
 }
 
@@ -92,18 +93,22 @@ impl Near {
     async fn serve(&mut self) {
         loop {
             if self.rest_until.is_none() {
-                self.bind().await;
-                self.look_for_room();
+                let accepting = self.run.accepting.clone();
+                tokio::select! {
+                    // A disk, or a lookup of users, may take its time.
+                    () = accepting.cancelled() => return,
+                    () = self.bind() => self.look_for_room(),
+                }
             }
             let rest_until = self.rest_until;
             tokio::select! {
                 () = self.run.accepting.cancelled() => return,
                 changed = self.run.spec.changed() => match changed {
-                    Ok(()) => self.change().await,
+                    Ok(()) => self.change(),
                     Err(_) => return,
                 },
                 accepted = accept(&mut self.place), if rest_until.is_none() => {
-                    self.accepted(accepted).await;
+                    self.accepted(accepted);
                 }
                 () = lost(&mut self.gone) => self.make_anew(),
                 () = wait::until(rest_until), if rest_until.is_some() => self.rest_until = None,
@@ -118,10 +123,12 @@ impl Near {
         }
     }
 
-    /// What an earlier run has left for this place is not taken.
-    async fn let_go(&self) {
+    /// What an earlier run has left for this place is not taken. Clients need not wait for its file to
+    /// go; the end does.
+    fn let_go(&mut self) {
         let passed = &self.run.context.passed;
-        passed.let_go(&self.spec.local.listen.value).await;
+        let removal = passed.let_go(&self.spec.local.listen.value);
+        self.connections.spawn(removal);
     }
 
     /// Lets the connections that are left come to their end.
@@ -150,7 +157,7 @@ impl Near {
             }
             Err(failure) => {
                 if failure.class == Class::Blocked {
-                    self.let_go().await;
+                    self.let_go();
                 }
                 // A place that another forward is just leaving is free in a moment.
                 if self.rebind > REBIND.0 {
@@ -178,7 +185,7 @@ impl Near {
         self.run.gate.log.cannot_listen(&failure);
     }
 
-    async fn change(&mut self) {
+    fn change(&mut self) {
         let Some(spec) = Spec::of(&self.run.spec.borrow_and_update()) else {
             return;
         };
@@ -188,7 +195,7 @@ impl Near {
         if spec.local.listen != self.spec.local.listen {
             self.rest_until = None;
             self.rebind = REBIND.0;
-            self.let_go().await;
+            self.let_go();
         }
         self.spec = spec;
         self.look();
@@ -200,13 +207,13 @@ impl Near {
         self.connections.spawn(self.run.retire(old));
     }
 
-    async fn accepted(&mut self, accepted: io::Result<(Wire, Peer)>) {
+    fn accepted(&mut self, accepted: io::Result<(Wire, Peer)>) {
         match accepted {
             Ok((socket, peer)) => {
                 self.accepts();
                 let room = descriptors::room_beside(socket.as_fd());
                 match room {
-                    Room::More | Room::Full => self.admit(socket, peer).await,
+                    Room::More | Room::Full => self.admit(socket, peer),
                     Room::Over => {
                         socket.reset_unless_finished();
                         let reason = os_reason(&descriptors::no_room());
@@ -257,10 +264,10 @@ impl Near {
         }
     }
 
-    async fn admit(&mut self, socket: Wire, peer: Peer) {
+    fn admit(&mut self, socket: Wire, peer: Peer) {
         // A client that comes after a reload was answered finds what the file says now.
         if self.run.spec.has_changed().unwrap_or(false) {
-            self.change().await;
+            self.change();
         }
         // Whatever goes wrong from here on is a reset for the client.
         socket.reset_unless_finished();

@@ -91,6 +91,7 @@ impl Supervisor {
             self.tries += u64::from(tries);
             self.apply(loaded.config, &plan).await;
             self.reload_log.files(&passing);
+            self.unused.look(&self.surroundings.passed, &self.config);
         }
         let warnings = (&passing).into_iter().map(|item| item.message.clone());
         Reloaded {

@@ -11,15 +11,21 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::{TcpListener, UnixListener};
 use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::sandbox::named;
 
 use super::store::{self, Store};
-use super::{Keeping, Listener, Socket, tcp, unix};
+use super::{BACKLOG, Keeping, Listener, Socket, tcp, unix};
 use crate::error::os_reason;
+
+/// The most names that a message lists.
+const MAX_NAMED: usize = 8;
 
 /// Sockets that the service manager passed: those of `.socket` units, by name, and those that it has
 /// kept of an earlier run.
@@ -57,6 +63,29 @@ impl Taken {
         };
         let sockets = sockets.into_iter().map(|(_, socket)| socket.into_std());
         Ok(Taken(names.into_iter().zip(sockets).collect()))
+    }
+
+    /// Closes what waits on the sockets of `.socket` units, `after` that long: the service does not
+    /// start, and the service manager would start it again at once, and without end, for clients that
+    /// nobody takes. The time is for those that come again at once.
+    pub fn turn_away(&self, after: Duration) {
+        let named = self.0.iter().filter(|(name, _)| !store::is_ours(name));
+        let accepting = |(name, socket): &&(String, OwnedFd)| {
+            kind(name, socket).is_ok() && rustix::io::ioctl_fionbio(socket, true).is_ok()
+        };
+        let sockets: Vec<_> = named.filter(accepting).collect();
+        if sockets.is_empty() {
+            return;
+        }
+        std::thread::sleep(after);
+        for (_, socket) in sockets {
+            let next = |_: &i32| {
+                let accepted = rustix::net::accept(socket);
+                matches!(accepted, Ok(_) | Err(Errno::CONNABORTED))
+            };
+            // No more than can have waited.
+            (0..BACKLOG).take_while(next).for_each(drop);
+        }
     }
 
     /// The folders of unix sockets that were kept of an earlier run: the files of those that nothing
@@ -124,10 +153,13 @@ impl Passed {
         LeaveOnPanic(self.clone())
     }
 
-    /// No forward will take what was kept for this place: clients are refused there, and do not wait
-    /// for nobody.
-    pub(in crate::forward) async fn let_go(&self, listen: &Listen) {
-        unix::remove_left(self.store.let_go(&places(listen))).await;
+    /// No forward will take what was kept for this place: clients are refused there from now on, and do
+    /// not wait for nobody. The future removes its file, as long as that takes.
+    pub(in crate::forward) fn let_go(
+        &self,
+        listen: &Listen,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        unix::remove_left(self.store.let_go(&places(listen)))
     }
 
     /// The sockets that the service manager keeps.
@@ -151,7 +183,7 @@ impl Passed {
 
     /// Listens on all sockets of a name.
     pub(super) fn listeners(&self, name: &str) -> Result<Vec<Socket>, Failure> {
-        let sockets = self.named.get(name).ok_or_else(|| none(name))?;
+        let sockets = self.named.get(name).ok_or_else(|| self.none(name))?;
         let listeners = sockets.iter().map(|socket| {
             Ok(Socket {
                 listener: listener(name, socket)?,
@@ -160,6 +192,20 @@ impl Passed {
             })
         });
         listeners.collect()
+    }
+
+    fn none(&self, name: &str) -> Failure {
+        let others: Vec<String> = self.names().map(str::to_owned).collect();
+        let others = named(&others, MAX_NAMED);
+        let others = others.map(|others| format!(" (passed: {others})"));
+        let cause = format!(
+            "no socket named {name} was passed by the service manager{}",
+            others.unwrap_or_default()
+        );
+        Failure::transient(Stage::Forward, cause).with_hint(format!(
+            "the .socket unit says FileDescriptorName={name} and Service= (or Sockets= in the service \
+             names that unit), and is started while the service is stopped"
+        ))
     }
 }
 
@@ -206,8 +252,8 @@ fn listener(name: &str, socket: &OwnedFd) -> Result<Listener, Failure> {
 
 /// The family of a socket that a forward can use.
 pub(super) fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failure> {
-    let no = |e: rustix::io::Errno| match e {
-        rustix::io::Errno::NOTSOCK => failure(name, "what was passed is not a socket"),
+    let no = |e: Errno| match e {
+        Errno::NOTSOCK => failure(name, "what was passed is not a socket"),
         e => failure(name, &os_reason(&e.into())),
     };
     let stream = failure(name, "the socket that was passed is not a stream socket")
@@ -230,14 +276,6 @@ pub(super) fn kind(name: &str, socket: &OwnedFd) -> Result<AddressFamily, Failur
     }
 }
 
-fn none(name: &str) -> Failure {
-    let cause = format!("no socket named {name} was passed by the service manager");
-    Failure::transient(Stage::Forward, cause).with_hint(format!(
-        "the .socket unit says FileDescriptorName={name} and Service= (or Sockets= in the service names \
-         that unit), and is started while the service is stopped"
-    ))
-}
-
 fn failure(name: &str, reason: &str) -> Failure {
     let cause = format!("cannot listen on fd:{name}: {reason}");
     Failure::transient(Stage::Forward, cause)
@@ -245,7 +283,7 @@ fn failure(name: &str, reason: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader};
+    use std::io::{BufRead, BufReader, Read};
     use std::net::{Ipv4Addr, UdpSocket};
     use std::process::{Command, Stdio};
 
@@ -303,6 +341,38 @@ mod tests {
         let hint = failure.hint.unwrap();
         assert!(hint.contains("FileDescriptorName=web"), "{hint}");
         assert!(hint.contains("Sockets="), "{hint}");
+
+        let socket = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let other = bind(&passed([socket]), "webb").await.err().unwrap();
+        let expected = "no socket named webb was passed by the service manager (passed: web)";
+        assert_eq!(other.cause, expected);
+    }
+
+    #[test]
+    fn who_waits_is_turned_away_where_the_service_does_not_start() {
+        // The socket stays open, as the service manager has it; what it keeps for us waits on.
+        let [web, kept] = [(); 2].map(|()| StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let stored = "tunneld-store-1-tcp-127.0.0.1:1".to_owned();
+        let taken = Taken(vec![
+            ("web".to_owned(), web.try_clone().unwrap().into()),
+            (stored, kept.try_clone().unwrap().into()),
+            ("file".to_owned(), std::fs::File::open("/").unwrap().into()),
+        ]);
+        let client = |of: &StdTcpListener| {
+            let client = std::net::TcpStream::connect(of.local_addr().unwrap()).unwrap();
+            client
+                .set_read_timeout(Some(Duration::from_secs(60)))
+                .unwrap();
+            client
+        };
+        let mut clients = [client(&web), client(&web)];
+        let waits = client(&kept);
+        taken.turn_away(Duration::ZERO);
+        for client in &mut clients {
+            assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        }
+        let there = kept.accept().unwrap().1;
+        assert_eq!(there, waits.local_addr().unwrap());
     }
 
     #[tokio::test]

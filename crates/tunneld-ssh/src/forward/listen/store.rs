@@ -103,7 +103,7 @@ impl Drop for Share {
 impl Kept {
     /// Whether the socket stays when this is dropped.
     fn stays(&self) -> bool {
-        self.share.store.0.ends.load(Ordering::Relaxed)
+        self.share.store.ends()
     }
 
     /// Has it let go of the socket, which does not listen any more whoever has a copy; unless the
@@ -237,6 +237,11 @@ impl Store {
             "not all sockets are kept over a restart: {}",
             os_reason(e)
         );
+    }
+
+    /// Whether what is kept stays, whoever drops it.
+    pub(super) fn ends(&self) -> bool {
+        self.0.ends.load(Ordering::Relaxed)
     }
 
     /// From now on what is kept stays, whoever drops it: the process ends.

@@ -1,6 +1,7 @@
 //! Unix sockets (unix(7)): one that a dead process has left is replaced, a live one never.
 
 mod file;
+mod live;
 mod owner;
 
 use std::ffi::OsStr;
@@ -10,18 +11,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::{UnixListener, UnixStream};
+use socket2::{Domain, Socket, Type};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tunneld_core::config::UnixListen;
 use tunneld_core::failure::{Failure, Stage};
 
 use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
 pub(super) use file::{Id, SocketFile};
-use owner::{Ids, NoIds};
+use live::{is_left, listens};
+pub(super) use owner::Ids;
+use owner::NoIds;
 
-use super::store::{Kept, LeftFiles, Place, Store};
-use super::{BACKLOG, Listener, called};
+use super::store::{LeftFiles, Place, Store};
+use super::{BACKLOG, Listener, Listeners};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -35,10 +38,7 @@ static MAKING: Semaphore = Semaphore::const_new(1);
 static LOOKS: Semaphore = Semaphore::const_new(4);
 
 /// Puts a unix socket in place.
-pub(super) async fn bind(
-    place: &UnixListen,
-    store: &Store,
-) -> Result<(super::Socket, SocketFile), Failure> {
+pub(super) async fn bind(place: &UnixListen, store: &Store) -> Result<Listeners, Failure> {
     let ids = ids(place).await?;
     // While somebody waits for the socket: one that comes too late must not take its name.
     let waiting = Arc::new(());
@@ -48,16 +48,17 @@ pub(super) async fn bind(
         let after = PATIENCE.as_secs();
         failure(place, &format!("the file system took more than {after}s"))
     };
-    let (socket, file, kept) = made.unwrap_or_else(|| Err(slow()))?;
-    let listener = UnixListener::from_std(socket.into());
-    let listener = listener.map_err(|e| failure(place, &os_reason(&e)))?;
-    let listener = Arc::new(listener);
-    let keeping = match kept {
-        Some(kept) => Some(kept).into(),
-        None => store.keep_unix(&place.path, file.id(), &listener).await,
-    };
-    let listener = Listener::Unix(listener);
-    Ok((super::Socket { listener, keeping }, file))
+    let mut made = made.unwrap_or_else(|| Err(slow()))?;
+    let file = made.file.as_ref().map(SocketFile::id);
+    for socket in &mut made.sockets {
+        if let Listener::Unix(listener) = &socket.listener
+            && let Some(file) = file
+            && !socket.keeping.is_kept()
+        {
+            socket.keeping = store.keep_unix(&place.path, file, listener).await;
+        }
+    }
+    Ok(made)
 }
 
 /// Removes the files of sockets of an earlier run that are let go; waits at most for [`PATIENCE`].
@@ -143,10 +144,14 @@ async fn aside<T: Send + 'static>(
     tokio::time::timeout(patience, done).await.ok().flatten()
 }
 
-/// A socket that listens, with its file, and whether the service manager keeps it.
-type Made = (Socket, SocketFile, Option<Kept>);
-
-fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Result<Made, Failure> {
+/// Makes a socket that listens, or takes the one of an earlier run. If nobody waits for it by then, it
+/// goes as that of any forward goes, with its file, or stays for the next process.
+pub(super) fn make(
+    place: &UnixListen,
+    ids: Ids,
+    wanted: &Weak<()>,
+    store: &Store,
+) -> Result<Listeners, Failure> {
     let path = &place.path;
     if path.as_os_str().len() > MAX_PATH {
         let reason = format!("the path is longer than {MAX_PATH} bytes");
@@ -157,11 +162,11 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Resul
         return Err(failure(place, "the path names no file"));
     };
     let folder = Folder::open(parent).map_err(|e| no_folder(place, parent, e))?;
-    let folder = match again(place, ids, store, folder, name) {
+    let (folder, left) = match again(place, ids, store, folder, name) {
         Ok(made) => return Ok(made),
-        Err(folder) => folder,
+        Err(no) => no,
     };
-    let found = judge(place, folder.look(name))?;
+    let found = judge(place, ids, &folder, name, left.as_ref())?;
     let no = |e: io::Error| not_made(place, parent, &e);
     let socket =
         Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None).map_err(no)?;
@@ -176,76 +181,89 @@ fn make(place: &UnixListen, ids: Ids, wanted: &Weak<()>, store: &Store) -> Resul
         temporary.node.give(ids).map_err(|e| not_given(place, e))?;
     }
     socket.listen(BACKLOG).map_err(no)?;
+    let listener = UnixListener::from_std(socket.into()).map_err(no)?;
     if wanted.strong_count() == 0 {
         return Err(failure(place, "nobody waits for it any more"));
     }
     match temporary.take(name, found) {
         Ok(id) => {
-            let name = name.to_owned();
-            Ok((socket, SocketFile::new(folder, name, id), None))
+            let file = SocketFile::new(folder, name.to_owned(), id);
+            Ok(Listeners::with_file(listener, file, None.into()))
         }
         Err(NotTaken::Changed) => Err(failure(place, "something else was just put there")),
         Err(NotTaken::Os(e)) => Err(no(e.into())),
     }
 }
 
-/// The socket of an earlier run that is still there, as the file now wants it; or else its folder.
+/// The socket of an earlier run that is still there, as the file now wants it; or else its folder, and
+/// its file, if that is still there and of no use.
 fn again(
     place: &UnixListen,
     ids: Ids,
     store: &Store,
     folder: Folder,
     name: &OsStr,
-) -> Result<Made, Folder> {
+) -> Result<Listeners, (Folder, Option<Node>)> {
     let Some(kept) = store.take(&Place::Unix(place.path.clone())) else {
-        return Err(folder);
+        return Err((folder, None));
+    };
+    let node = match Node::open(&folder, name) {
+        Ok(node) if Some(node.id) == kept.file => node,
+        _ => {
+            kept.let_go("its path does not lead to it any more");
+            return Err((folder, None));
+        }
     };
     let set = || {
-        let node = Node::open(&folder, name)?;
-        if Some(node.id) != kept.file {
-            return Err(Errno::STALE);
-        }
         // Another owner takes another file: this one listens already, and whom it was given to could
         // get in meanwhile.
         if !node.is_of(ids, folder.fresh()?) {
-            return Err(Errno::PERM);
+            return Err(io::Error::from(Errno::PERM));
         }
         if !node.has_mode(place.mode) {
             node.set_mode(place.mode)?;
         }
         rustix::io::ioctl_fionbio(&kept.socket, true)?;
         rustix::net::listen(&kept.socket, BACKLOG)?;
-        Ok(node.id)
+        UnixListener::from_std(kept.socket.try_clone()?.into())
     };
     match set() {
-        Ok(id) => {
-            let file = SocketFile::new(folder, name.to_owned(), id);
-            Ok((Socket::from(kept.socket), file, Some(kept.kept)))
-        }
-        Err(Errno::STALE | Errno::NOENT) => {
-            kept.let_go("its path does not lead to it any more");
-            Err(folder)
+        Ok(listener) => {
+            let file = SocketFile::new(folder, name.to_owned(), node.id);
+            Ok(Listeners::with_file(listener, file, Some(kept.kept).into()))
         }
         Err(e) => {
-            kept.let_go(&os_reason(&e.into()));
-            Err(folder)
+            kept.let_go(&os_reason(&e));
+            // Unless the process ends: then it stays for the next.
+            Err((folder, (!store.ends()).then_some(node)))
         }
     }
 }
 
 /// What may be replaced: nothing, or a socket that nobody listens on.
-fn judge(place: &UnixListen, found: rustix::io::Result<Found>) -> Result<Found, Failure> {
-    let found = found.map_err(|e| failure(place, &os_reason(&e.into())))?;
+fn judge(
+    place: &UnixListen,
+    ids: Ids,
+    folder: &Folder,
+    name: &OsStr,
+    left: Option<&Node>,
+) -> Result<Found, Failure> {
+    let found = folder
+        .look(name)
+        .map_err(|e| failure(place, &os_reason(&e.into())))?;
     match found {
         Found::Nothing => Ok(found),
         Found::File => Err(failure(place, "the file there is not a socket")
             .with_hint("move it away, or choose another path")),
-        Found::Socket(_) => match listens(&place.path) {
+        // It does not listen any more; as long as it is open, its number is no other one's.
+        Found::Socket(there) if left.is_some_and(|left| left.id == there) => Ok(found),
+        Found::Socket(there) => match listens(&place.path) {
             Ok(None) => Ok(found),
             Ok(Some(holder)) => Err(failure(
                 place,
                 &format!("something listens there already{holder}"),
             )),
+            Err(e) if is_denied(&e) && is_left(folder, name, there, ids) => Ok(found),
             Err(e) => {
                 let reason = os_reason(&e);
                 let reason = format!("cannot tell whether something listens there: {reason}");
@@ -255,26 +273,8 @@ fn judge(place: &UnixListen, found: rustix::io::Result<Found>) -> Result<Found, 
     }
 }
 
-/// Whether something listens on a socket, and what, as far as the system lets us see.
-fn listens(path: &Path) -> io::Result<Option<String>> {
-    // Connecting to a unix socket takes no time: there is no other side to wait for.
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    let Err(e) = socket.connect(&SockAddr::unix(path)?) else {
-        // Whoever called listen(2) (unix(7), SO_PEERCRED); 0 from where its processes are not seen.
-        let by = UnixStream::from_std(socket.into()).and_then(|socket| socket.peer_cred());
-        let pid = by.ok().and_then(|by| by.pid()).filter(|pid| *pid > 0);
-        return Ok(Some(
-            pid.map(|pid| format!(": {}", called(pid)))
-                .unwrap_or_default(),
-        ));
-    };
-    match e.raw_os_error().map(Errno::from_raw_os_error) {
-        // It has gone; or nobody has it open.
-        Some(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
-        // Its backlog is full; or it takes datagrams.
-        Some(Errno::AGAIN | Errno::PROTOTYPE) => Ok(Some(String::new())),
-        _ => Err(e),
-    }
+fn is_denied(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn cause(place: &UnixListen, reason: &str) -> String {

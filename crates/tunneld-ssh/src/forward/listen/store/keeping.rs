@@ -65,8 +65,8 @@ impl Keeping {
         matches!(&self.0, How::Kept(kept) if kept.stays())
     }
 
-    #[cfg(test)]
-    pub(super) fn is_kept(&self) -> bool {
+    /// Whether it has one.
+    pub(in crate::forward::listen) fn is_kept(&self) -> bool {
         matches!(&self.0, How::Kept(_))
     }
 

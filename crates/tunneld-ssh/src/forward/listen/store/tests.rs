@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tunneld_core::config::{Listen, ListenHost, SocketOwner, TcpListen, UnixListen};
 use tunneld_lab::notify::{Notification, NotifySocket};
 
-use super::super::{LeaveOnPanic, Listeners, Passed};
+use super::super::{LeaveOnPanic, Listeners, Passed, unix};
 use super::*;
 use crate::forward::Peer;
 
@@ -173,6 +173,24 @@ async fn when_the_process_ends_ports_and_files_stay_as_they_are() {
     assert!(!rig.told_to_forget());
     drop(file);
     assert!(!place.path.exists());
+}
+
+#[tokio::test]
+async fn what_nobody_takes_when_the_process_ends_stays_too() {
+    // A socket of an earlier run was taken, and the forward that wanted it is given up.
+    let rig = Rig::new();
+    let place = rig.socket();
+    let socket = UnixListener::bind(&place.path).unwrap();
+    let name = name::unix(&place.path, id(&place.path)).unwrap();
+    let copy = socket.try_clone().unwrap().into();
+    let passed = rig.start(vec![(name, copy)], &[Place::Unix(place.path.clone())]);
+    let waiting = Arc::new(());
+    let ids = unix::Ids::default();
+    let made = unix::make(&place, ids, &Arc::downgrade(&waiting), passed.store()).unwrap();
+    passed.leave();
+    drop(made);
+    assert!(!rig.told_to_forget());
+    drop(UnixStream::connect(&place.path).unwrap());
 }
 
 #[tokio::test]

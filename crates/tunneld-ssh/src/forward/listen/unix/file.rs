@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Uid};
@@ -85,6 +86,16 @@ impl Folder {
         })
     }
 
+    /// Whether nobody but us and root can put anything here.
+    pub(super) fn is_closed(&self) -> rustix::io::Result<bool> {
+        let stat = rustix::fs::fstat(&self.handle)?;
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let of_us = [0, user.as_raw()].contains(&stat.st_uid);
+        let of_our_group = !mode.contains(Mode::WGRP) || stat.st_gid == group.as_raw();
+        Ok(of_us && of_our_group && !mode.contains(Mode::WOTH))
+    }
+
     fn remove(&self, name: &OsStr) {
         // What cannot be removed is in nobody's way but a reader's.
         let _ = rustix::fs::unlinkat(&self.handle, name, AtFlags::empty());
@@ -140,6 +151,14 @@ fn made_by(name: &OsStr) -> Option<Pid> {
         true => Pid::from_raw(pid.parse().ok().filter(|pid| *pid > 0)?),
         false => None,
     }
+}
+
+/// Whether a name may be a temporary one of a socket that is to be `name`.
+pub(super) fn is_temporary(temporary: &OsStr, name: &OsStr) -> bool {
+    let made_for = temporary.as_bytes().strip_prefix(b".");
+    let made_for = made_for.and_then(|rest| rest.strip_prefix(name.as_bytes()));
+    let mark = made_for.unwrap_or(temporary.as_bytes());
+    mark.starts_with(MARK.as_bytes())
 }
 
 fn is_over(pid: Pid) -> bool {

@@ -11,7 +11,7 @@ use crate::error::os_reason;
 
 /// Whom a file is given to; what is `None` stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Ids {
+pub(in crate::forward::listen) struct Ids {
     pub(super) user: Option<Uid>,
     pub(super) group: Option<Gid>,
 }

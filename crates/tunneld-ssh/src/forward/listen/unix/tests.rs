@@ -4,9 +4,10 @@ use std::os::unix::net::{UnixDatagram, UnixListener as StdListener, UnixStream a
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use socket2::SockAddr;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
-use tunneld_core::config::{Listen, SocketOwner};
+use tunneld_core::config::{self, Listen, SocketOwner};
 use tunneld_core::failure::Class;
 
 use super::super::{Listeners, Passed};
@@ -406,11 +407,47 @@ fn what_a_folder_forbids_comes_with_what_allows_it() {
     assert!(allow.contains("CAP_CHOWN"), "{allow}");
 }
 
-#[test]
-fn a_socket_that_nobody_waits_for_any_more_does_not_take_its_name() {
+#[tokio::test]
+async fn a_socket_that_nobody_waits_for_any_more_does_not_take_its_name() {
     let (folder, place) = place();
     assert!(make(&place, Ids::default(), &Weak::new(), &Store::default()).is_err());
     assert!(names(&folder).is_empty());
+}
+
+#[tokio::test]
+async fn a_forward_that_is_told_to_stop_does_not_wait_for_its_place() {
+    let (_folder, place) = place();
+    let text = format!(
+        "[tunnels.t]\nhost = \"h\"\nlocal_forward = \"{}:h:1\"",
+        place.path.display()
+    );
+    let origin = config::Origin::of_file(Path::new("tunneld.toml"));
+    let somebody = config::Surroundings {
+        user: Some("somebody".to_owned()),
+        ..config::Surroundings::default()
+    };
+    let config = config::load(&text, &origin, &somebody).unwrap();
+    let tunnel = config.tunnels.into_values().next().unwrap();
+    let limits = crate::forward::Limits {
+        stall_timeout: PATIENCE,
+        drain_timeout: PATIENCE,
+    };
+    let context = crate::forward::Context {
+        tunnel: tunnel.name,
+        sessions: crate::forward::Roster::default().sessions(),
+        passed: Passed::default(),
+        limits: tokio::sync::watch::channel(limits).1,
+        news: Arc::default(),
+    };
+    // Sockets are made one at a time, and this one comes never.
+    let making = MAKING.acquire().await.unwrap();
+    let (forward, task) = crate::forward::start(tunnel.forwards[0].clone(), context);
+    let task = tokio::spawn(task);
+    tokio::task::yield_now().await;
+    forward.stop_accepting();
+    let ended = tokio::time::timeout(PATIENCE / 2, task).await;
+    drop(making);
+    ended.unwrap().unwrap();
 }
 
 #[tokio::test]
