@@ -146,7 +146,8 @@ fn a_dependent_service_finds_its_tunnel(lab: &Lab) {
     assert!(said.contains("how many"), "{said}");
 }
 
-/// The file, one that it includes, and each of many that follow; a tunneld that does not run stays so.
+/// The file, one that takes its place, one that it includes, and each of many that follow; a tunneld that
+/// does not run stays so.
 fn a_written_file_is_applied(lab: &Lab) {
     lab.run("systemctl start tunneld-reload.path");
     let there = |port| {
@@ -162,7 +163,13 @@ fn a_written_file_is_applied(lab: &Lab) {
         db("127.0.0.1", &[LISTEN, LISTEN + 1])
     ));
     there(LISTEN + 1);
-    for port in LISTEN + 2..LISTEN + 12 {
+    lab.run(&format!(
+        "sed -i s/:{}:/:{}:/ /etc/tunneld/tunneld.toml",
+        LISTEN + 1,
+        LISTEN + 2
+    ));
+    there(LISTEN + 2);
+    for port in LISTEN + 3..LISTEN + 9 {
         let further = db("127.0.0.1", &[port]).replace("tunnels.db", "tunnels.further");
         lab.run(&format!(
             "cat >/etc/tunneld/tunneld.d/further.toml <<'END'\n{further}END"
