@@ -249,6 +249,18 @@ fn a_socket_can_be_given_away(lab: &Lab) {
     with_drop_in(lab, "socket-owner.conf");
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
     assert_eq!(lab.run("stat -c %U /run/tunneld/given"), "lab-member");
+    // To one who is not let into /run/tunneld: in a folder that is there, as the example says.
+    lab.run(
+        "echo 'd /run/app 0755 tunneld tunneld' >/etc/tmpfiles.d/app.conf
+         systemd-tmpfiles --create app.conf
+         sed -i 's/^#ReadWritePaths/ReadWritePaths/' /etc/systemd/system/tunneld.service.d/socket-owner.conf
+         sed -i 's:/run/tunneld/given:/run/app/given:; s:lab-member:lab-stranger:' /etc/tunneld/tunneld.toml
+         systemctl daemon-reload && systemctl restart tunneld",
+    );
+    let connect = "import socket; socket.socket(socket.AF_UNIX).connect(\"/run/app/given\")";
+    lab.run(&format!(
+        "runuser -u lab-stranger -- python3 -c '{connect}'"
+    ));
 }
 
 /// As the guide has it: the unit does not know where tunnels go, and whoever does can say so.
