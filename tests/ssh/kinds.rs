@@ -75,10 +75,11 @@ fn all_gone(every: &EveryKind) {
 
 #[test]
 fn a_client_that_resets_ends_the_connection_to_the_target() {
-    // In the middle of what both send, on either side.
+    // In the middle of what both send, on either side: more than the sockets hold, and less than
+    // what has another session take new connections.
     let every = EveryKind::to(|mut stream| {
         let mut writer = stream.try_clone().unwrap();
-        std::thread::spawn(move || while writer.write_all(&[7; 4096]).is_ok() {});
+        std::thread::spawn(move || writer.write_all(&pattern(2 << 20, 1)));
         while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {}
         let _ = stream.shutdown(Shutdown::Both);
     });
