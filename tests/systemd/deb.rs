@@ -47,6 +47,7 @@ fn the_debian_package_is_installed_upgraded_and_removed_like_any_other() {
     a_tunnel_that_is_written_carries_bytes(&lab);
     an_upgrade_keeps_the_file_and_its_tunnels(&lab);
     an_upgrade_leaves_a_daemon_alone_whose_file_is_broken(&lab);
+    an_upgrade_judges_the_file_that_is_run(&lab);
     an_upgrade_waits_for_no_server(&lab);
     a_removal_stops_it_and_keeps_what_is_configured(&lab);
     a_purge_leaves_only_what_somebody_else_has_put_there(&lab);
@@ -192,22 +193,68 @@ fn an_upgrade_keeps_the_file_and_its_tunnels(lab: &Lab) {
     assert_eq!(lab.property("NRestarts"), "0");
 }
 
+/// Why the service was left alone, and how to go on.
+pub(crate) fn it_is_told_what_is_wrong(said: &str, file: &str) {
+    for told in [
+        "tunneld.service is not restarted, as its file has errors",
+        &format!("runuser -u tunneld -- tunneld check '{file}'"),
+        "systemctl restart tunneld.service",
+    ] {
+        assert!(said.contains(told), "{told}\n{said}");
+    }
+}
+
 /// A daemon serves on after a reload that was refused, and would not start with that file. A key that is
-/// missing is not such a reason.
+/// missing is not such a reason. An instance that does not run is not told of.
 fn an_upgrade_leaves_a_daemon_alone_whose_file_is_broken(lab: &Lab) {
     let before = pids(lab);
     lab.run(
         "cd /etc/tunneld && cp tunneld.toml /srv/good && echo nonsense >>tunneld.toml
-         sed -i s:keys/id_ed25519:keys/none: office.toml",
+         sed -i s:keys/id_ed25519:keys/none: office.toml
+         ! systemctl start tunneld@nosuch",
     );
     let said = apt(lab, "install --reinstall /opt/packages/next.deb");
-    let told = "tunneld.service is not restarted, as its file has errors: \
-         tunneld check /etc/tunneld/tunneld.toml";
-    assert!(said.contains(told), "{said}");
+    it_is_told_what_is_wrong(&said, "/etc/tunneld/tunneld.toml");
+    assert!(!said.contains("nosuch"), "{said}");
     let after = pids(lab);
     assert_eq!(before[0], after[0]);
     assert_ne!(before[1], after[1]);
     assert!(lab.echoes(LISTEN), "{}", lab.state());
+}
+
+/// A drop-in has named another file, in the environment or as an argument: the service cannot read it any
+/// more. What is in the file that the instance does not run does not matter.
+fn an_upgrade_judges_the_file_that_is_run(lab: &Lab) {
+    lab.run(
+        r#"cd /etc/tunneld
+        elsewhere() {
+            (cat /srv/good; printf '[daemon]\ncontrol_socket = "/run/%s/control.sock"\n' "$2") >"$3"
+            mkdir -p "/etc/systemd/system/$1.service.d"
+            printf '%s\n' '[Service]' "$4" >"/etc/systemd/system/$1.service.d/elsewhere.conf"
+        }
+        elsewhere tunneld tunneld 'our site.toml' \
+            'Environment="TUNNELD_CONFIG=/etc/tunneld/our site.toml"'
+        elsewhere tunneld@office tunneld-office branch.toml \
+            $'ExecStart=\nExecStart=tunneld run --config=/etc/tunneld/branch.toml'
+        sed -i s/:5432:/:5433:/ branch.toml
+        systemctl daemon-reload
+        systemctl restart tunneld tunneld@office
+        chmod 600 'our site.toml'
+        echo nonsense >>office.toml"#,
+    );
+    let before = pids(lab);
+    let said = apt(lab, "install --reinstall /opt/packages/next.deb");
+    it_is_told_what_is_wrong(&said, "/etc/tunneld/our site.toml");
+    let after = pids(lab);
+    assert_eq!(before[0], after[0]);
+    assert_ne!(before[1], after[1]);
+    assert!(lab.echoes(OFFICE), "{}", lab.state());
+    lab.run(
+        "cd /etc/tunneld && rm 'our site.toml' branch.toml
+         rm -r /etc/systemd/system/tunneld*.service.d && systemctl daemon-reload
+         cp /srv/good tunneld.toml && sed s/:5432:/:5433:/ tunneld.toml >office.toml
+         systemctl restart tunneld tunneld@office",
+    );
 }
 
 /// `ready_when = "all"` makes a start wait for the server; whoever upgrades has other things to do.
@@ -225,7 +272,8 @@ fn an_upgrade_waits_for_no_server(lab: &Lab) {
     assert!(lab.echoes(LISTEN), "{}", lab.state());
 }
 
-/// The service is stopped and gone; who installs the package again has the tunnels again.
+/// The service is stopped and gone; who installs the package again has the tunnels again, those of an
+/// instance that is enabled, too.
 fn a_removal_stops_it_and_keeps_what_is_configured(lab: &Lab) {
     apt(lab, "remove tunneld");
     assert!(!lab.sh("systemctl is-active tunneld").status.success());
@@ -234,8 +282,10 @@ fn a_removal_stops_it_and_keeps_what_is_configured(lab: &Lab) {
     lab.run("test ! -e /usr/bin/tunneld && test ! -e /usr/lib/systemd/system/tunneld.service");
     lab.run("cd /etc/tunneld && sha256sum --check --quiet /srv/written");
     apt(lab, "install /opt/packages/next.deb");
-    let back = poll(LONG, || lab.echoes(LISTEN).then_some(()));
-    assert!(back.is_some(), "{}", lab.state());
+    for port in [LISTEN, OFFICE] {
+        let back = poll(LONG, || lab.echoes(port).then_some(()));
+        assert!(back.is_some(), "{port}\n{}", lab.state());
+    }
 }
 
 /// The file, the known hosts and the history are gone; what no package has made, such as keys, is there,

@@ -147,7 +147,8 @@ fn a_dependent_service_finds_its_tunnel(lab: &Lab) {
     assert!(said.contains("how many"), "{said}");
 }
 
-/// The file, one that it includes, and each of many that follow; a tunneld that does not run stays so.
+/// The file, one that takes its place, one that it includes, and each of many that follow; a tunneld that
+/// does not run stays so.
 fn a_written_file_is_applied(lab: &Lab) {
     lab.run("systemctl start tunneld-reload.path");
     let there = |port| {
@@ -163,7 +164,13 @@ fn a_written_file_is_applied(lab: &Lab) {
         db("127.0.0.1", &[LISTEN, LISTEN + 1])
     ));
     there(LISTEN + 1);
-    for port in LISTEN + 2..LISTEN + 12 {
+    lab.run(&format!(
+        "sed -i s/:{}:/:{}:/ /etc/tunneld/tunneld.toml",
+        LISTEN + 1,
+        LISTEN + 2
+    ));
+    there(LISTEN + 2);
+    for port in LISTEN + 3..LISTEN + 9 {
         let further = db("127.0.0.1", &[port]).replace("tunnels.db", "tunnels.further");
         lab.run(&format!(
             "cat >/etc/tunneld/tunneld.d/further.toml <<'END'\n{further}END"
@@ -243,6 +250,18 @@ fn a_socket_can_be_given_away(lab: &Lab) {
     with_drop_in(lab, "socket-owner.conf");
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
     assert_eq!(lab.run("stat -c %U /run/tunneld/given"), "lab-member");
+    // To one who is not let into /run/tunneld: in a folder that is there, as the example says.
+    lab.run(
+        "echo 'd /run/app 0755 tunneld tunneld' >/etc/tmpfiles.d/app.conf
+         systemd-tmpfiles --create app.conf
+         sed -i 's/^#ReadWritePaths/ReadWritePaths/' /etc/systemd/system/tunneld.service.d/socket-owner.conf
+         sed -i 's:/run/tunneld/given:/run/app/given:; s:lab-member:lab-stranger:' /etc/tunneld/tunneld.toml
+         systemctl daemon-reload && systemctl restart tunneld",
+    );
+    let connect = "import socket; socket.socket(socket.AF_UNIX).connect(\"/run/app/given\")";
+    lab.run(&format!(
+        "runuser -u lab-stranger -- python3 -c '{connect}'"
+    ));
 }
 
 /// Its file stays when the service stops, and tunneld may not be its client: it takes its place all the

@@ -141,7 +141,7 @@ fn an_upgrade_judges_the_files_alike_everywhere() {
     // The scripts of the three packages have the same loop over what runs, with the same indentation.
     let loops = ["debian/postinst", "rpm/postun", "arch/tunneld.install"].map(|script| {
         let text = fs::read_to_string(root().join("packaging").join(script)).unwrap();
-        let begin = text.find("        name=${unit#").unwrap();
+        let begin = text.find("        # What it runs as").unwrap();
         let (body, _) = text[begin..].split_once("\n    done").unwrap();
         body.to_owned()
     });

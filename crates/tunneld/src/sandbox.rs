@@ -2,8 +2,9 @@
 //!
 //! - Nobody but root can trace it or read its memory, and it leaves no core dump with keys in it
 //!   (`PR_SET_DUMPABLE`, prctl(2)). Programs that it starts have their own setting.
-//! - It runs no program, writes only where its tunnels need it, and cannot gain rights (landlock(7),
-//!   `PR_SET_NO_NEW_PRIVS`). From Linux 6.2 on it cuts no other file short, and from 6.12 on it sends
+//! - It runs no program from a file system, writes only where its tunnels need it, and cannot gain rights
+//!   (landlock(7), `PR_SET_NO_NEW_PRIVS`). Memory (memfd_create(2)) is in no file system: Landlock does not
+//!   look at it. From Linux 6.2 on it cuts no other file short, and from 6.12 on it sends
 //!   no signal to others. Programs would inherit that and do less than they were written for, so it
 //!   is done only where the file names none. Reading and the network are the daemon's work, and are
 //!   not restricted; but other processes cannot be looked into, so that who holds a port is known by
