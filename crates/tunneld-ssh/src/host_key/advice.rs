@@ -7,6 +7,7 @@ use tunneld_core::name::TunnelName;
 use tunneld_core::text::shell_word;
 
 use super::Case;
+use crate::calling;
 use crate::known_hosts::Entry;
 
 /// The command that shows the keys of a host, asked for over the tunnel's own way, and adds those
@@ -27,7 +28,7 @@ impl TrustCommand {
     pub fn of(tunnel: &TunnelName) -> Self {
         TrustCommand {
             of: Some(tunnel.clone()),
-            ..TrustCommand::written(format!("tunneld trust {tunnel}"))
+            ..TrustCommand::written(calling::ours().command(&["trust", tunnel.as_str()]))
         }
     }
 

@@ -3,7 +3,6 @@
 mod hosts;
 
 use std::io;
-use std::path::Path;
 
 use tunneld_ssh::KeyChecks;
 
@@ -12,8 +11,8 @@ use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::{colour, painted};
 
-pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
-    let path = file.unwrap_or(&places.config);
+pub(super) fn run(places: &Places, print: bool) -> Exit {
+    let path = &places.config;
     let loaded = match super::load(path) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -24,12 +23,8 @@ pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
         eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));
         return Exit::BadConfig;
     }
-    let places = Places {
-        config: path.to_owned(),
-        socket: places.socket.clone(),
-    };
     let warning = painted(colour(&io::stderr()), "warning:", "33");
-    for text in hosts::warnings(&loaded.config, &places) {
+    for text in hosts::warnings(&loaded.config, places) {
         eprintln!("{warning} {text}");
     }
     if print {

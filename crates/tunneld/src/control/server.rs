@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::client::connect_now;
 use super::events::{Feed, events, status};
 use super::{Done, TunnelCommand};
+use tunneld_ssh::calling;
+
 use crate::http::answers::{answer, bad_request, no_large_body, not_found, wrong_method};
 use crate::http::error::ApiError;
 use crate::http::hosts;
@@ -59,12 +61,13 @@ impl std::fmt::Display for BindError {
 
 impl BindError {
     /// What to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            BindError::Io(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Some(
-                "as a service it has a folder for it: systemctl start tunneld; by hand, --socket PATH names \
-                 another place",
-            ),
+            BindError::Io(_, e) if e.kind() == io::ErrorKind::PermissionDenied => Some(format!(
+                "as a service it has a folder for it: systemctl start {}; by hand, --socket PATH \
+                 names another place",
+                calling::ours().unit()
+            )),
             _ => None,
         }
     }
