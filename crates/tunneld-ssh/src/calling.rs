@@ -16,6 +16,7 @@ pub struct Calling {
     /// The options that follow the words of a command, for a shell.
     options: String,
     unit: String,
+    is_daemon: bool,
 }
 
 impl Default for Calling {
@@ -42,6 +43,16 @@ impl Calling {
                 Some(name) => shell_word(&format!("tunneld@{name}")),
                 None => "tunneld".to_owned(),
             },
+            is_daemon: false,
+        }
+    }
+
+    /// The same, of the daemon itself.
+    #[must_use]
+    pub fn of_daemon(self) -> Self {
+        Calling {
+            is_daemon: true,
+            ..self
         }
     }
 
@@ -79,6 +90,27 @@ pub fn set(calling: Calling) {
 /// How this process was called.
 pub fn ours() -> &'static Calling {
     OURS.get_or_init(Calling::default)
+}
+
+/// Whether this process is the daemon.
+pub(crate) fn is_daemon() -> bool {
+    ours().is_daemon
+}
+
+/// Whom the files of the daemon have to belong to, where this process is the daemon. Blocks.
+pub(crate) fn daemon_user() -> Option<String> {
+    is_daemon().then(our_name)
+}
+
+/// How our user is called. Blocks.
+pub(crate) fn our_name() -> String {
+    name_of(nix::unistd::geteuid().as_raw())
+}
+
+/// How a user is called. Blocks.
+pub(crate) fn name_of(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 #[cfg(test)]

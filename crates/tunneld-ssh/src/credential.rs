@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::calling;
 use crate::known_hosts::ReadFault;
+use crate::rights;
 use crate::secret_file::{self, FileFault, Openness};
 use tunneld_core::text::shell_word;
 
@@ -177,8 +178,15 @@ impl CredentialProblem {
                     fault: ReadFault::Denied,
                     ..
                 },
-                _,
-            ) => "the user that tunneld runs as must own it".to_owned(),
+                Credential::File(path),
+            ) => rights::to_own(path),
+            (
+                CredentialProblemKind::NotReadable {
+                    fault: ReadFault::Denied,
+                    ..
+                },
+                Credential::Named(_),
+            ) => rights::MUST_OWN.to_owned(),
             (CredentialProblemKind::TooOpen { path, openness }, _) => openness.hint(path),
             _ => return None,
         };

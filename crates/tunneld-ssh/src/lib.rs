@@ -47,6 +47,7 @@ pub mod program;
 pub mod public_key;
 mod pump;
 mod rekey;
+mod rights;
 mod road;
 pub mod sandbox;
 pub mod scan;

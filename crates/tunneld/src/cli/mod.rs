@@ -265,7 +265,10 @@ pub(crate) fn main() -> Exit {
         cli.places.config = file;
     }
     let places = &cli.places;
-    calling::set(places.calling());
+    calling::set(match cli.command {
+        Command::Run { .. } => places.calling().of_daemon(),
+        _ => places.calling(),
+    });
     match cli.command {
         Command::Run {
             log_format,
