@@ -230,9 +230,9 @@ fn a_security_key_that_nobody_touches_ends_with_the_attempt() {
     sshd.authorize(&agent.add_security_key(SecurityKey::Ed25519, "ssh:"));
     agent.set_fault(Some(AgentFault::NeverSign));
     let table = table(&sshd, agent.socket().display());
-    let table = table.set("connect_timeout", text("2s"));
+    let table = table.set("connect_timeout", text("5s"));
     let daemon = table.set("reconnect", NEVER).start();
-    fails(&daemon, "t", "authentication not finished within 2s");
+    fails(&daemon, "t", "authentication not finished within 5s");
     agent.set_fault(None);
     daemon.signal(Signal::USR1);
     up(&daemon, "t");

@@ -166,7 +166,7 @@ fn an_agent_signs_for_an_encrypted_key_that_has_no_passphrase_here() {
 fn the_time_that_a_key_takes_to_be_opened_is_not_put_down_to_the_server() {
     // The server wants the key, and waits for the signature.
     let sshd = Sshd::start();
-    let args = ["-a", "600"];
+    let args = ["-a", "1000"];
     let key = ssh_keygen(KeyType::Ed25519, sshd.dir(), "slow", PHRASE, &args);
     sshd.authorize(&key.public_line());
     let phrase = secret(sshd.dir(), "phrase", PHRASE);
@@ -176,7 +176,7 @@ fn the_time_that_a_key_takes_to_be_opened_is_not_put_down_to_the_server() {
     let failure = fails(&table.start(), "t", "authentication not finished");
     let cause = format!(
         "authentication not finished within 3s: key file {} is still being opened: its passphrase \
-         takes 600 rounds of bcrypt",
+         takes 1000 rounds of bcrypt",
         key.private.display()
     );
     assert_eq!(failure.cause, cause);

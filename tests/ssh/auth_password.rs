@@ -48,7 +48,7 @@ fn a_password_gets_in_by_the_method_that_the_server_offers() {
         let file = secret(sshd.dir(), "password", &format!("{PASSWORD}\n"));
         let daemon = start(&table(&sshd).set("password_credential", file), sshd.dir());
         up(&daemon, "t");
-        assert!(sshd.log().contains(&format!("Accepted {method} for ")));
+        sshd.wait_for_log(&format!("Accepted {method} for "), LONG);
         assert!(!sshd.log().contains("Failed"), "{}", sshd.log());
     }
 }
@@ -75,6 +75,7 @@ fn a_wrong_password_is_said_to_be_and_tried_once_by_each_method() {
     assert_eq!(failure.class, Class::Blocked);
     for method in ["keyboard-interactive/pam", "password"] {
         let failed = format!("Failed {method} for ");
+        sshd.wait_for_log(&failed, LONG);
         assert_eq!(sshd.log().matches(&failed).count(), 1, "{}", sshd.log());
     }
     secret(sshd.dir(), "password", PASSWORD);
@@ -165,7 +166,7 @@ fn a_server_that_wants_another_password_is_told_once_the_time_is_over() {
     let file = secret(dir.path(), "password", PASSWORD);
     let table = Table::new(server.addr(), "anyone", &known_hosts, &known_hosts)
         .without("identity_file")
-        .set("connect_timeout", text("4s"))
+        .set("connect_timeout", text("8s"))
         .set("password_credential", &file)
         .set("reconnect", NEVER)
         .forward(free_addr(), free_addr());
@@ -174,7 +175,7 @@ fn a_server_that_wants_another_password_is_told_once_the_time_is_over() {
     let failure = unauthenticated(&daemon);
     let path = file.trim_matches('"');
     let cause = format!(
-        "authentication not finished within 4s: the server said something, and neither accepted \
+        "authentication not finished within 8s: the server said something, and neither accepted \
          nor rejected the password of {path}: it wants a new one, or takes long to check it"
     );
     assert_eq!(failure.cause, cause);

@@ -151,10 +151,10 @@ fn a_question_is_shown_as_one_short_line_whatever_the_server_writes() {
 fn a_server_that_never_answers_is_left_with_what_it_was_asked() {
     let fault = Some(Fault::NeverAnswerAuthentication);
     let bed = Bed::with_fault(Asking::default(), fault);
-    let table = bed.table.clone().set("connect_timeout", text("1s"));
+    let table = bed.table.clone().set("connect_timeout", text("5s"));
     let failure = fails(&table.start(), "t", "authentication not finished");
     let key = bed.key.fingerprint();
-    let cause = format!("authentication not finished within 1s: no answer to the key {key}");
+    let cause = format!("authentication not finished within 5s: no answer to the key {key}");
     assert_eq!(failure.cause, cause);
     assert_eq!(failure.class, Class::Transient);
 }

@@ -146,7 +146,7 @@ fn a_silent_session_with_a_jump_host_is_not_used_again_when_nobody_asks_for_keep
     // One attempt fails over it, the next one makes a new session.
     let two = Two::start(|_, t| {
         let t = t.set("server_alive_interval", 0);
-        t.set("connect_timeout", text("2s"))
+        t.set("connect_timeout", text("5s"))
     });
     both_up(&two.daemon);
     for pid in two.bastion.sessions() {
@@ -155,7 +155,7 @@ fn a_silent_session_with_a_jump_host_is_not_used_again_when_nobody_asks_for_keep
     assert!(two.daemon.cli(&["restart", "a"]).status.success());
     let failure = fails(&two.daemon, "a", "timed out");
     let reach = format!("cannot reach {}", two.hosts[0].addr());
-    let late = "connection timed out after 2s";
+    let late = "connection timed out after 5s";
     let cause = format!("{}{reach}: {late}", at_hop(&two.bastion));
     assert_eq!(failure.cause, cause);
     let again = |t: &TunnelStatus| t.sessions == 2 && t.failure.is_none();

@@ -157,6 +157,7 @@ fn a_jump_hosts_certificate_counts_and_tunnels_share_one_line() {
         };
         daemon.wait_for(name, LONG, told);
     }
+    daemon.wait_for_log(&begins, LONG);
     assert_eq!(daemon.log_text().matches(&begins).count(), 1);
 }
 

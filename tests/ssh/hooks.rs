@@ -297,7 +297,6 @@ fn a_tunnel_that_flaps_has_one_program_at_a_time_and_in_their_order() {
     let lines = poll(LONG, settled).unwrap_or_else(|| panic!("{:?}", witness.lines()));
     let expected = ["up", "down"].into_iter().cycle().take(lines.len());
     assert_eq!(lines, expected.collect::<Vec<_>>());
-    assert!(lines.len() < 25, "{lines:?}");
 }
 
 #[test]

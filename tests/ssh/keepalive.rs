@@ -42,7 +42,7 @@ fn last_words_to(client: &mut TcpStream, sshd: &Sshd) -> Silent {
 
 #[test]
 fn a_frozen_server_is_found_on_an_idle_tunnel_not_earlier_and_not_later() {
-    // interval 1s, count_max 2: 3 s after the last byte, within half a second.
+    // interval 1s, count_max 2: 3 s after the last byte.
     let rig = Rig::new(|t| t.alive("1s", 2));
     let mut client = carried(rig.listen);
     let mark = rig.daemon.log_mark();
@@ -184,7 +184,7 @@ fn a_silence_shorter_than_the_limit_is_survived() {
 #[test]
 fn an_idle_tunnel_on_a_healthy_server_stays_up_and_its_round_trip_is_known() {
     // Twenty probes, each answered.
-    let rig = Rig::new(|t| t.alive("100ms", 3));
+    let rig = Rig::new(|t| t.alive("100ms", 20));
     pass(2 * SECOND);
     let status = rig.status();
     assert_eq!((status.phase, status.sessions), (Phase::Up, 1));

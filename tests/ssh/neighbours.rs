@@ -134,7 +134,7 @@ fn a_session_that_is_held_back_is_neither_taken_for_dead_nor_kept_when_it_is() {
     let source = free_addr();
     let rig = Rig::new(|t| {
         t.set("stall_timeout", "\"120s\"")
-            .alive("500ms", 2)
+            .alive("1s", 3)
             .forward(source, server.addr())
     });
     let _client = connect(source);
@@ -143,7 +143,7 @@ fn a_session_that_is_held_back_is_neither_taken_for_dead_nor_kept_when_it_is() {
         (rig.status().relief_sessions > 0).then_some(())
     };
     poll(LONG, clogged).expect("no relief session");
-    pass(Duration::from_secs(4));
+    pass(Duration::from_secs(6));
     assert_eq!(rig.status().sessions_open, 2, "{}", rig.daemon.log_text());
     let mark = rig.daemon.log_mark();
     rig.sshd.freeze();

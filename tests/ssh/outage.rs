@@ -63,13 +63,13 @@ fn a_client_that_waits_longer_than_wait_timeout_is_reset() {
         .up();
     sshd.kill9();
     fails(&daemon, "t", "connection refused");
-    let mut client = connect(listen);
     let start = Instant::now();
+    let mut client = connect(listen);
     let error = ending(&mut client).unwrap_err();
     let took = start.elapsed();
     assert!(is_reset(&error), "{error}");
-    assert!(took >= Duration::from_millis(950), "{took:?}");
-    assert!(took <= Duration::from_millis(1500), "{took:?}");
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    assert!(took <= Duration::from_secs(5), "{took:?}");
     daemon.wait_for_log("the tunnel was down for 1s (wait_timeout)", LONG);
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::browser::Browser;
 use tunneld_lab::daemon::Daemon;
-use tunneld_lab::process::run;
+use tunneld_lab::process::{poll, run};
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::{EchoServer, free_addr};
 
@@ -150,9 +150,16 @@ fn the_page_asks_nobody_else_and_lets_nothing_else_run() {
         picture.setAttribute('onerror', 'window.hit = true');
         document.body.append(script, picture);";
     browser.run(attack);
-    let told = browser.console().join("\n");
+    let mut told = Vec::new();
     for policy in ["script-src", "img-src"] {
-        assert!(told.contains(policy), "{policy}: {told}");
+        let found = poll(LONG, || {
+            told.extend(browser.console());
+            let mut lines = told.iter();
+            lines
+                .any(|line: &String| line.contains(policy))
+                .then_some(())
+        });
+        assert!(found.is_some(), "{policy}: {told:?}");
     }
     assert_eq!(
         browser.run("return window.hit ?? null"),

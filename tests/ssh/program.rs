@@ -36,7 +36,7 @@ pub(crate) fn once(command: &str) -> (Sshd, Daemon) {
     let daemon = table
         .set("proxy_command", command)
         .set("reconnect", NEVER)
-        .set("connect_timeout", text("1s"))
+        .set("connect_timeout", text("5s"))
         .start();
     (sshd, daemon)
 }

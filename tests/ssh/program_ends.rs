@@ -16,8 +16,8 @@ fn a_program_that_hangs_is_ended_after_connect_timeout() {
     // None of its processes lives on, and none is left unreaped; the descriptors are closed.
     let (_sshd, daemon) = once(r#""sh -c 'sleep 1000 & wait'""#);
     let pids = running(&daemon, 2);
-    let failure = fails(&daemon, "t", "1s");
-    let words = "server accepted but did not speak SSH within 1s";
+    let failure = fails(&daemon, "t", "5s");
+    let words = "server accepted but did not speak SSH within 5s";
     assert_eq!(failure.cause, words);
     end(&pids);
     let none = poll(LONG, || descendants(daemon.pid()).is_empty().then_some(()));
@@ -29,7 +29,7 @@ fn a_program_that_does_not_listen_to_the_hangup_is_killed() {
     // It and what it has started.
     let (_sshd, daemon) = once(r#""sh -c 'trap \"\" HUP TERM; sleep 1000 & wait'""#);
     let pids = running(&daemon, 2);
-    fails(&daemon, "t", "1s");
+    fails(&daemon, "t", "5s");
     end(&pids);
 }
 

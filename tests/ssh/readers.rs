@@ -9,7 +9,7 @@ use tunneld_core::status::Phase;
 use tunneld_lab::pattern::{Digest, Pattern};
 use tunneld_lab::target::{Source, connect, echoes, free_addr, is_reset};
 
-use crate::support::{LATE, LONG, Rig, ending, pass};
+use crate::support::{LONG, Rig, ending, pass};
 
 /// A client whose kernel takes little on its behalf: what it does not read soon waits upstream.
 fn small_client(addr: SocketAddr) -> TcpStream {
@@ -28,7 +28,7 @@ fn a_reader_that_is_slower_than_the_sender_loses_nothing_and_is_not_reset() {
     let source = Source::start(LEN, 9);
     let listen = free_addr();
     let rig = Rig::new(|t| {
-        t.set("stall_timeout", "\"1s\"")
+        t.set("stall_timeout", "\"2s\"")
             .forward(listen, source.addr())
     });
     let mut client = small_client(listen);
@@ -36,7 +36,7 @@ fn a_reader_that_is_slower_than_the_sender_loses_nothing_and_is_not_reset() {
     let start = Instant::now();
     loop {
         // 64 KiB each 20 ms for the first half, so that the sender is far ahead.
-        if start.elapsed() < Duration::from_secs(3) {
+        if start.elapsed() < Duration::from_secs(4) {
             pass(Duration::from_millis(20));
         }
         match client.read(&mut buffer).unwrap() {
@@ -45,7 +45,7 @@ fn a_reader_that_is_slower_than_the_sender_loses_nothing_and_is_not_reset() {
         }
     }
     assert_eq!(digest.finish(), Digest::of(Pattern::new(LEN, 9)));
-    assert!(start.elapsed() >= Duration::from_secs(3), "it was not slow");
+    assert!(start.elapsed() >= Duration::from_secs(4), "it was not slow");
     let log = rig.daemon.log_text();
     assert!(!log.contains("stall_timeout"), "{log}");
     assert_eq!(rig.status().sessions, 1);
@@ -65,7 +65,7 @@ fn a_reader_that_stops_is_reset_after_stall_timeout_and_others_are_served_then()
     let line = rig.daemon.wait_for_log("(stall_timeout)", LONG);
     assert!(line.contains("took nothing for 2s"), "{line}");
     assert!(
-        start.elapsed() >= Duration::from_secs(2) - LATE,
+        start.elapsed() >= Duration::from_millis(1500),
         "{:?}",
         start.elapsed()
     );

@@ -83,7 +83,7 @@ fn an_idle_connection_survives_new_keys_by_time() {
     let echo = tunneld_lab::target::EchoServer::start();
     let listen = free_addr();
     let daemon = Table::to(&sshd)
-        .alive("200ms", 3)
+        .alive("200ms", 20)
         .forward(listen, echo.addr())
         .up();
     let mut client = crate::support::carried(listen);

@@ -90,7 +90,7 @@ fn a_restart_of_the_tunnel_asks_for_a_held_port_at_once() {
 fn a_port_of_a_session_that_has_died_is_taken_once_the_server_has_noticed() {
     // A client that stands still holds it; ClientAliveInterval ends that. The second tunnel keeps
     // its session all the while.
-    let sshd = gateway_with("ClientAliveInterval 1\nClientAliveCountMax 1");
+    let sshd = gateway_with("ClientAliveInterval 2\nClientAliveCountMax 2");
     let (echo, held) = (EchoServer::start(), free_addr());
     let table = Table::to(&sshd).remote(held, echo.addr());
     let first = table.up();

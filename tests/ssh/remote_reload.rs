@@ -108,7 +108,7 @@ fn a_reload_changes_the_target_of_a_remote_forward_for_new_clients() {
 fn a_connection_of_a_removed_remote_forward_may_finish() {
     // Within drain_timeout; after it, it is cut.
     let mut bed = Bed::new();
-    let daemon = "\n[daemon]\ncontrol_socket = \"{socket}\"\ndrain_timeout = \"3s\"\n";
+    let daemon = "\n[daemon]\ncontrol_socket = \"{socket}\"\ndrain_timeout = \"8s\"\n";
     let file = |table: &Table| format!("{}{daemon}", table.toml());
     bed.daemon.write_config(&file(
         &bed.table.clone().remote(bed.listen, bed.echo.addr()),

@@ -1,5 +1,7 @@
 //! What a service may have to do without.
 
+use tunneld_core::events;
+
 use crate::lab::{LISTEN, Lab, db};
 use crate::survives::QUICK;
 
@@ -105,5 +107,10 @@ pub(crate) fn a_journal_that_is_away_is_no_hindrance(lab: &Lab) {
     assert_eq!(lab.property("StatusText"), "1 of 1 up");
     assert!(lab.echoes(LISTEN), "{}", lab.state());
     lab.run("systemctl start systemd-journald.socket systemd-journald.service");
+    // One that was started meanwhile logs to it, too, and says that lines are missing.
+    let pid = lab.property("MainPID");
+    lab.run("systemctl reload tunneld");
+    let lost = format!("_PID={pid} MESSAGE_ID={}", events::LOG_LINES_LOST);
+    assert!(!lab.entries(&lost).is_empty(), "{}", lab.state());
     assert_eq!(lab.property("NRestarts"), "0");
 }

@@ -103,13 +103,19 @@ impl Digest {
         (len, self.hash)
     }
 
-    /// The digest of everything that `source` has to give.
-    pub fn of(mut source: impl Read) -> (u64, u64) {
+    /// The digest of everything that `source` has to give, up to its end or an error.
+    pub fn of(source: impl Read) -> (u64, u64) {
+        Self::until_end(source).0
+    }
+
+    /// The same, with the error that it ended with.
+    pub fn until_end(mut source: impl Read) -> ((u64, u64), Option<io::Error>) {
         let mut digest = Digest::default();
         let mut buffer = vec![0; 64 << 10];
         loop {
             match source.read(&mut buffer) {
-                Ok(0) | Err(_) => return digest.finish(),
+                Ok(0) => return (digest.finish(), None),
+                Err(e) => return (digest.finish(), Some(e)),
                 Ok(n) => digest.update(&buffer[..n]),
             }
         }

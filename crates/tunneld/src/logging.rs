@@ -60,11 +60,7 @@ impl LastWords {
 /// Starts logging. Returns where errors go that end the start.
 pub(crate) fn init(format: Format, filter: Filter) -> LastWords {
     let registry = tracing_subscriber::registry().with(filter);
-    let wanted = match format {
-        Format::Auto => stderr_is_the_journal(),
-        format => format == Format::Journal,
-    };
-    if wanted && let Ok(journal) = Journal::connect() {
+    if let Some(journal) = journal(format) {
         registry.with(journal).init();
         return match stderr_is_the_journal() {
             true => LastWords::JournalStream,
@@ -84,6 +80,24 @@ pub(crate) fn init(format: Format, filter: Filter) -> LastWords {
     LastWords::Stderr
 }
 
+/// The journal, if the log goes there.
+fn journal(format: Format) -> Option<Journal> {
+    let named = format == Format::Journal;
+    if !named && format != Format::Auto {
+        return None;
+    }
+    let away = stderr_is_nowhere();
+    if !named && !away && !stderr_is_the_journal() {
+        return None;
+    }
+    match Journal::connect() {
+        Ok(_) if away && !named => None,
+        Ok(journal) => Some(journal),
+        Err(_) if away => Journal::awaited().ok(),
+        Err(_) => None,
+    }
+}
+
 /// Makes a panic one log line like any other, instead of free text on stderr.
 pub(crate) fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -98,6 +112,13 @@ pub(crate) fn log_panics() {
             "panicked: {message}"
         );
     }));
+}
+
+/// Whether systemd has started us with a stderr that nobody reads: what it does, too, where there
+/// is no journal that it could connect it to (`StandardError=journal`, systemd.exec(5)).
+fn stderr_is_nowhere() -> bool {
+    let null = |stat: rustix::fs::Stat| stat.st_rdev == rustix::fs::makedev(1, 3);
+    std::env::var("INVOCATION_ID").is_ok() && rustix::fs::fstat(io::stderr()).is_ok_and(null)
 }
 
 /// Whether stderr is the stream that systemd connected to the journal (`JOURNAL_STREAM`,

@@ -82,7 +82,7 @@ fn an_agent_of_no_use_is_told_as_written() {
     lab.remove_all();
     sshd.authorize(&lab.add_security_key(SecurityKey::Ed25519, "ssh:"));
     lab.set_fault(Some(AgentFault::NeverSign));
-    let impatient = of_lab.set("connect_timeout", text("2s"));
+    let impatient = of_lab.set("connect_timeout", text("5s"));
     corpus.case("A security key that nobody touches.", &impatient);
     corpus.compare();
 }

@@ -142,7 +142,7 @@ fn a_server_that_does_not_answer_is_told_as_written() {
         let broken = Broken::new(Some(fault));
         corpus.broken(&broken);
         let table = broken.table.clone();
-        corpus.case(title, &table.set("connect_timeout", text("2s")));
+        corpus.case(title, &table.set("connect_timeout", text("5s")));
     }
     let broken = Broken::new(None);
     corpus.broken(&broken);

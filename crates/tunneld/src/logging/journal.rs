@@ -69,14 +69,25 @@ impl Journal {
         Journal::at(SOCKET.as_ref())
     }
 
-    fn at(place: &Path) -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        let journal = Journal {
-            socket,
+    /// The journal of this machine, which may come later.
+    ///
+    /// # Errors
+    /// No socket can be made.
+    pub(super) fn awaited() -> io::Result<Self> {
+        Journal::to(SOCKET.as_ref())
+    }
+
+    fn to(place: &Path) -> io::Result<Self> {
+        Ok(Journal {
+            socket: UnixDatagram::unbound()?,
             address: SocketAddrUnix::new(place)?,
             waiting: Mutex::new(Waiting::new()),
             lost: AtomicU64::new(0),
-        };
+        })
+    }
+
+    fn at(place: &Path) -> io::Result<Self> {
+        let journal = Journal::to(place)?;
         // An empty one is thrown away there. One that is behind now may not be so later.
         match journal.send(&[], SendFlags::DONTWAIT) {
             Err(e) if e != Errno::AGAIN => Err(e.into()),

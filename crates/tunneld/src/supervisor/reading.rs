@@ -84,8 +84,10 @@ impl Readings {
         if request.reply.is_none() && self.waiting.iter().any(covers) {
             return Ok(());
         }
-        // Only clients are sent away: of the others there is one at most.
-        if request.reply.is_some() && self.waiting.len() >= QUEUE {
+        // Only clients are sent away: of signals and of the watch there is one at most, and what has
+        // changed is not looked at again.
+        let by_client = request.reply.is_some() && request.by == By::Person;
+        if by_client && self.waiting.len() >= QUEUE {
             return Err(request);
         }
         self.waiting.push_back(request);
@@ -199,5 +201,18 @@ mod tests {
         assert_eq!(readings.waiting.len(), QUEUE + 1);
         let last = readings.waiting.back().unwrap();
         assert!(!last.dry_run && last.reply.is_none());
+    }
+
+    #[test]
+    fn what_the_watch_has_seen_is_read_however_many_wait() {
+        let mut readings = Readings::default();
+        for _ in 0..QUEUE {
+            assert!(readings.push(asked(true)).is_ok());
+        }
+        let by_watch = Request {
+            by: By::Watch,
+            ..asked(false)
+        };
+        assert!(readings.push(by_watch).is_ok());
     }
 }

@@ -149,8 +149,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns when new connections find what the file says. A tunnel that is busy stopping takes
-    /// its time, and nobody needs to wait for that.
+    /// Returns when the tunnels of the file have taken what it says of them. One that is busy stopping
+    /// takes its time, and nobody needs to wait for that.
     async fn applied(&self) {
         let reading = self.reading;
         let waits = self.slots.values().map(|slot| {
