@@ -71,6 +71,33 @@ fn a_file_that_may_not_be_read_comes_with_a_way_out() {
 }
 
 #[test]
+fn root_is_told_how_to_check_as_the_user_of_the_daemon() {
+    // Who can read everything finds no key that the daemon may not read. Programs read `--print`.
+    let folder = Folder::new();
+    folder.write("kh", "");
+    let file = folder.write("t.toml", GOOD);
+    let note = format!(
+        "note: root can read everything, and the daemon runs as nobody: sudo -u nobody tunneld check \
+         --config {file}\n"
+    );
+    for (owner, arguments, wanted) in [
+        (0, &["check", &file][..], false),
+        (65534, &["check", &file], true),
+        (65534, &["check", "--print", &file], false),
+    ] {
+        std::os::unix::fs::chown(&file, Some(owner), None).unwrap();
+        let output = tunneld(arguments);
+        assert_exit(&output, 0);
+        assert_eq!(
+            stderr(&output).contains(&note),
+            wanted,
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
 fn two_tunnels_on_one_address_are_both_named() {
     // Which two, on what, and where the first one is.
     let folder = Folder::new();

@@ -83,7 +83,10 @@ fn a_tunnel_without_any_key_has_to_have_another_way_to_log_in() {
     assert_exit(&output, 78);
     assert_has(
         &stderr(&output),
-        &["tunnel `db` has no key to authenticate with"],
+        &[
+            "tunnel `db` has no key to authenticate with",
+            &format!("{file}:1:10"),
+        ],
     );
     let file = folder.write("t.toml", &format!("{none}password_credential = \"db\"\n"));
     assert_exit(&tunneld(&["check", &file]), 0);

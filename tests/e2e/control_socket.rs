@@ -258,12 +258,19 @@ fn a_folder_that_may_not_be_written_comes_with_a_way_out() {
     as_other.arg("--bounding-set=-dac_override,-dac_read_search");
     as_other.arg(binary());
     as_other.args(["run", "--config", &file, "--socket", &socket]);
-    let output = within(&mut as_other, LONG);
-    assert_exit(&output, 1);
-    assert_has(
-        &stderr(&output),
-        &[&socket, "permission denied", "hint: ", "--socket PATH"],
-    );
+    let mut fails = |words: &[&str]| {
+        let output = within(&mut as_other, LONG);
+        assert_exit(&output, 1);
+        assert_has(&stderr(&output), &[&socket, "permission denied", "hint: "]);
+        assert_has(&stderr(&output), words);
+        as_other.env("RUNTIME_DIRECTORY", "/run/the-units:/run/more");
+    };
+    fails(&["--socket PATH"]);
+    // As a service whose unit makes another folder.
+    fails(&[
+        "/run/the-units (RuntimeDirectory=)",
+        "`control_socket` in [daemon]",
+    ]);
 }
 
 #[test]

@@ -201,23 +201,37 @@ fn a_taken_socket_is_a_failed_start() {
 
 #[test]
 fn a_file_that_the_service_may_not_read_comes_with_what_gives_it_to_read() {
-    // 78: root has edited it, with a umask of 077.
+    // 78: root has edited it, or one that it includes, with a umask of 077; or made a folder so.
     let folder = Folder::new();
-    let file = folder.write("t.toml", &dead_tunnel("db", &folder.key()));
-    for (path, mode) in [(folder.at("t.toml"), 0o600), (folder.at(""), 0o755)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let file = folder.write("t.toml", "include = \"t.d/*.toml\"\n");
+    fs::create_dir(folder.at("t.d")).unwrap();
+    let included = folder.write("t.d/a.toml", &dead_tunnel("db", &folder.key()));
+    let at = |name: &str| folder.at(name).display().to_string();
+    let all = [at(""), file.clone(), at("t.d"), included.clone()];
+    let (top, top_name) = (at(""), at("").trim_end_matches('/').to_owned());
+    for (closed, name, bits) in [
+        (&file, &file, "r"),
+        (&top, &top_name, "rx"),
+        (&included, &included, "r"),
+        (&at("t.d"), &at("t.d"), "rx"),
+    ] {
+        for path in &all {
+            let mode = if path == closed { 0o700 } else { 0o755 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut run = command("setpriv");
+        run.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        let output = within(run.arg(binary()).args(["run", "--config", &file]), LONG);
+        assert_exit(&output, 78);
+        let commands = format!("sudo chgrp nogroup {name} && sudo chmod g+{bits} {name}\n");
+        let said = stderr(&output);
+        assert_has(
+            &said,
+            &[
+                "permission denied\n",
+                ": tunneld runs as nobody, ",
+                &commands,
+            ],
+        );
     }
-    let mut run = command("setpriv");
-    run.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    let output = within(run.arg(binary()).args(["run", "--config", &file]), LONG);
-    assert_exit(&output, 78);
-    let commands = format!("sudo chgrp nogroup {file} && sudo chmod g+r {file}");
-    let said = stderr(&output);
-    assert_has(
-        &said,
-        &[
-            "permission denied\nhint: the daemon runs as nobody, ",
-            &commands,
-        ],
-    );
 }

@@ -69,7 +69,7 @@ fn what_happens_to_a_tunnel_is_found_by_its_name() {
         &ups[0],
         &[
             ("PRIORITY", INFO),
-            ("MESSAGE", "tunnel up"),
+            ("MESSAGE", "db: tunnel up"),
             ("HOST", &host),
         ],
     );
@@ -171,7 +171,7 @@ fn a_certificate_that_ends_is_a_warning_with_its_file_and_its_date() {
     has(&entries[0], &fields);
     let date = entries[0]["EXPIRES"].as_str().unwrap();
     let message = entries[0]["MESSAGE"].as_str().unwrap();
-    let said = format!("certificate {file} expires on {date} (in 1 day)");
+    let said = format!("db: certificate {file} expires on {date} (in 1 day)");
     assert_eq!(message, said);
 }
 
@@ -190,7 +190,7 @@ fn connections_are_found_by_their_forward_and_peer() {
     let _daemon = up(in_journal(&journal).config(&text).log_filter("debug"));
     echoes(bed.listen).unwrap();
     let forward = format!("FORWARD=local-{}", bed.listen.port());
-    let opened = wait_for(&journal, &[&forward, "MESSAGE=connection opened"]);
+    let opened = wait_for(&journal, &[&forward, "MESSAGE=db: connection opened"]);
     has(&opened[0], &[("PRIORITY", DEBUG), ("TUNNEL", "db")]);
     assert!(
         opened[0]["PEER"]

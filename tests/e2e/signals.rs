@@ -8,7 +8,7 @@ use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::target::{echoes, free_addr, try_connect};
 
 use crate::support::{Bed, Folder, LONG, Transfer, assert_exit, builder, daemon, daemon_table};
-use crate::support::{dead_tunnel, tunnel, up};
+use crate::support::{assert_has, dead_tunnel, stderr, tunnel, tunneld, up};
 
 fn drains_on(signal: Signal, seed: u64) {
     let bed = Bed::new();
@@ -78,6 +78,24 @@ fn a_second_signal_ends_it_at_once() {
     );
     assert!(transfer.outcome().is_err());
     daemon.wait_for_log("second time", LONG);
+}
+
+#[test]
+fn a_command_that_comes_during_the_stop_is_told_so_at_once() {
+    // Not when the last connection has ended.
+    let bed = Bed::new();
+    let text = bed.db() + &daemon_table("drain_timeout = \"5m\"");
+    let daemon = up(builder().config(&text));
+    let transfer = Transfer::start(bed.listen, 18);
+    daemon.signal(Signal::TERM);
+    daemon.wait_phase("db", Phase::Stopped, LONG);
+    let socket = daemon.socket().display().to_string();
+    for words in [&["reload"][..], &["restart", "db"]] {
+        let output = tunneld(&[words, &["--socket", &socket]].concat());
+        assert_exit(&output, 1);
+        assert_has(&stderr(&output), &["the daemon is stopping"]);
+    }
+    transfer.wait_for_more();
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! A machine on which something is missing: what is said, and what goes on all the same.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::Stdio;
 
+use rustix::fs::OFlags;
 use tunneld_core::failure::Class;
 use tunneld_core::status::Phase;
 use tunneld_lab::process::Signal;
@@ -89,6 +91,73 @@ fn a_read_only_root_takes_nothing_but_the_history() {
     );
     assert_exit(&daemon.reload(), 0);
     assert_eq!(daemon.terminate(LONG).code(), Some(0));
+}
+
+/// A pipe with a name in a test's folder, of which both ends are here.
+struct Fifo {
+    _folder: Folder,
+    path: String,
+    file: fs::File,
+}
+
+impl Fifo {
+    /// It is full.
+    fn new() -> Self {
+        let folder = Folder::new();
+        let path = folder.at("log").display().to_string();
+        within(command("mkfifo").arg(&path), LONG);
+        let mut options = fs::File::options();
+        let options = options.read(true).write(true);
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let file = options.custom_flags(nonblock).open(&path).unwrap();
+        let fifo = Fifo {
+            _folder: folder,
+            path,
+            file,
+        };
+        fifo.fill();
+        fifo
+    }
+
+    fn fill(&self) {
+        let page = [b'\n'; 4096];
+        while (&self.file).write(&page).is_ok() {}
+    }
+
+    /// Reads what is there.
+    fn read(&self) -> String {
+        let mut text = Vec::new();
+        let end = (&self.file).read_to_end(&mut text).unwrap_err();
+        assert_eq!(end.kind(), ErrorKind::WouldBlock);
+        String::from_utf8(text).unwrap()
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing_and_says_afterwards_what_is_missing() {
+    // A terminal that was stopped is the same to us: stderr has no room, and comes to have some again.
+    for (format, lost) in [
+        ("human", "warn  log lines lost before this one: "),
+        ("json", "\"message\":\"log lines lost before this one: "),
+    ] {
+        let (bed, fifo) = (Bed::new(), Fifo::new());
+        let script = format!("exec \"$0\" \"$@\" 2> {}", fifo.path);
+        let mut daemon = up(builder()
+            .config(&bed.db())
+            .args(&["--log-format", format])
+            .prefix(&["bash", "-c", &script]));
+        assert_exit(&daemon.reload(), 0);
+        echoes(bed.listen).unwrap();
+        assert_eq!(fifo.read().trim(), "");
+        assert_exit(&daemon.reload(), 0);
+        let read = fifo.read();
+        let lines: Vec<_> = read.lines().collect();
+        assert_eq!(lines.len(), 2, "{read}");
+        assert_has(lines[0], &[lost, "; stderr did not take them"]);
+        assert_has(lines[1], &["configuration reloaded"]);
+        fifo.fill();
+        assert_eq!(daemon.terminate(LONG).code(), Some(0));
+    }
 }
 
 #[test]

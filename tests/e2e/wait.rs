@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use tunneld_core::status::Phase;
+use tunneld_lab::process::Signal;
 
-use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, builder, daemon, dead_tunnel};
-use crate::support::{stderr, stdout, tunneld};
+use crate::support::{Bed, Folder, LONG, assert_exit, assert_has, builder, daemon, daemon_table};
+use crate::support::{Transfer, dead_tunnel, stderr, stdout, tunneld, up};
 
 #[track_caller]
 fn is_quiet(output: &std::process::Output) {
@@ -85,6 +86,37 @@ fn a_stopped_tunnel_does_not_come_up_by_itself() {
         &["`off` is stopped", &daemon.command_line("start off")],
     );
     is_quiet(&daemon.cli(&["wait"]));
+}
+
+#[test]
+fn while_a_daemon_stops_the_next_one_is_waited_for() {
+    // A restart, and a connection that takes its time: nobody has stopped `db`, and it is not up.
+    let bed = Bed::new();
+    let patient = daemon_table("drain_timeout = \"5m\"");
+    let mut daemon = up(builder().config(&(bed.db() + &patient)));
+    let transfer = Transfer::start(bed.listen, 17);
+    daemon.signal(Signal::TERM);
+    daemon.wait_phase("db", Phase::Stopped, LONG);
+    for names in [&["db"][..], &[]] {
+        let output = daemon.cli(&[&["wait", "--timeout", "0"], names].concat());
+        assert_exit(&output, 3);
+        assert_eq!(stderr(&output), "the daemon is stopping\n");
+    }
+    assert_exit(&daemon.cli(&["status"]), 3);
+    let socket = daemon.socket().display().to_string();
+    std::thread::scope(|scope| {
+        let all = scope.spawn(|| tunneld(&["wait", "--timeout", "60s", "--socket", &socket]));
+        let named = scope.spawn(|| tunneld(&["wait", "db", "--socket", &socket]));
+        transfer.wait_for_more();
+        transfer.finish();
+        daemon.wait_exit(LONG);
+        let is_patient = !all.is_finished() && !named.is_finished();
+        daemon.start_again();
+        is_quiet(&all.join().unwrap());
+        is_quiet(&named.join().unwrap());
+        assert!(is_patient);
+    });
+    assert_eq!(daemon.tunnel("db").phase, Phase::Up);
 }
 
 #[test]

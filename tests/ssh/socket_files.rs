@@ -336,6 +336,29 @@ fn a_file_that_somebody_has_put_there_meanwhile_is_not_removed() {
 }
 
 #[test]
+fn a_file_that_somebody_has_removed_is_made_anew() {
+    // At once where somebody asks for it, by a signal or by a restart of the tunnel; and said.
+    let rig = Rig::new();
+    let daemon = rig.table("").up();
+    let mut carried = rig.listen.connect();
+    exchange(&mut carried, b"x");
+    let signal = || daemon.signal(Signal::USR1);
+    let restart = || assert!(daemon.cli(&["restart", "t"]).status.success());
+    for ask in [&signal as &dyn Fn(), &restart] {
+        fs::remove_file(rig.file()).unwrap();
+        let mark = daemon.log_mark();
+        ask();
+        let said = format!("cannot listen on {}: its file is gone", rig.listen);
+        daemon.wait_for_log_from(mark, &said, LONG);
+        daemon.wait_for_log_from(mark, &format!("listening on {}", rig.listen), LONG);
+        // What was carried is carried on.
+        exchange(&mut carried, b"x");
+        up(&daemon, "t");
+        rig.works();
+    }
+}
+
+#[test]
 fn a_folder_that_is_missing_is_told_and_the_forward_comes_with_it() {
     // The cause names the folder, the hint says what to do, and nothing has to be restarted.
     let rig = Rig::new();

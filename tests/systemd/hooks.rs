@@ -26,10 +26,10 @@ END"
         let entry = poll(LONG, there).unwrap_or_else(|| panic!("{words}\n{}", lab.state()));
         assert_eq!(entry["PRIORITY"], "6", "{entry:#}");
     };
-    said("on_up", "on_up: I am tunneld, and db is up");
+    said("on_up", "db: on_up: I am tunneld, and db is up");
     lab.run("systemctl stop tunneld");
     assert_eq!(lab.property("Result"), "success");
-    said("on_down", "on_down: told stopped");
+    said("on_down", "db: on_down: told stopped");
     lab.no_drop_ins();
     lab.file(&[LISTEN]);
     lab.run("systemctl start tunneld");

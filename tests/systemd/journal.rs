@@ -14,7 +14,7 @@ pub(crate) fn the_journal_is_found_by_tunnel(lab: &Lab) {
         .first()
         .unwrap_or_else(|| panic!("no entry\n{}", lab.state()));
     let fields = [
-        ("MESSAGE", "tunnel up"),
+        ("MESSAGE", "db: tunnel up"),
         ("PRIORITY", "6"),
         ("HOST", "127.0.0.1:2222"),
         ("SYSLOG_IDENTIFIER", "tunneld"),

@@ -118,7 +118,9 @@ events! {
     METRICS_LISTEN_FAILED = "1c021cd17f2edb8cb0f42b8ee8e5a01c";
     /// The control socket, or metrics over HTTP, pause: the process or the system is out of something.
     SERVING_PAUSED = "16793270bb9cbb89bf38c9e6d9d6bbd2";
-    /// The journal did not take lines.
+    /// The control socket has lost its file.
+    CONTROL_SOCKET_LOST = "47fa924efc5225a2df44b9ca2afaf905";
+    /// The journal, or what reads stderr, did not take lines.
     LOG_LINES_LOST = "8301277b8942249c33af4287782bcac4";
     /// A level is set for the lines of a tunnel that does not exist.
     LOG_LEVEL_UNUSED = "2fe7636548dc6438d33f2adf60765f54";

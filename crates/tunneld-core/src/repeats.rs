@@ -41,24 +41,37 @@ impl Say {
 /// How many different messages are remembered: two causes that take turns are no news either.
 const REMEMBERED: usize = 8;
 
-/// Remembers what was said, and when.
-#[derive(Debug, Default)]
-pub struct Repeats {
+/// Remembers what was said, and when. Of what was kept back, the latest of each kind can be had: a `T`.
+#[derive(Debug)]
+pub struct Repeats<T = ()> {
     /// The latest last.
-    said: Vec<Said>,
+    said: Vec<Said<T>>,
     /// For what was never said: a server can have another text each time.
     news: Allowance,
+    /// The latest that `news` has kept back.
+    latest: Option<T>,
+}
+
+impl<T> Default for Repeats<T> {
+    fn default() -> Self {
+        Repeats {
+            said: Vec::new(),
+            news: Allowance::default(),
+            latest: None,
+        }
+    }
 }
 
 #[derive(Debug)]
-struct Said {
+struct Said<T> {
     text: String,
     at: Duration,
     gap: Duration,
     suppressed: u32,
+    latest: Option<T>,
 }
 
-impl Said {
+impl<T> Said<T> {
     fn is_over(&self, now: Duration) -> bool {
         now >= self.at.saturating_add(self.gap)
     }
@@ -74,6 +87,25 @@ impl Said {
 impl Repeats {
     /// Decides about `text` at `now`, a time that only has to go forward.
     pub fn say(&mut self, text: &str, now: Duration) -> Say {
+        self.decide(text, now)
+    }
+}
+
+impl<T> Repeats<T> {
+    /// Decides as [`Repeats::say`] about `one` of the kind `text`: `None` if it is kept back, else with
+    /// how many were since the last one.
+    pub fn say_one(&mut self, text: &str, one: T, now: Duration) -> Option<(T, u32)> {
+        if let Some(suppressed) = self.decide(text, now).said() {
+            return Some((one, suppressed));
+        }
+        match self.said.last_mut().filter(|said| said.text == text) {
+            Some(said) => said.latest = Some(one),
+            None => self.latest = Some(one),
+        }
+        None
+    }
+
+    fn decide(&mut self, text: &str, now: Duration) -> Say {
         let known = self.said.iter().position(|said| said.text == text);
         let Some(mut said) = known.map(|at| self.said.remove(at)) else {
             let Some(suppressed) = self.news.take(now) else {
@@ -84,6 +116,7 @@ impl Repeats {
                 at: now,
                 gap: FIRST,
                 suppressed: 0,
+                latest: None,
             });
             return Say::First { suppressed };
         };
@@ -100,11 +133,14 @@ impl Repeats {
         say
     }
 
-    fn remember(&mut self, said: Said) {
+    fn remember(&mut self, said: Said<T>) {
         if self.said.len() >= REMEMBERED {
             // What is forgotten is told with what is new.
             let oldest = self.said.remove(0);
-            self.news.keep_back(oldest.suppressed);
+            if oldest.suppressed > 0 {
+                self.news.keep_back(oldest.suppressed);
+                self.latest = oldest.latest;
+            }
         }
         self.said.push(said);
     }
@@ -114,20 +150,27 @@ impl Repeats {
         self.news.suppressed > 0 || self.said.iter().any(|said| said.suppressed > 0)
     }
 
-    /// How many were kept back whose time has come at `now`, though nothing like them has come any
-    /// more: they are worth a line, and count as told.
-    pub fn overdue(&mut self, now: Duration) -> u32 {
-        let due = |said: &&mut Said| said.suppressed > 0 && said.is_over(now);
+    /// What was kept back by [`Repeats::say_one`] and whose time has come at `now`, though nothing like
+    /// it has come any more: the latest of each kind, and how many others there were. They are worth a
+    /// line each, and count as told.
+    pub fn overdue(&mut self, now: Duration) -> Vec<(T, u32)> {
+        let due = |said: &&mut Said<T>| said.suppressed > 0 && said.is_over(now);
         let known = self.said.iter_mut().filter(due);
-        let known = known.map(|said| said.sum_up(now));
-        let known = known.fold(0, u32::saturating_add);
-        known.saturating_add(self.news.overdue(now))
+        let known = known.map(|said| (said.sum_up(now), said.latest.take()));
+        let mut kinds: Vec<_> = known.collect();
+        let new = self.news.overdue(now);
+        if new > 0 {
+            kinds.push((new, self.latest.take()));
+        }
+        let kinds = kinds.into_iter();
+        kinds
+            .filter_map(|(times, latest)| Some((latest?, times.saturating_sub(1))))
+            .collect()
     }
 
     /// Forgets what was said: the next message is new.
     pub fn clear(&mut self) {
-        self.said.clear();
-        self.news = Allowance::default();
+        *self = Repeats::default();
     }
 }
 
@@ -251,16 +294,39 @@ mod tests {
         let mut repeats = Repeats::default();
         let at = Duration::from_secs;
         for n in 0..100 {
-            repeats.say("the same", at(1));
-            repeats.say(&n.to_string(), at(1));
+            repeats.say_one("the same", "the same", at(1));
+            repeats.say_one(&n.to_string(), "new", at(1));
         }
         assert!(repeats.keep_back());
-        assert_eq!(repeats.overdue(at(60)), 0);
-        // All but the twenty that were said; the one that was pushed out is new each time.
-        let told = repeats.overdue(at(61));
-        assert_eq!(told, 200 - LINES);
+        assert_eq!(repeats.overdue(at(60)), []);
+        // All but the twenty that were said, and each of the two lines stands for itself, too.
+        assert_eq!(repeats.overdue(at(61)), [("the same", 98), ("new", 80)]);
         assert!(!repeats.keep_back());
-        assert_eq!(repeats.overdue(at(1000)), 0);
+        assert_eq!(repeats.overdue(at(1000)), []);
+    }
+
+    #[test]
+    fn each_kind_is_overdue_in_its_own_time_and_by_its_own_count() {
+        // One after the other, and then what has been pushed out by others: it is among the new ones.
+        let mut repeats = Repeats::default();
+        let at = Duration::from_secs;
+        for _ in 0..10 {
+            repeats.say_one("early", "early", at(0));
+        }
+        for _ in 0..5 {
+            repeats.say_one("late", "late", at(50));
+        }
+        assert_eq!(repeats.overdue(at(61)), [("early", 8)]);
+        assert!(repeats.keep_back());
+        assert_eq!(repeats.overdue(at(121)), [("late", 3)]);
+        assert!(!repeats.keep_back());
+        for _ in 0..3 {
+            repeats.say_one("late", "late", at(122));
+        }
+        for n in 0..REMEMBERED {
+            assert!(repeats.say_one(&n.to_string(), "new", at(122)).is_some());
+        }
+        assert_eq!(repeats.overdue(at(183)), [("late", 2)]);
     }
 
     #[test]

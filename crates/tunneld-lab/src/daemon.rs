@@ -440,6 +440,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What it says about what went wrong may be a moment behind.
+            std::thread::sleep(Duration::from_millis(300));
+        }
         self.kill9();
         if std::thread::panicking() {
             eprintln!("--- log of tunneld\n{}---", self.log_text());

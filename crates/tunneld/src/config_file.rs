@@ -1,5 +1,6 @@
 //! Reading the configuration file, and checking the files that it names.
 
+mod denied;
 pub(crate) mod files;
 mod links;
 mod owner;
@@ -18,6 +19,7 @@ use tunneld_core::config::{
 use tunneld_ssh::error::os_reason;
 
 use crate::account::Account;
+pub(crate) use denied::{is_denied, way_in};
 pub(crate) use source::Source;
 
 /// Where the configuration is unless somebody says otherwise.
@@ -73,12 +75,6 @@ impl LoadError {
             LoadError::Bad(diagnostics) => count(diagnostics.len()),
         }
     }
-}
-
-/// Whether this user may not read a file, or not enter its folder.
-pub(crate) fn is_denied(file: &Path) -> bool {
-    let access = rustix::fs::access(file, rustix::fs::Access::READ_OK);
-    access == Err(rustix::io::Errno::ACCESS)
 }
 
 /// `1 error`, `2 errors`.

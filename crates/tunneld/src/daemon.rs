@@ -10,12 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::{Config, DaemonConfig, ForwardKind, Listen};
 use tunneld_core::events;
-use tunneld_core::text::shell_word;
 use tunneld_ssh::forward::{Passed, Taken};
 use tunneld_ssh::program::reap_orphans;
 use tunneld_ssh::{Bastions, KeyChecks};
 
-use crate::account::{Account, Group};
 use crate::config_file::{self, Loaded};
 use crate::control::events::Feed;
 use crate::control::server::{Server, reading};
@@ -49,7 +47,10 @@ pub(crate) fn run(
     let loaded = match config_file::load(path) {
         Ok(loaded) => loaded,
         Err(e) => {
-            let hint = e.hint().map(str::to_owned).or_else(|| denied(path));
+            let hint = e
+                .hint()
+                .map(str::to_owned)
+                .or_else(|| config_file::way_in(path));
             let hint = hint.map(|hint| format!("\nhint: {hint}"));
             last_words.say(&(e.render(false) + &hint.unwrap_or_default()));
             return Exit::BadConfig;
@@ -79,20 +80,6 @@ pub(crate) fn run(
     // A resolver may still be waiting for its answer; nobody else does.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
-}
-
-/// What to do about a file that the daemon's user may not read, as one that root has edited with a umask
-/// of 077.
-fn denied(file: &Path) -> Option<String> {
-    let user = Account::of(rustix::process::geteuid().as_raw())?.name;
-    let group = Group::of(rustix::process::getegid().as_raw())?.name;
-    config_file::is_denied(file).then(|| {
-        let (group, file) = (shell_word(&group), shell_word(&file.display().to_string()));
-        format!(
-            "the daemon runs as {user}, who has to be able to read it and to enter its folder: \
-             sudo chgrp {group} {file} && sudo chmod g+r {file}"
-        )
-    })
 }
 
 async fn serve(

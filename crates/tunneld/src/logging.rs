@@ -5,6 +5,9 @@
 mod filter;
 mod human;
 mod journal;
+mod lost;
+mod patience;
+mod stderr;
 
 use std::io;
 
@@ -18,6 +21,10 @@ use crate::terminal::colour;
 pub(crate) use filter::{Filter, Verbosity};
 use human::Human;
 use journal::Journal;
+use stderr::{Lines, Stream};
+
+/// The field that says which tunnel a line is about.
+const TUNNEL: &str = "tunnel";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,12 +55,18 @@ pub(crate) enum LastWords {
 impl LastWords {
     /// Says them.
     pub(crate) fn say(self, text: &str) {
-        match self {
-            LastWords::Stderr => eprintln!("{text}"),
-            // sd-daemon(3): the priority of each line.
-            LastWords::JournalStream => text.lines().for_each(|line| eprintln!("<3>{line}")),
-            LastWords::Log => tracing::error!(message_id = events::START_FAILED, "{text}"),
-        }
+        // sd-daemon(3): the priority of each line.
+        let level = match self {
+            LastWords::Stderr => "",
+            LastWords::JournalStream => "<3>",
+            LastWords::Log => {
+                tracing::error!(message_id = events::START_FAILED, "{text}");
+                return;
+            }
+        };
+        let lines = text.lines().map(|line| format!("{level}{line}\n"));
+        // Nobody is left who could be told that nobody reads.
+        let _ = Stream::stderr().put_line(lines.collect::<String>().as_bytes());
     }
 }
 
@@ -67,8 +80,8 @@ pub(crate) fn init(format: Format, filter: Filter) -> LastWords {
             false => LastWords::Log,
         };
     }
-    let stderr = fmt_layer::layer().with_writer(io::stderr);
     if format == Format::Json {
+        let stderr = fmt_layer::layer().with_writer(Lines::new(lost::json));
         let json = stderr.json().flatten_event(true).with_current_span(false);
         registry.with(json.with_target(false)).init();
         return LastWords::Log;
@@ -76,6 +89,7 @@ pub(crate) fn init(format: Format, filter: Filter) -> LastWords {
     let human = Human {
         colour: colour(&io::stderr()),
     };
+    let stderr = fmt_layer::layer().with_writer(Lines::new(move |lost| human.lost(lost)));
     registry.with(stderr.event_format(human)).init();
     LastWords::Stderr
 }

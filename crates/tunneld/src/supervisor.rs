@@ -237,8 +237,10 @@ impl Supervisor {
             }
         }
         self.surroundings.shutdown.cancel();
-        // To open keys takes time, and a daemon that shall stop has none: whoever waits hears that.
+        // To open keys takes time, and a daemon that shall stop has none: whoever waits hears that, and
+        // so does who asks from now on.
         self.readings = Readings::default();
+        drop(self.commands);
         // The heart of a daemon that stops need not beat: systemd watches the stop by its timeout.
         while self.tasks.join_next().await.is_some() {}
     }

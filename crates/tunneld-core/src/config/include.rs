@@ -40,6 +40,8 @@ pub struct NotIncluded {
     pub reason: String,
     /// Whether there is no such file.
     pub is_missing: bool,
+    /// What to do about it, as far as whoever reads the files can tell.
+    pub help: Option<String>,
 }
 
 impl From<String> for NotIncluded {
@@ -47,6 +49,7 @@ impl From<String> for NotIncluded {
         NotIncluded {
             reason,
             is_missing: false,
+            help: None,
         }
     }
 }
@@ -109,10 +112,12 @@ pub(super) fn check_patterns(item: Item<'_, '_>, base: Base<'_>, problems: &mut 
             Some(include) => include.found.as_ref().err().cloned(),
             None => Some("it was not looked for".to_owned().into()),
         };
-        if let Some(NotIncluded { reason, is_missing }) = reason {
-            let said = format!("cannot include {}: {reason}", quoted(pattern));
+        if let Some(why) = reason {
+            let said = format!("cannot include {}: {}", quoted(pattern), why.reason);
             let mut problem = Diagnostic::at(item.span(), said);
-            if is_missing && !pattern.contains(['*', '?', '[']) {
+            if let Some(help) = why.help {
+                problem = problem.with_help(help);
+            } else if why.is_missing && !pattern.contains(['*', '?', '[']) {
                 let help = "a file that is named has to be there; a pattern, \"tunneld.d/*.toml\", \
                             may match none";
                 problem = problem.with_help(help);

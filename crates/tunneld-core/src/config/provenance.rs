@@ -50,6 +50,9 @@ impl Spans {
     }
 }
 
+/// Stands for the header of a table among its keys.
+pub(super) const HEADER: &str = "";
+
 /// A table of the effective configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Section {
@@ -75,6 +78,12 @@ impl Provenance {
 
     pub(super) fn of(&self, section: &Section) -> Option<&Spans> {
         self.0.get(section)
+    }
+
+    /// Where the `NAME` of `[tunnels.NAME]` is written: bytes of the files.
+    pub fn of_tunnel(&self, name: &TunnelName) -> Option<Range<usize>> {
+        let spans = self.of(&Section::Tunnel(name.clone()))?;
+        spans.of(HEADER).first().cloned()
     }
 }
 

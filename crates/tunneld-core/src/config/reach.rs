@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::diagnostic::Diagnostic;
 use super::items::Base;
 use super::login::Login;
-use super::provenance::{Section, Spans};
+use super::provenance::{HEADER, Section, Spans};
 use super::raw::Problems;
 use super::road::Road;
 use super::settings::Settings;
@@ -55,13 +55,16 @@ pub(super) struct Reached {
 }
 
 impl Reached {
-    /// Where all of a tunnel is written, with its forwards.
+    /// Where all of a tunnel, whose name is written `at` this place, is written, with its forwards.
     pub(super) fn provenance(
         &self,
         name: &TunnelName,
+        at: Range<usize>,
         forwards: Vec<Spans>,
     ) -> Vec<(Section, Spans)> {
-        let mut all = vec![(Section::Tunnel(name.clone()), self.tunnel.clone())];
+        let mut tunnel = self.tunnel.clone();
+        tunnel.add(HEADER, at);
+        let mut all = vec![(Section::Tunnel(name.clone()), tunnel)];
         let hops = self.hops.iter().cloned().enumerate();
         all.extend(hops.map(|(n, spans)| (Section::Hop(name.clone(), n), spans)));
         let forwards = forwards.into_iter().enumerate();

@@ -353,7 +353,7 @@ fn tunnel(
     let enabled = settings.enabled.as_ref().is_none_or(|v| v.value);
     let reach = Reach {
         name: &name,
-        at,
+        at: at.clone(),
         host: host.as_ref(),
         written: &written,
         defaults,
@@ -364,7 +364,7 @@ fn tunnel(
     };
     let reached = reach.target(problems);
     let provenance = match &reached {
-        Some(reached) => reached.provenance(&name, forwards.spans),
+        Some(reached) => reached.provenance(&name, at, forwards.spans),
         None => Vec::new(),
     };
     let forwards = forwards.specs;

@@ -12,14 +12,17 @@ mod unix;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
 pub use passed::{LeaveOnPanic, Passed, Taken};
-pub use store::Kept;
+pub use store::Keeping;
 pub use tcp::listen_tcp;
 
 use super::Peer;
@@ -29,6 +32,8 @@ use crate::wire::Wire;
 
 /// How many clients may wait to be accepted; the system's own limit (net.core.somaxconn) applies.
 const BACKLOG: i32 = 4096;
+/// How often it is looked whether the file of a socket is there.
+pub(crate) const LOOK: Duration = Duration::from_secs(30);
 
 /// The sockets of one listening place.
 pub(crate) struct Listeners {
@@ -44,12 +49,12 @@ pub(crate) struct Listeners {
 struct Socket {
     listener: Listener,
     /// Whether the service manager keeps it, too.
-    kept: Option<Kept>,
+    keeping: Keeping,
 }
 
 enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(Arc<TcpListener>),
+    Unix(Arc<UnixListener>),
 }
 
 impl Listeners {
@@ -85,11 +90,20 @@ impl Listeners {
         sockets.any(over)
     }
 
+    /// Ends once the file of the socket is not where clients look for it, if that is a file of ours.
+    /// First looked `after` so long.
+    pub(crate) fn gone(&self, after: Duration) -> Option<AbortOnDropHandle<()>> {
+        let gone = unix::gone(self.file.as_ref()?, after, LOOK);
+        Some(AbortOnDropHandle::new(tokio::spawn(gone)))
+    }
+
     /// The next client. Can be dropped and called again without losing one.
     pub(crate) async fn accept(&mut self) -> io::Result<(Wire, Peer)> {
         let count = self.sockets.len();
         let first = self.next;
         let (at, accepted) = std::future::poll_fn(|cx| {
+            let sockets = self.sockets.iter_mut();
+            sockets.for_each(|socket| socket.keeping.poll(cx));
             for (at, socket) in self
                 .sockets
                 .iter()
@@ -125,7 +139,7 @@ impl Drop for Listeners {
 impl Socket {
     /// Whether clients may still come when this is dropped: they wait for the next process.
     fn stays(&self) -> bool {
-        self.kept.as_ref().is_some_and(Kept::stays)
+        self.keeping.stays()
     }
 }
 
@@ -133,9 +147,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // Not only closed: until the service manager lets go of its copy, a socket would take clients
         // that nobody serves, and hold the place against another forward.
-        if let Some(kept) = self.kept.take_if(|kept| !kept.stays()) {
-            kept.forget(self.listener.as_fd());
-        }
+        self.keeping.forget(self.listener.as_fd());
     }
 }
 

@@ -29,45 +29,8 @@ pub(crate) struct ForwardLog {
 struct Said {
     listen: Repeats,
     paused: Repeats,
-    refused: Counted<(Peer, String)>,
-    stalled: Counted<(Peer, Duration)>,
-}
-
-/// Connections of which most are not worth a line each.
-struct Counted<T> {
-    repeats: Repeats,
-    /// The latest that was kept back, for the line that counts them.
-    last: Option<T>,
-}
-
-impl<T> Default for Counted<T> {
-    fn default() -> Self {
-        Counted {
-            repeats: Repeats::default(),
-            last: None,
-        }
-    }
-}
-
-impl<T> Counted<T> {
-    /// What is worth a line at `now`, with how many were kept back before it.
-    fn say(&mut self, kind: &str, one: T, now: Duration) -> Option<(T, u32)> {
-        match self.repeats.say(kind, now).said() {
-            Some(suppressed) => Some((one, suppressed)),
-            None => {
-                self.last = Some(one);
-                None
-            }
-        }
-    }
-
-    /// The last of those whose time to be told has come although no more come, with how many others
-    /// there are.
-    fn overdue(&mut self, now: Duration) -> Option<(T, u32)> {
-        let times = self.repeats.overdue(now);
-        let last = self.last.take_if(|_| times > 0)?;
-        Some((last, times.saturating_sub(1)))
-    }
+    refused: Repeats<(Peer, String)>,
+    stalled: Repeats<(Peer, Duration)>,
 }
 
 /// How often what was kept back is looked through.
@@ -154,7 +117,10 @@ impl ForwardLog {
 
     pub(crate) fn refused(&self, peer: &Peer, kind: &str, reason: &str) {
         let one = (peer.clone(), reason.to_owned());
-        let said = self.lock().refused.say(kind, one, self.started.elapsed());
+        let said = self
+            .lock()
+            .refused
+            .say_one(kind, one, self.started.elapsed());
         match said {
             Some(refused) => self.tell_refused(refused),
             None => self.kept_back.notify_one(),
@@ -194,7 +160,7 @@ impl ForwardLog {
 
     pub(crate) fn stalled(&self, peer: &Peer, after: Duration) {
         let one = (peer.clone(), after);
-        let said = self.lock().stalled.say("", one, self.started.elapsed());
+        let said = self.lock().stalled.say_one("", one, self.started.elapsed());
         match said {
             Some(stalled) => self.tell_stalled(stalled),
             None => self.kept_back.notify_one(),
@@ -230,15 +196,11 @@ impl ForwardLog {
         let (refused, stalled, more) = {
             let mut said = self.lock();
             let (refused, stalled) = (said.refused.overdue(now), said.stalled.overdue(now));
-            let more = said.refused.repeats.keep_back() || said.stalled.repeats.keep_back();
+            let more = said.refused.keep_back() || said.stalled.keep_back();
             (refused, stalled, more)
         };
-        if let Some(refused) = refused {
-            self.tell_refused(refused);
-        }
-        if let Some(stalled) = stalled {
-            self.tell_stalled(stalled);
-        }
+        refused.into_iter().for_each(|one| self.tell_refused(one));
+        stalled.into_iter().for_each(|one| self.tell_stalled(one));
         more
     }
 }

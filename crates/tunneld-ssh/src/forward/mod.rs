@@ -33,7 +33,7 @@ use tunneld_core::failure::Failure;
 use tunneld_core::name::TunnelName;
 
 pub use counters::{Counters, Counts};
-pub use listen::{Kept, LeaveOnPanic, Passed, Taken, listen_tcp};
+pub use listen::{Keeping, LeaveOnPanic, Passed, Taken, listen_tcp};
 pub(crate) use peer::Peer;
 pub use sessions::{Entry, Roster, Sessions, Want};
 

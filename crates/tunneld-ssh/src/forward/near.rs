@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tunneld_core::config::{ForwardKind, ForwardSpec, Listen, LocalForward};
 use tunneld_core::failure::{Class, Failure, Stage};
 use tunneld_core::refusal::Refusal;
 
 use super::client::Client;
-use super::listen::Listeners;
+use super::listen::{LOOK, Listeners};
 use super::{Peer, Run};
 use crate::descriptors::{self, Room};
 use crate::error::os_reason;
@@ -38,6 +39,7 @@ pub(crate) async fn run(run: Run) {
         run,
         generation,
         place: None,
+        gone: None,
         rest_until: None,
         full: false,
         rebind: REBIND.0,
@@ -75,6 +77,8 @@ struct Near {
     /// Ends the connections that go to the present target, once that has changed.
     generation: CancellationToken,
     place: Option<(Listen, Listeners)>,
+    /// Ends once the place has lost its file.
+    gone: Option<AbortOnDropHandle<()>>,
     rest_until: Option<Instant>,
     /// Clients have all the descriptors that they may have.
     full: bool,
@@ -101,10 +105,12 @@ impl Near {
                 accepted = accept(&mut self.place), if rest_until.is_none() => {
                     self.accepted(accepted).await;
                 }
+                () = lost(&mut self.gone) => self.make_anew(),
                 () = wait::until(rest_until), if rest_until.is_some() => self.rest_until = None,
                 () = self.run.retry_now.notified() => {
                     self.rest_until = None;
                     self.rebind = REBIND.0;
+                    self.look();
                 }
                 // A connection's panic is its own; the forward goes on.
                 Some(_) = self.connections.join_next(), if !self.connections.is_empty() => {}
@@ -133,9 +139,10 @@ impl Near {
         {
             return;
         }
-        self.place = None;
+        (self.place, self.gone) = (None, None);
         match Listeners::bind(listen, &self.run.context.passed).await {
             Ok(listeners) => {
+                self.gone = listeners.gone(LOOK);
                 self.place = Some((listen.clone(), listeners));
                 self.rebind = REBIND.0;
                 self.run.gate.log.listening(&listen.to_string());
@@ -156,6 +163,21 @@ impl Near {
         }
     }
 
+    /// Looks at once whether clients find the place.
+    fn look(&mut self) {
+        let place = self.place.as_ref();
+        self.gone = place.and_then(|(_, listeners)| listeners.gone(Duration::ZERO));
+    }
+
+    /// The place has lost its file, and is bound anew.
+    fn make_anew(&mut self) {
+        (self.place, self.gone) = (None, None);
+        let place = &self.spec.local.listen.value;
+        let cause = format!("cannot listen on {place}: its file is gone");
+        let failure = Failure::transient(Stage::Forward, cause);
+        self.run.gate.log.cannot_listen(&failure);
+    }
+
     async fn change(&mut self) {
         let Some(spec) = Spec::of(&self.run.spec.borrow_and_update()) else {
             return;
@@ -169,6 +191,7 @@ impl Near {
             self.let_go().await;
         }
         self.spec = spec;
+        self.look();
     }
 
     /// Connections to the old target may finish for `drain_timeout`.
@@ -258,6 +281,14 @@ impl Near {
             let _admitted = admitted;
             client.run(socket).await;
         });
+    }
+}
+
+async fn lost(gone: &mut Option<AbortOnDropHandle<()>>) {
+    match gone {
+        // It ends otherwise only if it fails: a new socket is as good.
+        Some(gone) => drop(gone.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -94,7 +94,8 @@ enum Command {
     /// Check the file, and the keys, certificates, secrets, known_hosts and hooks that it names.
     ///
     /// Reports every problem at once, each with its place, and warns of hosts whose keys known_hosts
-    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Names of hosts, the programs of `proxy_command`, and the users and groups
+    /// does not have yet. Changes nothing, asks no server and no agent, and needs no daemon. Run by
+    /// root, who can read more than the daemon, it says how to check as the daemon's user. Names of hosts, the programs of `proxy_command`, and the users and groups
     /// of `socket_owner` are looked up when they are used.
     Check {
         /// The file to check, instead of the one that `--config` names.
@@ -106,8 +107,8 @@ enum Command {
     },
     /// Show how the tunnels are.
     ///
-    /// Exits with 3 if one that should be up is not, or if the one that NAME names is not up: also
-    /// when it was stopped or is not enabled.
+    /// Exits with 3 if one that should be up is not, as while the daemon stops, or if the one that NAME
+    /// names is not up: also when it was stopped or is not enabled.
     Status {
         /// One tunnel only, with everything that is known about it.
         #[arg(value_name = "NAME", add = completions::names())]
@@ -124,10 +125,10 @@ enum Command {
     },
     /// Wait until tunnels are up, and say nothing.
     ///
-    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too. Exits with 3
-    /// when the time is over, and says for each tunnel that is not up why; at once if one that was
-    /// named is stopped, since only `tunneld start` brings that up; with 4 if no daemon answers by
-    /// then.
+    /// For scripts and ExecStartPre=. A daemon that is not there yet is waited for, too, and while one
+    /// stops, the next. Exits with 3 when the time is over, and says for each tunnel that is not up
+    /// why; at once if one that was named is stopped, since only `tunneld start` brings that up; with
+    /// 4 if no daemon answers by then.
     Wait {
         /// The tunnels, instead of every one that is not stopped.
         #[arg(value_name = "NAME", add = completions::names())]

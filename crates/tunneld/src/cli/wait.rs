@@ -106,8 +106,8 @@ impl Waiting<'_> {
 
     /// What a status means for whoever waits; `None` while there is something to wait for.
     fn judge(&self, status: &DaemonStatus) -> Option<Exit> {
-        if status.tunnels.is_empty() && !status.ready {
-            // It has not come to its tunnels yet.
+        if status.stopping || status.tunnels.is_empty() && !status.ready {
+            // Its tunnels are the next one's, or it has not come to them yet.
             return None;
         }
         let all = names(status);
@@ -152,6 +152,10 @@ impl Waiting<'_> {
         };
         if let Some(exit) = self.judge(status) {
             return exit;
+        }
+        if status.stopping {
+            eprintln!("the daemon is stopping");
+            return Exit::NotUp;
         }
         let now = unix_ms(SystemTime::now());
         let wanted = self.wanted(status);

@@ -70,6 +70,7 @@ impl Loaded {
                 let mut check = Check {
                     spec,
                     target,
+                    header: self.config.provenance.of_tunnel(&spec.name),
                     items: &mut items,
                 };
                 check.keys(keys);
@@ -112,6 +113,8 @@ pub(crate) fn warn(problems: &Diagnostics, suppressed: u32) {
 struct Check<'a> {
     spec: &'a TunnelSpec,
     target: &'a Target,
+    /// Where the tunnel is written.
+    header: Option<Range<usize>>,
     /// And whether it passes by itself.
     items: &'a mut Vec<(Diagnostic, bool)>,
 }
@@ -133,7 +136,7 @@ impl Check<'_> {
             let name = &self.spec.name;
             let message = format!("tunnel `{name}` has no key to authenticate with");
             let hint = "make one with ssh-keygen, and name it in `identity_file`".to_owned();
-            self.report(&None, message, Some(hint));
+            self.report(&self.header.clone(), message, Some(hint));
         }
     }
 

@@ -11,6 +11,7 @@ use tunneld_core::config::{
 };
 use tunneld_ssh::error::os_reason;
 
+use super::denied;
 use super::links::Links;
 use super::owner::check_included;
 use super::pattern::{Wanted, matching, nearest};
@@ -128,21 +129,19 @@ impl Reader {
         let pattern = match wanted {
             Wanted::File(path) => {
                 let file = self.one(path);
-                found.extend(file.map_err(|e| NotIncluded {
-                    reason: os_reason(&e),
-                    is_missing: e.kind() == io::ErrorKind::NotFound,
-                })?);
+                found.extend(file.map_err(|e| not_included(path, &e, os_reason(&e)))?);
                 return Ok(found);
             }
             Wanted::Matching(pattern) => pattern,
         };
         for path in matching(pattern)? {
-            let path = path.map_err(|e| reason(e.path(), e.error()))?;
+            let unread = |path: &Path, e: &io::Error| not_included(path, e, reason(path, e));
+            let path = path.map_err(|e| unread(e.path(), e.error()))?;
             match self.one(&path) {
                 Ok(file) => found.extend(file),
                 // It went meanwhile; a link that leads nowhere is still there.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && !path.is_symlink() => {}
-                Err(e) => return Err(reason(&path, &e).into()),
+                Err(e) => return Err(unread(&path, &e)),
             }
         }
         Ok(found)
@@ -172,5 +171,15 @@ impl Reader {
         self.left = left;
         let path = path.to_owned();
         Ok(Some(Included { path, bytes }))
+    }
+}
+
+/// Why there is no file, in these words.
+fn not_included(path: &Path, e: &io::Error, reason: String) -> NotIncluded {
+    let is_denied = e.kind() == io::ErrorKind::PermissionDenied;
+    NotIncluded {
+        reason,
+        is_missing: e.kind() == io::ErrorKind::NotFound,
+        help: is_denied.then(|| denied::help(path)).flatten(),
     }
 }

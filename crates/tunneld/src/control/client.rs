@@ -172,10 +172,10 @@ pub(super) async fn open(
         .body(Empty::<Bytes>::new())
         .map_err(|e| garbled(&e))?;
     let response = sender.send_request(request).await.map_err(|e| {
-        // It has ended meanwhile, or has no time for us.
-        match e.is_incomplete_message() || e.is_closed() || e.is_canceled() {
-            true => gone(socket, io::ErrorKind::ConnectionReset),
-            false => garbled(&e),
+        // Unless it was an answer, it has ended meanwhile, or has no time for us.
+        match e.is_parse() {
+            true => garbled(&e),
+            false => gone(socket, io::ErrorKind::ConnectionReset),
         }
     })?;
     if response.status().is_success() {
@@ -218,6 +218,22 @@ mod tests {
             }
             held.push(client);
         }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_while_it_is_asked_is_gone() {
+        // With the question unread the system resets the connection.
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let ends = async {
+            let (client, _) = listener.accept().await.unwrap();
+            client.readable().await.unwrap();
+        };
+        let asked = ask::<super::super::Done>(&socket, Method::GET, "/v1/status");
+        let (asked, ()) = tokio::join!(asked, ends);
+        let said = asked.unwrap_err();
+        assert!(matches!(said, ClientError::Unreachable { .. }), "{said}");
     }
 
     #[tokio::test]

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::{CONNECTION, HeaderValue};
 use axum::http::{Request, Response};
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -109,6 +111,7 @@ impl Clients {
         let activity = Arc::new(Activity {
             state: Mutex::new(State {
                 answering: 0,
+                asked: false,
                 since: Instant::now(),
             }),
             answered: Arc::clone(&self.answered),
@@ -123,28 +126,34 @@ impl Clients {
         self.list.insert(task.id(), Client { activity, task });
     }
 
-    /// Waits for those that are being answered, for as long as that takes.
+    /// Once the daemon stops: waits for those that are being answered, and for those that have come
+    /// and not asked yet, for as long as that takes.
     pub(super) async fn finish(mut self) {
-        for client in self.list.values() {
-            if client.activity.idle_since().is_some() {
-                client.task.abort();
-            }
-        }
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send, service: Watched) {
     let stream = TokioIo::new(Impatient::new(stream, PATIENCE));
-    // What goes wrong with a client's connection is the client's to notice.
-    let _ = hyper::server::conn::http1::Builder::new()
+    let (stop, activity) = (service.stopping.0.clone(), Arc::clone(&service.activity));
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
         // Who has asked and gone has asked all the same.
         .half_close(true)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, service)
-        .await;
+        .serve_connection(stream, service);
+    let mut connection = pin!(connection);
+    // What goes wrong with a client's connection is the client's to notice.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+    }
+    // Not for one that has not asked yet: its request may be on the way, and hyper would close it now.
+    if activity.has_asked() {
+        connection.as_mut().graceful_shutdown();
+    }
+    let _ = connection.await;
 }
 
 /// When the daemon stops, for an answer that goes on: each handler finds it among the extensions of
@@ -165,6 +174,8 @@ struct Activity {
 struct State {
     /// Requests that are being answered.
     answering: usize,
+    /// There was a request.
+    asked: bool,
     /// When that was last none.
     since: Instant,
 }
@@ -174,6 +185,10 @@ impl Activity {
     fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.answering == 0).then_some(state.since)
+    }
+
+    fn has_asked(&self) -> bool {
+        self.state().asked
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -186,7 +201,11 @@ struct Answering(Arc<Activity>);
 
 impl Answering {
     fn begin(activity: &Arc<Activity>) -> Self {
-        activity.state().answering += 1;
+        {
+            let mut state = activity.state();
+            state.answering += 1;
+            state.asked = true;
+        }
         Answering(Arc::clone(activity))
     }
 }
@@ -222,8 +241,13 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
         request.extensions_mut().insert(self.stopping.clone());
         request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.clone().oneshot(request);
+        let stop = self.stopping.0.clone();
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            if stop.is_cancelled() {
+                let last = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, last);
+            }
             Ok(response.map(|body| {
                 Body::new(body.map_frame(move |frame| {
                     let _ = &answering;
@@ -231,5 +255,54 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
                 }))
             }))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    async fn rest(mut client: DuplexStream) -> String {
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_first_requests_and_for_nobody_else() {
+        // Whoever was accepted and has not asked yet may have sent it; who has had an answer asks
+        // elsewhere.
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/healthz", get(|| async { "ok" }));
+        let mut clients = Clients::new(router, stop.clone());
+        let [mut answered, mut half, mut nothing] = [(); 3].map(|()| {
+            let (client, server) = duplex(BUFFER);
+            clients.serve(server, None);
+            client
+        });
+        const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let (first, second) = ASK.split_at(20);
+        half.write_all(first).await.unwrap();
+        answered.write_all(ASK).await.unwrap();
+        let mut begin = [0; 12];
+        answered.read_exact(&mut begin).await.unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200");
+
+        stop.cancel();
+        let finished = tokio::spawn(clients.finish());
+        let at_once = tokio::time::timeout(REQUEST_TIMEOUT / 2, rest(answered));
+        at_once.await.unwrap();
+        assert!(!finished.is_finished());
+        half.write_all(second).await.unwrap();
+        nothing.write_all(ASK).await.unwrap();
+        for client in [half, nothing] {
+            let answer = rest(client).await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.contains("connection: close"), "{answer}");
+        }
+        finished.await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
 use tunneld_core::repeats::Repeats;
@@ -27,15 +27,6 @@ pub(crate) trait Listener {
     async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)>;
 }
 
-impl Listener for UnixListener {
-    type Stream = tokio::net::UnixStream;
-
-    async fn next(&self) -> io::Result<(Self::Stream, Option<IpAddr>)> {
-        let (stream, _) = self.accept().await?;
-        Ok((stream, None))
-    }
-}
-
 impl Listener for TcpListener {
     type Stream = tokio::net::TcpStream;
 
@@ -50,7 +41,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Serves until told to stop. Requests that are being answered then are answered.
+/// Serves until told to stop. Requests that are being answered then are answered, and so are those of
+/// clients that had just come.
 pub(crate) async fn serve<L: Listener>(
     listener: &L,
     what: &str,

@@ -17,10 +17,10 @@ use tunneld_core::config::nearest;
 use tunneld_core::events;
 use tunneld_core::name::TunnelName;
 
+use super::TUNNEL;
+
 /// Whose lines are logged.
 const OURS: [&str; 3] = ["tunneld", "tunneld_core", "tunneld_ssh"];
-/// The field that says which tunnel a line is about.
-const TUNNEL: &str = "tunnel";
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -9,9 +9,37 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::lost;
+
 /// `time LEVEL message key=value …`
+#[derive(Clone, Copy)]
 pub(super) struct Human {
     pub(super) colour: bool,
+}
+
+impl Human {
+    fn begin(&self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
+        let (name, colour) = match level {
+            Level::ERROR => ("error", "31"),
+            Level::WARN => ("warn ", "33"),
+            Level::INFO => ("info ", "32"),
+            Level::DEBUG => ("debug", "2"),
+            Level::TRACE => ("trace", "2"),
+        };
+        SystemTime.format_time(writer)?;
+        match self.colour {
+            true => write!(writer, " \x1b[{colour}m{name}\x1b[0m "),
+            false => write!(writer, " {name} "),
+        }
+    }
+
+    /// The line that says how many are missing.
+    pub(super) fn lost(&self, lost: u64) -> String {
+        let mut line = String::new();
+        // Writing to a string does not fail.
+        let _ = self.begin(&mut Writer::new(&mut line), Level::WARN);
+        line + &format!("{} suppressed={lost}\n", lost::message_on_stderr(lost))
+    }
 }
 
 impl<S, N> FormatEvent<S, N> for Human
@@ -25,18 +53,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let (name, colour) = match *event.metadata().level() {
-            Level::ERROR => ("error", "31"),
-            Level::WARN => ("warn ", "33"),
-            Level::INFO => ("info ", "32"),
-            Level::DEBUG => ("debug", "2"),
-            Level::TRACE => ("trace", "2"),
-        };
-        SystemTime.format_time(&mut writer)?;
-        match self.colour {
-            true => write!(writer, " \x1b[{colour}m{name}\x1b[0m ")?,
-            false => write!(writer, " {name} ")?,
-        }
+        self.begin(&mut writer, *event.metadata().level())?;
         let mut fields = Fields::default();
         event.record(&mut fields);
         fields.finish();

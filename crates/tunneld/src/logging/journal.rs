@@ -14,7 +14,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
@@ -27,12 +27,13 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tunneld_core::events;
 
+use super::patience::Patience;
+use super::{TUNNEL, lost};
+
 /// Where journald listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
-/// How long lines wait for a journal that is behind, all of them together in the time of [`EVERY`].
-/// The others do not wait: no tunnel stands still for its log, also where that is read slowly.
-const PATIENCE: Duration = Duration::from_millis(250);
-const EVERY: Duration = Duration::from_secs(10);
+/// The field with the text of a line, and the only one that is shown.
+const MESSAGE: &str = "message";
 
 /// Writes each event as an entry. A journal that is started anew is found again: each entry is sent
 /// to its place.
@@ -40,24 +41,9 @@ pub(super) struct Journal {
     socket: UnixDatagram,
     address: SocketAddrUnix,
     /// Who has it waits for the journal, and nobody beside it.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Patience>,
     /// How many it has not taken since it last took one.
     lost: AtomicU64,
-}
-
-/// How much longer lines may wait, in the time that began at `since`.
-struct Waiting {
-    since: Instant,
-    left: Duration,
-}
-
-impl Waiting {
-    fn new() -> Self {
-        Waiting {
-            since: Instant::now(),
-            left: PATIENCE,
-        }
-    }
 }
 
 impl Journal {
@@ -81,7 +67,7 @@ impl Journal {
         Ok(Journal {
             socket: UnixDatagram::unbound()?,
             address: SocketAddrUnix::new(place)?,
-            waiting: Mutex::new(Waiting::new()),
+            waiting: Mutex::new(Patience::new()),
             lost: AtomicU64::new(0),
         })
     }
@@ -106,27 +92,21 @@ impl Journal {
         }
     }
 
-    /// As long as there is time left for that: one that is slow takes one line after the other, and
-    /// each would wait for it.
+    /// As long as there is time left for that.
     fn send_patiently(&self, entry: &[u8]) -> Result<(), Errno> {
         let waiting = self.waiting.lock();
         let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-        let began = Instant::now();
-        if began.duration_since(waiting.since) >= EVERY {
-            *waiting = Waiting::new();
-        }
-        // Shorter is no time for the kernel either: a zero would be for ever.
-        if waiting.left < Duration::from_millis(1) {
-            return Err(Errno::AGAIN);
-        }
-        let limit = self.socket.set_write_timeout(Some(waiting.left));
-        limit.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-        let sent = match self.send(entry, SendFlags::empty()) {
+        let sent = waiting.wait(|left| self.send_within(entry, left));
+        sent.unwrap_or(Err(Errno::AGAIN))
+    }
+
+    fn send_within(&self, entry: &[u8], limit: Duration) -> Result<(), Errno> {
+        let set = self.socket.set_write_timeout(Some(limit));
+        set.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+        match self.send(entry, SendFlags::empty()) {
             Err(Errno::INTR) => self.send(entry, SendFlags::DONTWAIT),
             sent => sent,
-        };
-        waiting.left = waiting.left.saturating_sub(began.elapsed());
-        sent
+        }
     }
 
     /// Says that lines are missing, now that the journal takes them again.
@@ -138,9 +118,8 @@ impl Journal {
         let mut entry = Entry::new(Level::WARN);
         entry.put("MESSAGE_ID", events::LOG_LINES_LOST.as_bytes());
         entry.put("SUPPRESSED", lost.to_string().as_bytes());
-        let message =
-            format!("log lines lost before this one: {lost}; the journal did not take them");
-        entry.put("MESSAGE", message.as_bytes());
+        let message = lost::message(lost, "the journal did not take them");
+        entry.put(MESSAGE, message.as_bytes());
         if self.send(&entry.0, SendFlags::DONTWAIT).is_err() {
             self.lost.fetch_add(lost, Ordering::Relaxed);
         }
@@ -173,9 +152,9 @@ impl Journal {
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut entry = Entry::new(*event.metadata().level());
-        event.record(&mut entry);
-        self.write(&entry.0);
+        let mut line = Line::new(*event.metadata().level());
+        event.record(&mut line);
+        self.write(&line.finish().0);
     }
 }
 
@@ -210,13 +189,55 @@ impl Entry {
     }
 }
 
-impl Visit for Entry {
+/// One event, whose fields come in any order.
+struct Line {
+    entry: Entry,
+    message: String,
+    tunnel: Option<String>,
+}
+
+impl Line {
+    fn new(level: Level) -> Self {
+        Line {
+            entry: Entry::new(level),
+            message: String::new(),
+            tunnel: None,
+        }
+    }
+
+    fn put(&mut self, name: &str, value: &str) {
+        match name {
+            MESSAGE => {
+                value.clone_into(&mut self.message);
+                return;
+            }
+            TUNNEL => self.tunnel = Some(value.to_owned()),
+            _ => {}
+        }
+        self.entry.put(name, value.as_bytes());
+    }
+
+    /// journalctl(1) and `systemctl status` show nothing but the message: it begins with the tunnel, if
+    /// it does not name it (in backticks, as our messages do).
+    fn finish(mut self) -> Entry {
+        let tunnel = self.tunnel.as_deref();
+        let unnamed = tunnel.filter(|name| !self.message.contains(&format!("`{name}`")));
+        let message = match unnamed {
+            Some(name) => format!("{name}: {}", self.message),
+            None => self.message,
+        };
+        self.entry.put(MESSAGE, message.as_bytes());
+        self.entry
+    }
+}
+
+impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field.name(), value.as_bytes());
+        self.put(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}").as_bytes());
+        self.put(field.name(), &format!("{value:?}"));
     }
 }
 

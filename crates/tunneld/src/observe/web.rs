@@ -1,6 +1,7 @@
 //! `metrics_listen`: what may be read over TCP. Nothing can be commanded here.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRef;
@@ -9,7 +10,7 @@ use axum::{Extension, Router, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tunneld_core::events;
-use tunneld_ssh::forward::{Kept, Passed, listen_tcp};
+use tunneld_ssh::forward::{Keeping, Passed, listen_tcp};
 
 use super::scrape::{self, Pages};
 use super::{health, page};
@@ -30,7 +31,7 @@ pub(crate) async fn run(
     reading: Router<Snapshots>,
     stop: CancellationToken,
 ) {
-    let (listener, _kept) = tokio::select! {
+    let (listener, mut keeping) = tokio::select! {
         listener = listener(listen, &passed) => listener,
         () = stop.cancelled() => return,
     };
@@ -39,11 +40,14 @@ pub(crate) async fn run(
         "serving metrics on http://{listen}/metrics"
     );
     let router = router(listen.ip(), snapshots, reading);
-    serve(&listener, "metrics_listen", &router, &stop).await;
+    tokio::select! {
+        () = serve(&*listener, "metrics_listen", &router, &stop) => {}
+        never = keeping.go_on() => match never {},
+    }
 }
 
 /// The port, once it is to be had; each reason why it is not is told once.
-async fn listener(listen: SocketAddr, passed: &Passed) -> (TcpListener, Option<Kept>) {
+async fn listener(listen: SocketAddr, passed: &Passed) -> (Arc<TcpListener>, Keeping) {
     let mut told = String::new();
     loop {
         let failure = match listen_tcp(listen, passed).await {

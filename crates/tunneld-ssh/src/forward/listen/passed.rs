@@ -18,7 +18,7 @@ use tunneld_core::config::Listen;
 use tunneld_core::failure::{Failure, Stage};
 
 use super::store::{self, Store};
-use super::{Listener, Socket, tcp, unix};
+use super::{Keeping, Listener, Socket, tcp, unix};
 use crate::error::os_reason;
 
 /// Sockets that the service manager passed: those of `.socket` units, by name, and those that it has
@@ -156,7 +156,7 @@ impl Passed {
             Ok(Socket {
                 listener: listener(name, socket)?,
                 // A `.socket` unit keeps them itself.
-                kept: None,
+                keeping: Keeping::NOT,
             })
         });
         listeners.collect()
@@ -192,14 +192,14 @@ fn listener(name: &str, socket: &OwnedFd) -> Result<Listener, Failure> {
         AddressFamily::UNIX => {
             let listener = StdUnixListener::from(copy);
             listener.set_nonblocking(true).map_err(no)?;
-            Ok(Listener::Unix(
-                UnixListener::from_std(listener).map_err(no)?,
-            ))
+            let listener = UnixListener::from_std(listener).map_err(no)?;
+            Ok(Listener::Unix(Arc::new(listener)))
         }
         _ => {
             let listener = StdTcpListener::from(copy);
             listener.set_nonblocking(true).map_err(no)?;
-            Ok(Listener::Tcp(TcpListener::from_std(listener).map_err(no)?))
+            let listener = TcpListener::from_std(listener).map_err(no)?;
+            Ok(Listener::Tcp(Arc::new(listener)))
         }
     }
 }

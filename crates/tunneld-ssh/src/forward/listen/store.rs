@@ -5,31 +5,31 @@
 //! next process, beside those of `.socket` units. A forward that goes for good takes its socket out.
 //! Without a service manager, or with one that keeps nothing, all is as if there were no store.
 //!
-//! [`name`] is how a socket is called meanwhile.
+//! - [`keeping`]: a socket, from when it is made until its forward goes
+//! - [`name`]: how it is called meanwhile
 
+mod keeping;
 mod name;
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, Shutdown, sockopt};
 use tunneld_core::events;
 
 use super::passed;
 use super::unix::Id;
-use crate::descriptors::{self, Room};
+use crate::error::os_reason;
 use crate::manager::{Manager, is_gone};
 use name::Named;
 
+pub use keeping::Keeping;
 pub(super) use name::{folder, is_ours};
 
-/// How long a service manager may take to have room for one more message.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// What all names may take together: the next process gets them in one variable of its environment,
 /// of which execve(2) lets none be longer than 128 KiB. With more it could not be started at all.
 const NAMES: usize = 96 << 10;
@@ -82,7 +82,7 @@ impl Found {
 /// That the service manager has a copy of a socket. Dropped, it is told to let go of it, unless the
 /// process ends.
 #[derive(Debug)]
-pub struct Kept {
+pub(super) struct Kept {
     name: String,
     share: Share,
 }
@@ -102,7 +102,7 @@ impl Drop for Share {
 
 impl Kept {
     /// Whether the socket stays when this is dropped.
-    pub(super) fn stays(&self) -> bool {
+    fn stays(&self) -> bool {
         self.share.store.0.ends.load(Ordering::Relaxed)
     }
 
@@ -226,51 +226,6 @@ impl Store {
         (self.0.names.load(Ordering::Relaxed) <= NAMES).then_some(share)
     }
 
-    /// Has the service manager keep a socket that listens on a port.
-    pub(super) async fn keep_tcp(&self, address: SocketAddr, socket: &impl AsFd) -> Option<Kept> {
-        self.keep(name::tcp(address), socket).await
-    }
-
-    /// Has the service manager keep a socket whose file is at `path`.
-    pub(super) async fn keep_unix(
-        &self,
-        path: &Path,
-        file: Id,
-        socket: &impl AsFd,
-    ) -> Option<Kept> {
-        self.keep(name::unix(path, file), socket).await
-    }
-
-    async fn keep(&self, name: Option<String>, socket: &impl AsFd) -> Option<Kept> {
-        let manager = self.0.manager.as_ref()?;
-        // One that has taken the last descriptors goes at once.
-        if descriptors::room_beside(socket.as_fd()) == Room::Over {
-            return None;
-        }
-        match self.hand_over(manager, name, socket.as_fd()).await {
-            Ok(kept) => Some(kept),
-            Err(e) => {
-                self.not_kept(&e);
-                None
-            }
-        }
-    }
-
-    async fn hand_over(
-        &self,
-        manager: &Manager,
-        name: Option<String>,
-        socket: BorrowedFd<'_>,
-    ) -> io::Result<Kept> {
-        let name = name.ok_or_else(|| io::Error::other("a path is too long for a name"))?;
-        let share = self.share_if_room(bytes(&name));
-        let share = share.ok_or_else(|| io::Error::other("there are too many"))?;
-        // Many sockets at a time are more than it takes at once.
-        let text = format!("FDSTORE=1\nFDNAME={name}\n");
-        manager.send_within(PATIENCE, &text, &[socket]).await?;
-        Ok(Kept { name, share })
-    }
-
     /// Tells that once: of many sockets, the reason is mostly the same.
     fn not_kept(&self, e: &io::Error) {
         if is_gone(e) || self.0.told.swap(true, Ordering::Relaxed) {
@@ -279,7 +234,8 @@ impl Store {
         }
         tracing::warn!(
             message_id = events::SOCKETS_NOT_KEPT,
-            "not all sockets are kept over a restart: {e}"
+            "not all sockets are kept over a restart: {}",
+            os_reason(e)
         );
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Type};
@@ -10,7 +11,7 @@ use tunneld_core::config::{ListenHost, TcpListen};
 use tunneld_core::failure::{Failure, Stage};
 
 use super::store::{Found, Place, Store};
-use super::{BACKLOG, Kept, Listener, Passed, Socket, called};
+use super::{BACKLOG, Keeping, Listener, Passed, Socket, called};
 use crate::calling;
 use crate::error::os_reason;
 
@@ -33,9 +34,9 @@ pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>
     let mut missing = None;
     for address in &addresses {
         match listen(*address, true, found.next().flatten(), store).await {
-            Ok((socket, kept)) => sockets.push(Socket {
+            Ok((socket, keeping)) => sockets.push(Socket {
                 listener: Listener::Tcp(socket),
-                kept,
+                keeping,
             }),
             // A machine without IPv6 (or without IPv4) has one family of the two.
             Err(e) if addresses.len() > 1 && no_such_family(&e) => missing = Some((address, e)),
@@ -90,7 +91,7 @@ pub(super) fn own_place(address: SocketAddr) -> Place {
 pub async fn listen_tcp(
     address: SocketAddr,
     passed: &Passed,
-) -> Result<(TcpListener, Option<Kept>), Failure> {
+) -> Result<(Arc<TcpListener>, Keeping), Failure> {
     let store = passed.store();
     match listen(address, false, store.take(&own_place(address)), store).await {
         Ok(socket) => Ok(socket),
@@ -104,7 +105,7 @@ async fn listen(
     only_v6: bool,
     found: Option<Found>,
     store: &Store,
-) -> io::Result<(TcpListener, Option<Kept>)> {
+) -> io::Result<(Arc<TcpListener>, Keeping)> {
     let socket = match (bind_one(address, only_v6), found) {
         (bound, None) => bound?,
         (Ok(socket), Some(found)) => {
@@ -115,7 +116,7 @@ async fn listen(
         (Err(_), Some(found)) => match again(&found) {
             Ok(()) => {
                 let socket = TcpListener::from_std(found.socket.into())?;
-                return Ok((socket, Some(found.kept)));
+                return Ok((Arc::new(socket), Some(found.kept).into()));
             }
             Err(e) => {
                 found.let_go(&os_reason(&e.into()));
@@ -123,8 +124,9 @@ async fn listen(
             }
         },
     };
-    let kept = store.keep_tcp(address, &socket).await;
-    Ok((socket, kept))
+    let socket = Arc::new(socket);
+    let keeping = store.keep_tcp(address, &socket).await;
+    Ok((socket, keeping))
 }
 
 /// Listens on a socket of an earlier run.

@@ -20,8 +20,8 @@ use file::{Folder, Found, MAX_PATH, Node, NotTaken, Temporary};
 pub(super) use file::{Id, SocketFile};
 use owner::{Ids, NoIds};
 
-use super::store::{LeftFiles, Place, Store};
-use super::{BACKLOG, Kept, Listener, called};
+use super::store::{Kept, LeftFiles, Place, Store};
+use super::{BACKLOG, Listener, called};
 use crate::error::os_reason;
 use crate::sandbox::hint_of_place;
 
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 static LOOKUPS: Semaphore = Semaphore::const_new(4);
 /// Sockets are made one at a time: of a process there is one temporary name.
 static MAKING: Semaphore = Semaphore::const_new(1);
+/// As lookups: looks at a file system that hangs.
+static LOOKS: Semaphore = Semaphore::const_new(4);
 
 /// Puts a unix socket in place.
 pub(super) async fn bind(
@@ -49,12 +51,13 @@ pub(super) async fn bind(
     let (socket, file, kept) = made.unwrap_or_else(|| Err(slow()))?;
     let listener = UnixListener::from_std(socket.into());
     let listener = listener.map_err(|e| failure(place, &os_reason(&e)))?;
-    let kept = match kept {
-        Some(kept) => Some(kept),
+    let listener = Arc::new(listener);
+    let keeping = match kept {
+        Some(kept) => Some(kept).into(),
         None => store.keep_unix(&place.path, file.id(), &listener).await,
     };
     let listener = Listener::Unix(listener);
-    Ok((super::Socket { listener, kept }, file))
+    Ok((super::Socket { listener, keeping }, file))
 }
 
 /// Removes the files of sockets of an earlier run that are let go; waits at most for [`PATIENCE`].
@@ -72,6 +75,37 @@ pub(super) async fn remove_left(files: LeftFiles) {
         }
     })
     .await;
+}
+
+/// Returns once the path of a socket does not lead to its file any more: nobody finds it there. First
+/// looked at `after` so long, and then once in a `period`. What cannot be seen may be as it was.
+pub(super) fn gone(
+    file: &SocketFile,
+    after: Duration,
+    period: Duration,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (path, id) = (file.path(), file.id());
+    async move {
+        tokio::time::sleep(after).await;
+        loop {
+            let path = path.clone();
+            let looked = aside(&LOOKS, PATIENCE, move || leads_to(&path, id)).await;
+            if looked == Some(false) {
+                return;
+            }
+            tokio::time::sleep(period).await;
+        }
+    }
+}
+
+fn leads_to(path: &Path, id: Id) -> bool {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return false;
+    };
+    match Folder::open(parent).and_then(|folder| folder.look(name)) {
+        Ok(found) => found == Found::Socket(id),
+        Err(e) => !matches!(e, Errno::NOENT | Errno::NOTDIR),
+    }
 }
 
 /// Whom the socket is to be given to.

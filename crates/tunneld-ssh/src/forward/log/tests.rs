@@ -82,6 +82,21 @@ fn ten_thousand_refused_connections_are_a_line_at_once_and_one_that_counts_them(
 }
 
 #[test]
+fn each_reason_is_counted_apart() {
+    let said = lines(|log| {
+        for (kind, times) in [("limit", 100), ("target", 10)] {
+            for _ in 0..times {
+                log.refused(&Peer::Unix, kind, kind);
+            }
+        }
+        assert!(!log.remind_at(MINUTE));
+    });
+    let expected = [("limit", 0), ("target", 0), ("limit", 98), ("target", 8)];
+    let expected = expected.map(|(kind, n)| (format!("connection refused: {kind}"), n));
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn a_server_with_another_reason_each_time_has_a_few_lines_a_minute() {
     let said = lines(|log| {
         for n in 0..10_000 {

@@ -87,11 +87,11 @@ impl Asked {
         }
     }
 
-    /// Asked for one tunnel, `stopped` is not up either.
+    /// Asked for one tunnel, `stopped` is not up either; nor is what the daemon stops at its own end.
     fn exit(&self, status: &DaemonStatus) -> Exit {
         let as_wanted = |t: &TunnelStatus| match t.phase {
             Phase::Up => true,
-            Phase::Stopped => self.name.is_none(),
+            Phase::Stopped => self.name.is_none() && !status.stopping,
             _ => false,
         };
         match status.tunnels.iter().all(as_wanted) {

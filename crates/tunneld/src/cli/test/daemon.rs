@@ -144,7 +144,7 @@ fn in_place(forward: &ForwardStatus) -> bool {
 /// Who the daemon runs as: whoever listens on its socket, or has left it
 /// behind. Where there is no socket, the owner of the file, but root writes files for the service
 /// of the package, where that is installed.
-fn owner(socket: &Path, config: &Path) -> u32 {
+pub(in crate::cli) fn owner(socket: &Path, config: &Path) -> u32 {
     if let Some(uid) = listener_uid(socket) {
         return uid;
     }

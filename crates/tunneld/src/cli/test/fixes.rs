@@ -91,7 +91,7 @@ impl Asked<'_> {
 }
 
 /// How a user is called.
-pub(super) fn name(uid: u32) -> String {
+pub(in crate::cli) fn name(uid: u32) -> String {
     Account::of(uid).map_or_else(|| format!("#{uid}"), |account| account.name)
 }
 

@@ -3,12 +3,14 @@
 use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Instant;
 
 use rustix::fs::fcntl_get_seals;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tempfile::TempDir;
 use tracing_subscriber::layer::SubscriberExt;
 
+use super::super::patience::PATIENCE;
 use super::*;
 
 /// A journal that is read by the test.
@@ -78,12 +80,34 @@ fn an_entry_has_its_own_fields_and_nothing_of_the_source() {
         ("PRIORITY", "4"),
         ("SYSLOG_IDENTIFIER", "tunneld"),
         ("SYSLOG_FACILITY", "3"),
-        ("MESSAGE", "down\nMESSAGE=no"),
         ("TUNNEL", "db"),
         ("ATTEMPT", "3"),
+        ("MESSAGE", "db: down\nMESSAGE=no"),
     ];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(bed.fields().unwrap(), expected);
+}
+
+#[test]
+fn a_message_begins_with_its_tunnel_unless_it_names_it() {
+    // The field may come before the message or after it. A host of the same name is not the tunnel.
+    let (bed, journal) = Bed::new();
+    let subscriber = tracing_subscriber::registry().with(journal);
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!({ tunnel = "db" }, "tunnel up");
+        tracing::info!(message = "connect db:22", tunnel = "db");
+        tracing::info!(tunnel = %"db", "tunnel `db` has no key");
+        tracing::info!("`db`: no tunnel");
+    });
+    for message in [
+        "db: tunnel up",
+        "db: connect db:22",
+        "tunnel `db` has no key",
+        "`db`: no tunnel",
+    ] {
+        let fields = bed.fields().unwrap();
+        assert_eq!(get(&fields, "MESSAGE"), Some(message));
+    }
 }
 
 #[test]

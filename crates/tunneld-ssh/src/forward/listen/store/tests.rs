@@ -3,7 +3,8 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -432,14 +433,15 @@ async fn names_never_take_more_than_the_next_process_can_be_given() {
     let rig = Rig::new();
     let passed = rig.start(Vec::new(), &[]);
     let store = passed.store();
-    let (socket, _) = port();
+    let socket = Arc::new(port().0);
     let name = |at: u32| Some(format!("{at:0>255}"));
     let mut kept = Vec::new();
     loop {
         let at = u32::try_from(kept.len()).unwrap();
-        match store.keep(name(at), &socket).await {
-            Some(one) => kept.push(one),
-            None => break,
+        let one = store.keep(name(at), &socket).await;
+        match one.is_kept() {
+            true => kept.push(one),
+            false => break,
         }
         assert!(kept.len() * 256 < SYSTEM, "{}", kept.len());
     }
@@ -447,7 +449,42 @@ async fn names_never_take_more_than_the_next_process_can_be_given() {
     let (_listeners, address) = on_a_free_port(&passed).await;
     TcpStream::connect(address).unwrap();
     drop(kept.pop());
-    assert!(store.keep(name(0), &socket).await.is_some());
+    assert!(store.keep(name(0), &socket).await.is_kept());
+}
+
+#[tokio::test]
+async fn a_service_manager_that_is_busy_keeps_sockets_once_it_has_room() {
+    // Clients are accepted meanwhile.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let busy = UnixDatagram::bind(&path).unwrap();
+    let manager = Manager::at(path.as_os_str().as_bytes()).unwrap();
+    while manager.send("WATCHDOG=1\n").is_ok() {}
+    let (store, _) = Store::new(Some(Arc::new(manager)), [], &[]);
+    let passed = Passed::with_store(store);
+    let (mut listeners, address) = on_a_free_port(&passed).await;
+    assert!(!listeners.sockets[0].keeping.is_kept());
+    let _client = TcpStream::connect(address).unwrap();
+    listeners.accept().await.unwrap();
+
+    busy.set_nonblocking(true).unwrap();
+    let stored = format!("FDSTORE=1\nFDNAME={}\n", name::tcp(address).unwrap());
+    let reads = async {
+        let mut message = [0; 512];
+        loop {
+            match busy.recv(&mut message) {
+                Ok(length) if message[..length] == *stored.as_bytes() => return,
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
+    tokio::select! {
+        accepted = listeners.accept() => panic!("a second client: {:?}", accepted.is_ok()),
+        read = tokio::time::timeout(LONG, reads) => read.unwrap(),
+    }
+    passed.leave();
+    assert!(listeners.sockets[0].stays());
 }
 
 #[tokio::test]

@@ -302,6 +302,11 @@ impl SocketFile {
         self.id
     }
 
+    /// Where clients look for it.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.path.join(&self.name)
+    }
+
     /// Leaves it where it is, for the next process.
     pub(in crate::forward::listen) fn leave(mut self) {
         self.stays = true;

@@ -224,6 +224,38 @@ async fn a_file_that_has_come_in_our_place_outlives_us() {
 }
 
 #[tokio::test]
+async fn it_is_noticed_that_the_file_is_gone_or_that_of_another_and_nothing_else_is() {
+    let (folder, _) = place();
+    let period = Duration::from_millis(1);
+    let home = folder.path().join("home");
+    let socket = at(home.join("web.sock"));
+    let removed = |_: &Path| fs::remove_file(&socket.path).unwrap();
+    let replaced = |path: &Path| {
+        leave(&path.with_extension("new"));
+        fs::rename(path.with_extension("new"), path).unwrap();
+    };
+    let moved = |_: &Path| fs::rename(&home, folder.path().join("away")).unwrap();
+    let file = |path: &Path| {
+        moved(path);
+        fs::write(&home, "").unwrap();
+    };
+    for happens in [&removed as &dyn Fn(&Path), &replaced, &moved, &file] {
+        fs::remove_dir_all(folder.path().join("away")).ok();
+        fs::create_dir_all(&home).unwrap();
+        let listening = once_free(&socket).await;
+        let file = listening.file.as_ref().unwrap();
+        let mut gone = std::pin::pin!(gone(file, Duration::ZERO, period));
+        let patience = period * 30;
+        assert!(tokio::time::timeout(patience, gone.as_mut()).await.is_err());
+        fs::set_permissions(&socket.path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(tokio::time::timeout(patience, gone.as_mut()).await.is_err());
+        happens(&socket.path);
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, gone).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn two_of_us_never_hold_one_place() {
     let (_folder, place) = place();
     let mut first = once_free(&place).await;
