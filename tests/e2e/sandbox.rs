@@ -104,7 +104,8 @@ fn a_reload_that_wants_more_is_told_so_and_gets_it_after_a_restart() {
     daemon.wait_for_log(&format!("after a restart: sandbox ({wanted})"), LONG);
     assert_eq!(daemon.status().needs_restart, ["sandbox"]);
     let denied = format!("cannot listen on {}: permission denied", socket.display());
-    let hint = "where `tunneld status` says that `sandbox` needs a restart";
+    let status = daemon.command_line("status");
+    let hint = &format!("where `{status}` says that `sandbox` needs a restart");
     assert_has(&daemon.wait_for_log(&denied, LONG), &[hint]);
     down_and_up(&daemon);
     let line = daemon.wait_for_log("on_up cannot be started", LONG);

@@ -93,19 +93,21 @@ fn a_stopped_tunnel_says_what_has_stopped_it_and_what_to_do() {
     let daemon = daemon(&(bed.db() + &off));
     daemon.wait_phase("db", Phase::Up, LONG);
     assert_exit(&daemon.cli(&["stop", "db"]), 0);
+    let start = format!(
+        "{} --socket {}",
+        daemon.command_line("start db"),
+        daemon.socket().display()
+    );
+    let stopped = format!("  stopped by command; `{start}`");
     for (name, by, says) in [
-        (
-            "db",
-            StoppedBy::Command,
-            "  stopped by command; `tunneld start db`",
-        ),
+        ("db", StoppedBy::Command, stopped.as_str()),
         ("off", StoppedBy::File, "  enabled = false in the file"),
     ] {
         assert_eq!(daemon.tunnel(name).stopped_by, Some(by));
         assert_has(&stdout(&daemon.cli(&["status"])), &[says]);
         assert_has(&stdout(&daemon.cli(&["status", name])), &[says]);
     }
-    assert_exit(&daemon.cli(&["start", "db"]), 0);
+    assert_exit(&daemon.typed(&start), 0);
     let up = daemon.wait_phase("db", Phase::Up, LONG);
     assert_eq!(up.stopped_by, None);
 }

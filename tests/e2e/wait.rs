@@ -83,7 +83,7 @@ fn a_stopped_tunnel_does_not_come_up_by_itself() {
     assert_exit(&output, 3);
     assert_has(
         &stderr(&output),
-        &["`off` is stopped", "`tunneld start off`"],
+        &["`off` is stopped", &daemon.command_line("start off")],
     );
     is_quiet(&daemon.cli(&["wait"]));
 }

@@ -289,7 +289,8 @@ fn a_reload_that_waits_for_a_key_or_a_program_is_tried_again() {
     daemon.write_config(&text.replacen("local_forward", &hook, 1));
     let line = daemon.wait_for_log("reload refused", LONG);
     assert_has(&line, &["2 errors"]);
-    daemon.wait_for_log("`tunneld reload` once they are there", LONG);
+    let again = daemon.command_line("reload");
+    daemon.wait_for_log(&format!("`{again}` once they are there"), LONG);
     let touch = || {
         let mark = daemon.log_mark();
         let touched = std::process::Command::new("touch")

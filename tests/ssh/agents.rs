@@ -214,8 +214,9 @@ fn a_locked_agent_gets_in_once_it_is_unlocked() {
     let failure = fails(&daemon, "t", "; not tried: agent ");
     let shows = format!("agent {} shows no key", agent.socket().display());
     assert!(failure.cause.ends_with(&shows), "{failure:?}");
-    let hint = "add one: ssh-add KEY; or unlock the agent: ssh-add -X; ";
-    assert!(failure.hint.unwrap().starts_with(hint));
+    let add = format!("SSH_AUTH_SOCK={} ssh-add", agent.socket().display());
+    let hint = format!("add one: {add} KEY; or unlock the agent: {add} -X; ");
+    assert!(failure.hint.unwrap().starts_with(&hint));
     assert_eq!(failure.class, Class::Blocked);
     agent.unlock("secret");
     daemon.signal(Signal::USR1);

@@ -197,6 +197,13 @@ fn a_key_that_is_cut_short_is_said_to_be() {
     assert_eq!(failure.cause, cause);
 }
 
+/// How the group 65534 is called here.
+fn nobodys_group() -> String {
+    let groups = fs::read_to_string("/etc/group").unwrap();
+    let group = groups.lines().find(|line| line.contains(":65534:"));
+    group.unwrap().split(':').next().unwrap().to_owned()
+}
+
 #[test]
 fn a_key_of_another_owner_is_used_where_it_is_closed_and_has_to_become_ours_where_it_is_not() {
     // The daemon runs as somebody who is not root, and who has no say over the file.
@@ -207,7 +214,10 @@ fn a_key_of_another_owner_is_used_where_it_is_closed_and_has_to_become_ours_wher
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     mode(dir.path(), 0o755);
-    let key = generate(dir.path(), "key");
+    let keys = dir.path().join("keys");
+    fs::create_dir(&keys).unwrap();
+    mode(&keys, 0o755);
+    let key = generate(&keys, "key");
     sshd.authorize(&key.public_line());
     let known_hosts = dir.path().join("known_hosts");
     fs::copy(sshd.known_hosts(), &known_hosts).unwrap();
@@ -234,12 +244,33 @@ fn a_key_of_another_owner_is_used_where_it_is_closed_and_has_to_become_ours_wher
     mode(&key.private, 0o600);
     let failure = unauthenticated(&run());
     assert_eq!(failure.cause, format!("key file {file}: permission denied"));
-    assert_eq!(
-        failure.hint.unwrap(),
-        "the user that tunneld runs as must own it"
-    );
-    chown(&key.private, Some(65_534), None).unwrap();
-    up(&run(), "t");
+    assert_eq!(failure.hint.unwrap(), hint);
+    mode(&keys, 0o700);
+    let daemon = run();
+    let failure = unauthenticated(&daemon);
+    let (_, enter) = failure.hint.as_ref().unwrap().split_once(": ").unwrap();
+    let folder = keys.display();
+    let group = nobodys_group();
+    let expected = format!("sudo chgrp {group} {folder} && sudo chmod g+x {folder}");
+    assert_eq!(enter, expected);
+    // As typed by root.
+    let as_root = |line: &str| {
+        assert!(daemon.typed(&line.replace("sudo ", "")).status.success());
+    };
+    as_root(enter);
+    as_root(&hint);
+    assert!(daemon.cli(&["restart", "t"]).status.success());
+    up(&daemon, "t");
+
+    fs::rename(&key.private, keys.join("aside")).unwrap();
+    assert!(daemon.cli(&["restart", "t"]).status.success());
+    let failure = fails(&daemon, "t", "no such file");
+    let (_, make) = failure.hint.as_ref().unwrap().split_once(" key: ").unwrap();
+    as_root(make);
+    sshd.authorize(&fs::read_to_string(key.private.with_extension("pub")).unwrap());
+    assert!(daemon.cli(&["restart", "t"]).status.success());
+    up(&daemon, "t");
+    drop(daemon);
 
     // Root can read what is another's: closed to all but its owner, it is used, as ssh uses it.
     table(&sshd, &key.private).up();

@@ -41,10 +41,9 @@ fn obey(command: &str) {
 pub(crate) fn trust(daemon: &Daemon, hint: &str, fingerprint: &str) {
     let (_, command) = hint.split_once("`tunneld ").unwrap();
     let (command, _) = command.split_once('`').unwrap();
-    let mut words: Vec<_> = command.split(' ').collect();
-    words.extend(["--yes", "--fingerprint", fingerprint]);
-    let output = daemon.cli(&words);
-    assert!(output.status.success(), "{words:?}: {}", printed(&output));
+    let line = format!("tunneld {command} --yes --fingerprint {fingerprint}");
+    let output = daemon.typed(&line);
+    assert!(output.status.success(), "{line}: {}", printed(&output));
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn a_changed_host_key_is_told_with_both_fingerprints_the_line_and_commands_that_
         sshd.host(),
         sshd.port()
     );
-    let then = format!("{remove}, then `tunneld trust t`");
+    let then = format!("{remove}, then `{}`", daemon.command_line("trust t"));
     assert!(hint.contains(&then), "{hint}");
     let log = daemon.wait_for_log("tunnel blocked", LONG);
     assert!(

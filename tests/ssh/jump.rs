@@ -128,7 +128,7 @@ fn an_unknown_key_of_the_second_jump_host_is_said_of_that_host() {
     let cause = format!("{}unknown host {}", at_hop(hop), hop.addr());
     assert!(failure.cause.starts_with(&cause), "{failure:?}");
     assert_eq!(failure.stage, Stage::HostKey);
-    let command = format!("`tunneld trust t --hop {}`", hop.addr());
+    let command = format!("`{} --hop {}`", daemon.command_line("trust t"), hop.addr());
     assert!(
         failure.hint.as_ref().unwrap().contains(&command),
         "{failure:?}"

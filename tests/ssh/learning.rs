@@ -11,7 +11,10 @@ use tunneld_lab::daemon::Daemon;
 use tunneld_lab::sshd::Sshd;
 use tunneld_lab::target::free_addr;
 
-use crate::support::{LONG, Table, daemon, text, up};
+use crate::support::{LONG, Table, daemon, fails, text, up};
+
+/// The user `nobody`.
+const NOBODY: u32 = 65534;
 
 fn accept_new(sshd: &Sshd, known_hosts: &Path) -> Table {
     Table::to(sshd)
@@ -99,6 +102,46 @@ fn a_file_that_is_learnt_into_stays_the_same_file_of_the_same_owner() {
     assert_eq!(facts(), before);
     let expected = format!("# mine\n{}", sshd.known_hosts_lines());
     assert_eq!(fs::read_to_string(&known_hosts).unwrap(), expected);
+}
+
+#[test]
+fn a_file_of_the_daemons_stays_its_own_or_is_given_back_with_the_commands_that_are_advised() {
+    // `ssh-keygen -R` makes the file anew: as root's, where nobody takes care.
+    let mut sshd = Sshd::start();
+    let dir = tempfile::tempdir().unwrap();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(dir.path(), 0o755);
+    open(sshd.dir(), 0o755);
+    chown(sshd.client_key(), Some(NOBODY), None).unwrap();
+    let known_hosts = dir.path().join("known_hosts");
+    fs::write(&known_hosts, sshd.known_hosts_lines()).unwrap();
+    chown(&known_hosts, Some(NOBODY), Some(NOBODY)).unwrap();
+    sshd.restart_with_new_host_key();
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let builder = daemon().prefix(&[&["setpriv"], &nobody[..]].concat());
+    chown(builder.dir(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let toml = accept_new(&sshd, &known_hosts).toml();
+    let mut daemon = builder.config(&toml).start();
+    // As typed by root.
+    let as_root = |daemon: &Daemon, line: &str| {
+        assert!(daemon.typed(&line.replace("sudo ", "")).status.success());
+    };
+    let failure = fails(&daemon, "t", "host key changed");
+    let hint = failure.hint.unwrap();
+    let (_, remove) = hint.split_once(": ").unwrap();
+    as_root(&daemon, remove.split_once(", then ").unwrap().0);
+    assert_eq!(fs::metadata(&known_hosts).unwrap().uid(), NOBODY);
+
+    chown(&known_hosts, Some(0), Some(0)).unwrap();
+    daemon.start_again();
+    let hint = fails(&daemon, "t", "permission denied").hint.unwrap();
+    let give = format!("sudo chown nobody: {}", known_hosts.display());
+    assert!(hint.contains(&format!("write it: {give}; or ")), "{hint}");
+    as_root(&daemon, &give);
+    daemon.start_again();
+    up(&daemon, "t");
 }
 
 #[test]

@@ -423,7 +423,10 @@ fn tunnels_over_an_unknown_jump_host_are_told_the_command_for_it() {
     for name in ["a", "b"] {
         let failure = crate::ways::blocked(&daemon, name);
         let hint = failure.hint.unwrap();
-        let command = |name: &str| format!("`tunneld trust {name} --hop {}`", bastion.addr());
+        let command = |name: &str| {
+            let trust = daemon.command_line(&format!("trust {name}"));
+            format!("`{trust} --hop {}`", bastion.addr())
+        };
         assert!(
             hint.contains(&command("a")) || hint.contains(&command("b")),
             "{hint}"

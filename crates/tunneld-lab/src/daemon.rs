@@ -274,6 +274,19 @@ impl Daemon {
         command.output().expect("cannot run tunneld")
     }
 
+    /// Runs what a person types, as hints have it; `tunneld` is its program.
+    pub fn typed(&self, line: &str) -> Output {
+        let mut command = self.command("sh".as_ref(), &[]);
+        let program = format!("tunneld() {{ '{}' \"$@\"; }}; ", self.binary.display());
+        command.arg("-c").arg(program + line);
+        command.output().expect("cannot run sh")
+    }
+
+    /// A command that asks for its file, as hints of the daemon have it.
+    pub fn command_line(&self, words: &str) -> String {
+        format!("tunneld {words} --config {}", self.config.display())
+    }
+
     /// `tunneld reload`.
     pub fn reload(&self) -> Output {
         self.cli(&["reload"])

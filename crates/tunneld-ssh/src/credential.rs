@@ -9,7 +9,9 @@ use tunneld_core::config::Credential;
 use tunneld_core::failure::{Failure, Stage};
 use zeroize::Zeroizing;
 
+use crate::calling;
 use crate::known_hosts::ReadFault;
+use crate::rights;
 use crate::secret_file::{self, FileFault, Openness};
 use tunneld_core::text::shell_word;
 
@@ -79,12 +81,13 @@ pub(crate) fn name(credential: &Credential) -> String {
 }
 
 /// What is to be done besides, once a secret was changed; goes on from a hint.
-pub(crate) fn once_changed(credential: &Credential) -> &'static str {
+pub(crate) fn once_changed(credential: &Credential) -> String {
     match credential {
-        Credential::Named(_) => {
-            ", then systemctl restart tunneld: systemd passes it on at the start"
-        }
-        Credential::File(_) => "",
+        Credential::Named(_) => format!(
+            ", then {}: systemd passes it on at the start",
+            calling::ours().restart()
+        ),
+        Credential::File(_) => String::new(),
     }
 }
 
@@ -175,8 +178,15 @@ impl CredentialProblem {
                     fault: ReadFault::Denied,
                     ..
                 },
-                _,
-            ) => "the user that tunneld runs as must own it".to_owned(),
+                Credential::File(path),
+            ) => rights::to_own(path),
+            (
+                CredentialProblemKind::NotReadable {
+                    fault: ReadFault::Denied,
+                    ..
+                },
+                Credential::Named(_),
+            ) => rights::MUST_OWN.to_owned(),
             (CredentialProblemKind::TooOpen { path, openness }, _) => openness.hint(path),
             _ => return None,
         };

@@ -12,6 +12,8 @@ use std::os::unix::net::UnixDatagram;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use crate::calling;
+
 /// What clients leave, where there are many: more is not needed by much but sessions.
 const KEPT: u64 = 64;
 
@@ -43,6 +45,17 @@ pub fn no_room() -> io::Error {
     Errno::MFILE.into()
 }
 
+/// What to do where a process may have no more of them.
+pub(crate) fn hint(e: &io::Error) -> Option<String> {
+    (Errno::from_io_error(e) == Some(Errno::MFILE)).then(|| {
+        format!(
+            "allow more: LimitNOFILE= in [Service], then {}; by hand, ulimit -n; or lower \
+             max_connections",
+            calling::ours().restart()
+        )
+    })
+}
+
 fn room(number: u64, limit: u64) -> Room {
     let kept = (limit / 4).min(KEPT);
     match number.saturating_add(1) {
@@ -55,6 +68,12 @@ fn room(number: u64, limit: u64) -> Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_needed_for_more_of_them_is_said_and_not_of_other_faults() {
+        assert!(hint(&no_room()).unwrap().contains("LimitNOFILE="));
+        assert_eq!(hint(&Errno::NOMEM.into()), None);
+    }
 
     #[test]
     fn a_quarter_is_kept_and_at_most_64() {

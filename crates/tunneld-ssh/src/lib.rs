@@ -18,12 +18,14 @@
 //! - [`program`]: a child process of which nothing is left behind
 //! - [`manager`]: the socket of the service manager
 //! - [`sandbox`]: whether this process has given up rights by itself
+//! - [`calling`]: the commands that are advised, and the unit
 //! - [`error`]: errors of russh and of the system as failures with a stage and a class
 
 pub mod agent;
 mod algorithms;
 mod asked;
 mod auth;
+pub mod calling;
 mod connect;
 pub mod credential;
 pub mod descriptors;
@@ -45,6 +47,7 @@ pub mod program;
 pub mod public_key;
 mod pump;
 mod rekey;
+mod rights;
 mod road;
 pub mod sandbox;
 pub mod scan;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::calling;
+
 /// Of the whole process, and for good, as the rights are.
 static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 
@@ -23,10 +25,12 @@ pub fn hint_of_place(text: &str) -> String {
 }
 
 fn hint(text: &str, or: &str) -> String {
+    let ours = calling::ours();
     match GIVEN_UP.load(Ordering::Relaxed) {
         true => format!(
-            "{text}; where `tunneld status` says that `sandbox` needs a restart{or}: \
-             systemctl restart tunneld"
+            "{text}; where `{}` says that `sandbox` needs a restart{or}: {}",
+            ours.command(&["status"]),
+            ours.restart()
         ),
         false => text.to_owned(),
     }

@@ -16,8 +16,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use zeroize::Zeroizing;
 
+use crate::calling::our_name;
 use crate::error::os_reason;
 use crate::known_hosts::ReadFault;
+use crate::rights;
 use tunneld_core::text::shell_word;
 
 /// What a file has in it.
@@ -40,19 +42,11 @@ pub struct Openness {
 impl Openness {
     /// The command that closes the file.
     pub(crate) fn hint(self, path: &Path) -> String {
-        let path = shell_word(&path.display().to_string());
-        if self.ours {
-            return format!("chmod 600 {path}");
+        match self.ours {
+            true => format!("chmod 600 {}", shell_word(&path.display().to_string())),
+            // Closed by its owner, it would be closed to us too.
+            false => rights::owning(path, &our_name()),
         }
-        // Closed by its owner, it would be closed to us too.
-        let us = rustix::process::geteuid();
-        let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(us.as_raw()));
-        let name = name.ok().flatten().map(|user| user.name);
-        let name = name.unwrap_or_else(|| us.as_raw().to_string());
-        format!(
-            "sudo chown {} {path} && sudo chmod 600 {path}",
-            shell_word(&name)
-        )
     }
 }
 

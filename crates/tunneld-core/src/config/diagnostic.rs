@@ -36,14 +36,20 @@ impl Origin {
     /// has in /run. `tunneld@NAME.service` runs with /etc/tunneld/NAME.toml; any other file is
     /// taken for that of `tunneld.service`.
     pub fn control_socket(&self) -> PathBuf {
+        match self.instance() {
+            Some(instance) => format!("/run/tunneld-{instance}/control.sock").into(),
+            None => "/run/tunneld/control.sock".into(),
+        }
+    }
+
+    /// NAME, where it is the file of `tunneld@NAME.service`.
+    pub fn instance(&self) -> Option<String> {
         let file = Path::new(&self.name);
         let stem = file.file_stem().and_then(OsStr::to_str);
         let is_toml = file.extension().is_some_and(|e| e == "toml");
         let instance = stem.filter(|stem| is_toml && *stem != "tunneld");
-        match instance.filter(|_| self.dir == Path::new("/etc/tunneld")) {
-            Some(instance) => format!("/run/tunneld-{instance}/control.sock").into(),
-            None => "/run/tunneld/control.sock".into(),
-        }
+        let instance = instance.filter(|_| self.dir == Path::new("/etc/tunneld"));
+        instance.map(str::to_owned)
     }
 
     /// The usual place of the file.

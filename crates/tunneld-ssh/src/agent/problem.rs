@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use tunneld_core::failure::{Failure, Stage};
+use tunneld_core::text::shell_word;
 
 use super::frames::Garbled;
 use crate::error::os_reason;
@@ -110,36 +111,38 @@ impl AgentProblem {
     }
 
     /// What to do about it, where that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match &self.kind {
-            AgentProblemKind::NotSet => Some(
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match &self.kind {
+            AgentProblemKind::NotSet => {
                 "a service has no agent unless it is given one: name the socket in \
-                 identity_agent, or set the variable in the unit (Environment=)",
-            ),
+                 identity_agent, or set the variable in the unit (Environment=)"
+            }
             AgentProblemKind::Missing | AgentProblemKind::Unreachable { denied: false, .. } => {
-                Some("start the agent (ssh-agent -a PATH), or correct identity_agent")
+                "start the agent (ssh-agent -a PATH), or correct identity_agent"
             }
             AgentProblemKind::NoKey => {
-                Some("add one: ssh-add KEY; or unlock the agent: ssh-add -X")
+                let add = format!("SSH_AUTH_SOCK={} ssh-add", shell_word(&self.agent));
+                return Some(format!("add one: {add} KEY; or unlock the agent: {add} -X"));
             }
             AgentProblemKind::Unreachable { .. } | AgentProblemKind::OtherUser { .. } => {
-                Some("start one as the user that tunneld runs as: an agent answers nobody else")
+                "start one as the user that tunneld runs as: an agent answers nobody else"
             }
             AgentProblemKind::Silent { .. } | AgentProblemKind::Closed => {
-                Some("see whether ssh-add -l with SSH_AUTH_SOCK set to that socket gets an answer")
+                "see whether ssh-add -l with SSH_AUTH_SOCK set to that socket gets an answer"
             }
             AgentProblemKind::Garbled(_) => {
-                Some("correct identity_agent: what listens there does not speak as an agent")
+                "correct identity_agent: what listens there does not speak as an agent"
             }
-            AgentProblemKind::NoList => None,
-            AgentProblemKind::Refused { .. } => Some(
+            AgentProblemKind::NoList => return None,
+            AgentProblemKind::Refused { .. } => {
                 "the agent may be locked (ssh-add -X), its key may be for other hosts only \
-                 (ssh-add -h), or nobody confirmed or touched the key",
-            ),
-            AgentProblemKind::OtherAlgorithm { .. } => {
-                Some("the agent is too old for RSA keys with SHA-2; use an Ed25519 key")
+                 (ssh-add -h), or nobody confirmed or touched the key"
             }
-        }
+            AgentProblemKind::OtherAlgorithm { .. } => {
+                "the agent is too old for RSA keys with SHA-2; use an Ed25519 key"
+            }
+        };
+        Some(hint.to_owned())
     }
 
     /// The failure of a connection attempt that had no other key.

@@ -59,7 +59,7 @@ impl FileKey {
         let is_wrong = problem.kind == IdentityProblemKind::WrongPassphrase;
         let mut failure = problem.into_failure();
         if let Some(hint) = failure.hint.as_mut().filter(|_| is_wrong) {
-            hint.push_str(credential::once_changed(passphrase));
+            hint.push_str(&credential::once_changed(passphrase));
         }
         failure
     }

@@ -249,7 +249,7 @@ impl Tried {
 
     fn correct_password(&self, target: &Target) -> String {
         let credential = target.password_credential.as_ref();
-        let more = credential.map_or("", |c| credential::once_changed(&c.value));
+        let more = credential.map_or(String::new(), |c| credential::once_changed(&c.value));
         let user = match self.accepted.is_empty() {
             true => ", or `user`",
             false => "",

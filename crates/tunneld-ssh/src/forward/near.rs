@@ -247,6 +247,7 @@ impl Near {
         if self.pauses == PAUSES {
             let cause = format!("cannot accept on {place}: {}", os_reason(e));
             let failure = Failure::transient(Stage::Forward, cause);
+            let failure = failure.with_any_hint(descriptors::hint(e));
             self.run.set_place(Some(Err(failure)));
         }
         self.rest_until = Some(Instant::now() + PAUSE);

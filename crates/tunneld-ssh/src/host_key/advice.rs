@@ -7,7 +7,9 @@ use tunneld_core::name::TunnelName;
 use tunneld_core::text::shell_word;
 
 use super::Case;
+use crate::calling;
 use crate::known_hosts::Entry;
+use crate::rights;
 
 /// The command that shows the keys of a host, asked for over the tunnel's own way, and adds those
 /// that a person agrees to. Whatever else asked the host a second time could be answered by somebody
@@ -27,7 +29,7 @@ impl TrustCommand {
     pub fn of(tunnel: &TunnelName) -> Self {
         TrustCommand {
             of: Some(tunnel.clone()),
-            ..TrustCommand::written(format!("tunneld trust {tunnel}"))
+            ..TrustCommand::written(calling::ours().command(&["trust", tunnel.as_str()]))
         }
     }
 
@@ -88,10 +90,13 @@ impl Case<'_> {
             let in_file = |e: &&&Entry| e.marker().is_none() && e.file() == entry.file();
             let alone = here.iter().filter(in_file).all(|e| e.is_for_one_name());
             let step = match alone {
-                true => format!(
-                    "ssh-keygen -R {} -f {}",
-                    shell_word(self.host.name()),
-                    shell_word(&entry.file().display().to_string())
+                true => rights::keeping_owner(
+                    &format!(
+                        "ssh-keygen -R {} -f {}",
+                        shell_word(self.host.name()),
+                        shell_word(&entry.file().display().to_string())
+                    ),
+                    entry.file(),
                 ),
                 false if entry.is_for_one_name() => format!("remove {}", entry.place()),
                 false => format!("edit {} (it names other hosts too)", entry.place()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use tunneld_core::failure::{Failure, Stage};
 
 use crate::known_hosts::ReadFault;
+use crate::rights;
 use crate::secret_file::{FileFault, Openness};
 use tunneld_core::text::shell_word;
 
@@ -114,13 +115,15 @@ impl IdentityProblem {
         let path = shell_word(&self.path.display().to_string());
         let hint = match &self.kind {
             IdentityProblemKind::Missing => {
-                format!("correct identity_file, or make a key: ssh-keygen -t ed25519 -f {path}")
+                let make = format!("ssh-keygen -t ed25519 -N '' -f {path}");
+                let make = rights::made_by_root(&make, &self.path);
+                format!("correct identity_file, or make a key: {make}")
             }
             IdentityProblemKind::Directory => "name the private key in it".to_owned(),
             IdentityProblemKind::NotReadable {
                 fault: ReadFault::Denied,
                 ..
-            } => "the user that tunneld runs as must own it".to_owned(),
+            } => rights::to_own(&self.path),
             IdentityProblemKind::NotReadable { .. } => return None,
             IdentityProblemKind::TooOpen(openness) => openness.hint(&self.path),
             IdentityProblemKind::Encrypted => format!(

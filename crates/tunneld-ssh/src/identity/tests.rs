@@ -331,7 +331,7 @@ fn what_is_a_key_of_another_program_is_named_with_the_way_out() {
 fn what_cannot_be_opened_is_told_in_the_words_of_the_system() {
     let dir = TempDir::new().unwrap();
     let missing = dir.path().join("missing");
-    let make = "correct identity_file, or make a key: ssh-keygen -t ed25519 -f PATH";
+    let make = "correct identity_file, or make a key: ssh-keygen -t ed25519 -N '' -f PATH";
     assert_problem(&missing, ": no such file", make);
     assert!(Identity::read(&missing).unwrap_err().is_missing());
     assert_problem(dir.path(), " is a directory", "name the private key in it");

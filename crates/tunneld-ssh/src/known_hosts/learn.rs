@@ -15,6 +15,7 @@ use tunneld_core::failure::{Failure, Stage};
 use super::{Entry, KnownAs, KnownHosts, Marker, ReadFault, edit};
 use crate::error::os_reason;
 use crate::host_key::same_type;
+use crate::rights;
 use crate::sandbox::hint_of_place;
 
 /// Adds the key of a host that the file does not know, unless it is there already. Blocks.
@@ -165,6 +166,8 @@ pub struct LearnError {
     message: String,
     fault: ReadFault,
     way_out: Option<WayOut>,
+    /// What gives the right to it.
+    command: Option<String>,
 }
 
 /// What lets tunneld write.
@@ -178,7 +181,9 @@ enum WayOut {
 impl LearnError {
     fn new(file: &Path, host: &KnownAs, error: &io::Error) -> Self {
         let reason = os_reason(error);
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
         LearnError {
+            command: is_denied.then(|| rights::to_write(file)).flatten(),
             message: format!("cannot add {} to {}: {reason}", host.name(), file.display()),
             fault: ReadFault::of(error),
             way_out: match Errno::from_io_error(error) {
@@ -196,11 +201,15 @@ impl LearnError {
     }
 
     /// What has to be done for the file to be written, where that is known.
-    pub fn remedy(&self) -> Option<&'static str> {
-        Some(match self.way_out? {
+    pub fn remedy(&self) -> Option<String> {
+        let remedy = match self.way_out? {
             WayOut::Folder => "make its folder, for the user that tunneld runs as",
             WayOut::Rights => "the user that tunneld runs as must be able to write it",
             WayOut::Unit => "the unit keeps tunneld from writing there: see its ReadWritePaths=",
+        };
+        Some(match &self.command {
+            Some(command) => format!("{remedy}: {command}"),
+            None => remedy.to_owned(),
         })
     }
 

@@ -15,8 +15,8 @@ use crate::config_file::count;
 use crate::exit::Exit;
 use crate::terminal::{colour, painted};
 
-pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
-    let path = file.unwrap_or(&places.config);
+pub(super) fn run(places: &Places, print: bool) -> Exit {
+    let path = &places.config;
     let loaded = match super::load(path) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -27,15 +27,11 @@ pub(super) fn run(places: &Places, file: Option<&Path>, print: bool) -> Exit {
         eprintln!("{}\n\n{}", report.trim_end(), count(problems.len()));
         return Exit::BadConfig;
     }
-    let places = Places {
-        config: path.to_owned(),
-        socket: places.socket.clone(),
-    };
     let warning = painted(colour(&io::stderr()), "warning:", "33");
-    for text in hosts::warnings(&loaded.config, &places) {
+    for text in hosts::warnings(&loaded.config, places) {
         eprintln!("{warning} {text}");
     }
-    if let Some(note) = as_root(&places).filter(|_| !print && !loaded.config.tunnels.is_empty()) {
+    if let Some(note) = as_root(places).filter(|_| !print && !loaded.config.tunnels.is_empty()) {
         eprintln!("note: {note}");
     }
     if print {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use tunneld_core::config::{Config, TunnelSpec};
-use tunneld_core::text::shell_word;
+use tunneld_ssh::calling;
 
 use crate::config_file::{self, DEFAULT_CONFIG, LoadError, Loaded};
 use crate::control::TunnelCommand;
@@ -256,17 +256,26 @@ pub(crate) fn main() -> Exit {
     if let Some(exit) = completions::answered() {
         return exit;
     }
-    let cli = match line::parsed() {
+    let mut cli = match line::parsed() {
         Ok(cli) => cli,
         Err(exit) => return exit,
     };
+    if let Command::Check { file, .. } = &mut cli.command
+        && let Some(file) = file.take()
+    {
+        cli.places.config = file;
+    }
     let places = &cli.places;
+    calling::set(match cli.command {
+        Command::Run { .. } => places.calling().of_daemon(),
+        _ => places.calling(),
+    });
     match cli.command {
         Command::Run {
             log_format,
             log_level,
         } => run::run(places, log_format, log_level),
-        Command::Check { file, print } => check::run(places, file.as_deref(), print),
+        Command::Check { print, .. } => check::run(places, print),
         Command::Status { name, json, watch } => {
             let asked = status::Asked { name, json };
             match watch {
@@ -321,21 +330,9 @@ fn named<'a>(config: &'a Config, name: &str) -> Result<&'a TunnelSpec, String> {
     })
 }
 
-/// A command of ours with the places that this one was given. sudo(8) keeps nothing of the
-/// environment, so what came from there is named as well.
+/// A command of ours with the places that this one was given.
 fn command_again(places: &Places, words: &[&str]) -> String {
-    let Places { config, socket } = places;
-    let config = Some(config).filter(|config| **config != Path::new(DEFAULT_CONFIG));
-    let mut command = "tunneld".to_owned();
-    for word in words {
-        command.push_str(&format!(" {}", shell_word(word)));
-    }
-    for (key, path) in [("--config", config), ("--socket", socket.as_ref())] {
-        if let Some(path) = path {
-            command.push_str(&format!(" {key} {}", shell_word(&shown(path))));
-        }
-    }
-    command
+    places.calling().command(words)
 }
 
 /// Prints data. A reader that went away, as `head` does, has had what it wanted.
@@ -404,22 +401,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_command_is_told_with_the_places_that_this_one_was_given() {
-        let command = |config: &str, socket: Option<&str>| {
-            let places = Places {
-                config: config.into(),
-                socket: socket.map(PathBuf::from),
-            };
-            command_again(&places, &["trust", "db"])
-        };
-        assert_eq!(command(DEFAULT_CONFIG, None), "tunneld trust db");
-        assert_eq!(
-            command("/srv/my tunnels.toml", Some("/run/a'b")),
-            r"tunneld trust db --config '/srv/my tunnels.toml' --socket '/run/a'\''b'"
-        );
     }
 
     #[test]

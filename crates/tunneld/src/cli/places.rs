@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tunneld_core::config::Origin;
+use tunneld_ssh::calling::Calling;
 
 use super::shown;
 use crate::config_file::{self, DEFAULT_CONFIG};
@@ -38,6 +39,16 @@ impl Places {
     pub(super) fn default_socket(&self) -> PathBuf {
         let file = std::path::absolute(&self.config);
         Origin::of_file(file.as_deref().unwrap_or(&self.config)).control_socket()
+    }
+
+    /// How to find the same again, from any folder.
+    pub(super) fn calling(&self) -> Calling {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let config = Some(absolute(&self.config)).filter(|c| c != Path::new(DEFAULT_CONFIG));
+        Calling::with(
+            config.as_deref(),
+            self.socket.as_ref().map(absolute).as_deref(),
+        )
     }
 
     /// The control socket that somebody or the file names, or why the file cannot be read.

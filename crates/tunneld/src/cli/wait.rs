@@ -10,7 +10,7 @@ use tunneld_core::config::parse_duration;
 use tunneld_core::status::{DaemonStatus, Phase, TunnelStatus};
 
 use super::status::{names, why_not_up};
-use super::{Places, client_failed};
+use super::{Places, client_failed, command_again};
 use crate::clock::unix_ms;
 use crate::control::client::{ClientError, ask, runtime};
 use crate::control::follow::follow;
@@ -123,9 +123,8 @@ impl Waiting<'_> {
         if stopped.peek().is_some() {
             stopped.for_each(|t| {
                 let name = &t.name;
-                eprintln!(
-                    "`{name}` is stopped, and does not come up by itself: `tunneld start {name}`"
-                );
+                let start = command_again(self.places, &["start", name.as_str()]);
+                eprintln!("`{name}` is stopped, and does not come up by itself: `{start}`");
             });
             return Some(Exit::NotUp);
         }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use rustix::process::geteuid;
+use tunneld_ssh::calling;
 
 use crate::account::{Account, Group};
 
@@ -21,7 +22,7 @@ pub(super) fn advice(socket: &Path, kind: ErrorKind) -> Option<String> {
             "that is no socket: see `control_socket` in the file, and --socket".to_owned(),
         );
     }
-    let unit = unit(socket);
+    let unit = calling::ours().unit();
     match kind {
         ErrorKind::NotFound => Some(format!(
             "is it running? `systemctl status {unit}`; if `control_socket` was changed since it \
@@ -38,18 +39,6 @@ pub(super) fn advice(socket: &Path, kind: ErrorKind) -> Option<String> {
         )),
         ErrorKind::WouldBlock => Some("too many ask it at once: ask again".to_owned()),
         _ => None,
-    }
-}
-
-/// The unit that has its socket there: the service, or an instance of it.
-fn unit(socket: &Path) -> String {
-    let folder = socket.parent().and_then(Path::to_str);
-    let instance = folder.and_then(|folder| folder.strip_prefix("/run/tunneld-"));
-    // It is for a shell.
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match instance.filter(|name| !name.is_empty() && name.chars().all(plain)) {
-        Some(instance) => format!("tunneld@{instance}"),
-        None => "tunneld".to_owned(),
     }
 }
 
@@ -115,24 +104,6 @@ mod tests {
         assert_eq!(with(1, 0o660), join);
         for (gid, mode) in [(0, 0o660), (1, 0o600)] {
             assert_eq!(with(gid, mode), "use sudo", "{gid} {mode:o}");
-        }
-    }
-
-    #[test]
-    fn an_instance_is_called_by_its_unit() {
-        for (socket, unit) in [
-            ("/run/tunneld/control.sock", "`systemctl status tunneld`"),
-            (
-                "/run/tunneld-office/control.sock",
-                "`systemctl status tunneld@office`",
-            ),
-            (
-                "/run/tunneld-a b/control.sock",
-                "`systemctl status tunneld`",
-            ),
-        ] {
-            let said = advice(Path::new(socket), ErrorKind::NotFound).unwrap();
-            assert!(said.contains(unit), "{said}");
         }
     }
 

@@ -16,6 +16,8 @@ use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::advice::advice;
+use tunneld_ssh::calling;
+
 use crate::http::error::ApiError;
 
 /// An answer is at most this long: a status of ten thousand tunnels.
@@ -62,8 +64,9 @@ impl std::fmt::Display for ClientError {
             ClientError::Unfinished(socket) => write!(
                 f,
                 "the daemon on {} is not done yet\nhint: it goes on, and how that ends is in the \
-                 journal: `tunneld logs`",
-                socket.display()
+                 journal: `{}`",
+                socket.display(),
+                calling::ours().command(&["logs"])
             ),
             ClientError::Refused(error) => f.write_str(&error.message),
             ClientError::Garbled(why) => write!(f, "the daemon's answer makes no sense: {why}"),

@@ -24,6 +24,8 @@ use tunneld_core::events;
 use super::client::connect_now;
 use super::events::{Feed, events, status};
 use super::{Done, TunnelCommand};
+use tunneld_ssh::calling;
+
 use crate::http::answers::{answer, bad_request, no_large_body, not_found, wrong_method};
 use crate::http::error::ApiError;
 use crate::http::hosts;
@@ -110,9 +112,11 @@ impl BindError {
                  to a path in it",
                 made.display()
             ),
-            None => "as a service it has a folder for it: systemctl start tunneld; by hand, --socket PATH \
-                     names another place"
-                .to_owned(),
+            None => format!(
+                "as a service it has a folder for it: systemctl start {}; by hand, --socket PATH \
+                 names another place",
+                calling::ours().unit()
+            ),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tunneld_core::config::{DiagnosticView, nearest};
+use tunneld_ssh::calling;
 
 use crate::config_file::count;
 
@@ -98,7 +99,10 @@ impl ApiError {
 pub(crate) fn no_tunnel(name: &str, names: &[String]) -> String {
     let known = match names.len() {
         0 => "there are none".to_owned(),
-        n if n > 10 => format!("there are {n}; `tunneld status` lists them"),
+        n if n > 10 => {
+            let status = calling::ours().command(&["status"]);
+            format!("there are {n}; `{status}` lists them")
+        }
         _ => format!("there are: {}", names.join(", ")),
     };
     let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();

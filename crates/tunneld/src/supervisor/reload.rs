@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tunneld_core::config::{Config, TunnelSpec};
 use tunneld_core::plan::{KeyChange, Plan};
 use tunneld_core::status::ReloadStatus;
+use tunneld_ssh::calling;
 
 use super::Supervisor;
 use super::reading::{self, By, Checked, Read, Refusal, Request};
@@ -178,7 +179,7 @@ impl Supervisor {
             }
             Err(e) => {
                 let hint = by_files.then(|| self.retry_hint());
-                self.reload_log.refused(e, hint);
+                self.reload_log.refused(e, hint.as_deref());
             }
         }
         let now = clock::now();
@@ -201,13 +202,16 @@ impl Supervisor {
     }
 
     /// What to do where files that are named are not as they have to be.
-    fn retry_hint(&self) -> &'static str {
+    fn retry_hint(&self) -> String {
+        let once = format!(
+            "`{}` once they are there",
+            calling::ours().command(&["reload"])
+        );
         match self.config.daemon.watch {
-            true => {
-                "it is tried again every minute, and when anything happens beside the file; or \
-                 `tunneld reload` once they are there"
-            }
-            false => "`tunneld reload` once they are there",
+            true => format!(
+                "it is tried again every minute, and when anything happens beside the file; or {once}"
+            ),
+            false => once,
         }
     }
 }

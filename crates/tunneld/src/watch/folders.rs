@@ -11,6 +11,7 @@ use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tunneld_core::text::shell_word;
+use tunneld_ssh::calling;
 use tunneld_ssh::error::os_reason;
 
 /// What happens to a file that is written, renamed, linked, removed, or that others may read now; and
@@ -36,7 +37,8 @@ pub(super) struct Problem {
 impl Problem {
     /// What to do about it.
     pub(super) fn hint(&self) -> String {
-        let again = "`tunneld reload` applies changes, and tries to watch again";
+        let reload = calling::ours().command(&["reload"]);
+        let again = format!("`{reload}` applies changes, and tries to watch again");
         let errno = self.e.raw_os_error().map(Errno::from_raw_os_error);
         match (errno, &self.folder) {
             (Some(Errno::ACCESS), Some(folder)) => {
@@ -46,7 +48,7 @@ impl Problem {
             (Some(Errno::MFILE | Errno::NFILE | Errno::NOSPC), _) => {
                 format!("{again}; what the system allows is in fs.inotify (sysctl)")
             }
-            _ => again.to_owned(),
+            _ => again,
         }
     }
 }

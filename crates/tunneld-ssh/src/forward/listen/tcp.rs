@@ -12,14 +12,14 @@ use tunneld_core::failure::{Failure, Stage};
 
 use super::store::{Found, Place, Store};
 use super::{BACKLOG, Keeping, Listener, Passed, Socket, called};
+use crate::calling;
 use crate::error::os_reason;
 
 /// How long the search for who holds a port may take; it is said without a name after that.
 const SEARCH: Duration = Duration::from_secs(5);
 const LOW_PORT: &str = "ports below 1024 need CAP_NET_BIND_SERVICE; give it to the unit: \
                         AmbientCapabilities=CAP_NET_BIND_SERVICE and \
-                        CapabilityBoundingSet=CAP_NET_BIND_SERVICE in [Service], then systemctl \
-                        restart tunneld";
+                        CapabilityBoundingSet=CAP_NET_BIND_SERVICE in [Service], then";
 
 /// Binds a port, on every address that is meant.
 pub(super) async fn bind(place: &TcpListen, store: &Store) -> Result<Vec<Socket>, Failure> {
@@ -173,7 +173,8 @@ async fn failure(address: SocketAddr, e: io::Error) -> Failure {
         }
         io::ErrorKind::PermissionDenied => {
             let cause = format!("cannot listen on {address}: {reason}");
-            Failure::transient(Stage::Forward, cause).with_hint(LOW_PORT)
+            let restart = calling::ours().restart();
+            Failure::transient(Stage::Forward, cause).with_hint(format!("{LOW_PORT} {restart}"))
         }
         _ => {
             let cause = format!("cannot listen on {address}: {reason}");
@@ -267,6 +268,7 @@ mod tests {
     async fn a_port_that_is_not_ours_to_have_comes_with_what_it_takes() {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let failure = failure(address, io::ErrorKind::PermissionDenied.into()).await;
-        assert_eq!(failure.hint.as_deref(), Some(LOW_PORT));
+        let hint = format!("{LOW_PORT} systemctl restart tunneld");
+        assert_eq!(failure.hint, Some(hint));
     }
 }

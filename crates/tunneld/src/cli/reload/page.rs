@@ -6,6 +6,7 @@ use std::time::Duration;
 use tunneld_core::plan::{
     Change, Drains, ForwardAction, ForwardChange, ForwardView, KeyChange, PlanAction, Why,
 };
+use tunneld_ssh::calling;
 
 use crate::control::Reloaded;
 use crate::terminal::painted;
@@ -69,8 +70,8 @@ pub(super) fn render(reloaded: &Reloaded, colour: bool) -> String {
         page.keys(6, &plan.daemon);
     }
     if !plan.needs_restart.is_empty() {
-        let when = "  after a restart only: systemctl restart tunneld";
-        page.line(Mark::Note, 0, "[daemon]", when);
+        let when = format!("  after a restart only: {}", calling::ours().restart());
+        page.line(Mark::Note, 0, "[daemon]", &when);
         page.keys(6, &plan.needs_restart);
         let socket = plan.needs_restart.iter().any(|k| k.key == "control_socket");
         if socket {

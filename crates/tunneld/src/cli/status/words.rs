@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tunneld_core::status::{Phase, SessionStatus, StoppedBy, TunnelStatus};
+use tunneld_ssh::calling;
 
 use super::layout::plain;
 
@@ -98,7 +99,10 @@ pub(super) fn cause(t: &TunnelStatus, now: u64) -> Option<String> {
 fn stopped(t: &TunnelStatus, by: StoppedBy) -> String {
     match by {
         StoppedBy::File => "enabled = false in the file".to_owned(),
-        StoppedBy::Command => format!("stopped by command; `tunneld start {}`", t.name),
+        StoppedBy::Command => {
+            let start = calling::ours().command(&["start", t.name.as_str()]);
+            format!("stopped by command; `{start}`")
+        }
     }
 }
 
