@@ -307,14 +307,19 @@ pub(crate) fn main() -> Exit {
 
 /// Reads and checks the configuration file; what is wrong with it is printed.
 fn load(path: &Path) -> Result<Loaded, Exit> {
+    // It may be written for the service alone.
+    let denied = || config_file::is_denied(path).then(|| "use sudo".to_owned());
+    load_or(path, denied)
+}
+
+/// As [`load`], with the hint where the error has none of its own.
+fn load_or(path: &Path, hint: impl FnOnce() -> Option<String>) -> Result<Loaded, Exit> {
     config_file::load(path).map_err(|e| {
         eprintln!("{}", e.render(colour(&io::stderr())).trim_end());
         if let LoadError::Bad(_) = e {
             eprintln!("\n{}", e.summary());
         }
-        // It may be written for the service alone.
-        let denied = || config_file::is_denied(path).then_some("use sudo");
-        if let Some(hint) = e.hint().or_else(denied) {
+        if let Some(hint) = e.hint().map(str::to_owned).or_else(hint) {
             eprintln!("hint: {hint}");
         }
         Exit::BadConfig

@@ -92,21 +92,15 @@ pub(super) fn run(places: &Places, name: &str, json: bool, log: Option<Verbosity
 }
 
 async fn test(places: &Places, name: &str, json: bool) -> Exit {
-    let loaded = super::load(&places.config);
     let daemon = Daemon::find(places.socket(), &places.config);
     let asked = Asked {
         places,
         tunnel: name,
         daemon: &daemon,
     };
-    let loaded = match loaded {
+    let loaded = match super::load_or(&places.config, || asked.advice(&places.config)) {
         Ok(loaded) => loaded,
-        Err(exit) => {
-            if let Some(advice) = asked.advice(&places.config) {
-                eprintln!("hint: {advice}");
-            }
-            return exit;
-        }
+        Err(exit) => return exit,
     };
     let spec = match super::named(&loaded.config, name) {
         Ok(spec) => spec,
