@@ -271,7 +271,7 @@ fn a_socket_that_was_given_away_is_no_obstacle(lab: &Lab) {
     lab.run("install -d -o tunneld -g tunneld /srv/given");
     let file = "/etc/tunneld/tunneld.toml";
     lab.run(&format!(
-        "sed -i 's|/run/tunneld/given|/srv/given/x|; s|lab-member|lab-member:lab-member|' {file}
+        "sed -i 's|/run/app/given|/srv/given/x|; s|lab-stranger|lab-member:lab-member|' {file}
          systemctl restart tunneld"
     ));
     let owner = "stat -c %U:%G /srv/given/x";

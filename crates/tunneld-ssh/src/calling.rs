@@ -93,7 +93,7 @@ pub fn ours() -> &'static Calling {
 }
 
 /// Whether this process is the daemon.
-pub(crate) fn is_daemon() -> bool {
+pub fn is_daemon() -> bool {
     ours().is_daemon
 }
 

@@ -47,7 +47,7 @@ pub(super) fn run(places: &Places, print: bool) -> Exit {
 /// Root reads what the daemon may not: how to check as the daemon's user. A file of root's that is not
 /// beside those of the service may be for anybody.
 fn as_root(places: &Places) -> Option<String> {
-    let file = &places.config;
+    let file = &std::path::absolute(&places.config).ok()?;
     let is_service = file.parent() == Path::new(DEFAULT_CONFIG).parent();
     let is_roots = || file.metadata().is_ok_and(|of| of.uid() == 0);
     if !rustix::process::geteuid().is_root() || !is_service && is_roots() {

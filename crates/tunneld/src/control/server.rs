@@ -113,9 +113,8 @@ impl BindError {
                 made.display()
             ),
             None => format!(
-                "as a service it has a folder for it: systemctl start {}; by hand, --socket PATH \
-                 names another place",
-                calling::ours().unit()
+                "as a service it has a folder for it: {}; by hand, --socket PATH names another place",
+                calling::ours().restart()
             ),
         })
     }
@@ -206,9 +205,14 @@ impl serve::Listener for Server {
 impl Bound {
     fn at(path: &Path) -> Result<Bound, BindError> {
         let io = |e| BindError::Io(path.to_owned(), e);
-        // One whose backlog is full answers nobody, and is there.
-        if !matches!(connect_now(path), Err(e) if e != Errno::AGAIN) {
-            return Err(BindError::InUse(path.to_owned()));
+        match connect_now(path) {
+            // One whose backlog is full answers nobody, and is there.
+            Ok(_) | Err(Errno::AGAIN) => return Err(BindError::InUse(path.to_owned())),
+            // Whether somebody listens there cannot be asked now.
+            Err(e @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)) => {
+                return Err(io(e.into()));
+            }
+            Err(_) => {}
         }
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             if !metadata.file_type().is_socket() {
