@@ -143,6 +143,7 @@ fn a_socket_outlives_the_forward_that_listens_on_it() {
     daemon.wait_for("t", LONG, |t| t.forwards.len() == 1 && t.phase == Phase::Up);
     // Whoever wonders why it waits finds it in the log; before, all was well.
     let unused = "no forward listens on the socket web that the service manager passed";
+    daemon.wait_for_log(unused, LONG);
     assert_eq!(daemon.log_text().matches(unused).count(), 1);
     let mut waits = place.connect();
     daemon.write_config(&with.toml());

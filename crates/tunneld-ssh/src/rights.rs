@@ -1,8 +1,9 @@
 //! What gives the daemon the right to a file that it needs and is denied, with the commands.
 //!
-//! In the daemon alone: whoever runs another command of ours may well not be the user whom the file has
-//! to belong to.
+//! What is said of our own user is mostly said by the daemon alone: whoever runs another command of ours
+//! may well not be the user whom the file has to belong to.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,11 +26,11 @@ pub(crate) fn to_own(file: &Path) -> String {
             "the unit hides {} (ProtectHome=): keep the file in another place, as /etc/tunneld/keys",
             folder.display()
         ),
-        (Some(user), Some(folder)) => format!(
-            "{user} cannot enter {}: {}",
-            folder.display(),
-            entering(&folder)
-        ),
+        (Some(user), Some(folder)) => {
+            let elsewhere = || "keep the file in another place, as /etc/tunneld/keys".to_owned();
+            let what = entering(&folder).unwrap_or_else(elsewhere);
+            format!("{user} cannot enter {}: {what}", folder.display())
+        }
         (Some(user), None) => owning(file, &user),
         (None, _) => MUST_OWN.to_owned(),
     }
@@ -52,10 +53,15 @@ pub(crate) fn made_by_root(command: &str, file: &Path) -> String {
 /// A command that puts another file in the place of one, which would be root's then: whose it was, it stays.
 pub(crate) fn keeping_owner(command: &str, file: &Path) -> String {
     let us = rustix::process::geteuid().as_raw();
-    let theirs = |owner: &u32| *owner != 0 && (*owner != us || calling::is_daemon());
-    let owner = file.metadata().ok().map(|found| found.uid()).filter(theirs);
-    match owner {
-        Some(owner) => given_by_root(command, file, &calling::name_of(owner)),
+    let theirs = |found: &Metadata| found.uid() != 0 && (found.uid() != us || calling::is_daemon());
+    match file.metadata().ok().filter(theirs) {
+        // By number: to ask for names may take long, and a session waits for this.
+        Some(found) => format!(
+            "sudo {command} && sudo chown {}:{} {}",
+            found.uid(),
+            found.gid(),
+            word(file)
+        ),
         None => command.to_owned(),
     }
 }
@@ -63,8 +69,8 @@ pub(crate) fn keeping_owner(command: &str, file: &Path) -> String {
 /// A command that makes a file, for a user who cannot be the one who runs it.
 pub(crate) fn given_by_root(command: &str, file: &Path, user: &str) -> String {
     format!(
-        "sudo {command} && sudo chown {}: {}",
-        shell_word(user),
+        "sudo {command} && sudo chown {} {}",
+        whole(user),
         word(file)
     )
 }
@@ -76,7 +82,15 @@ pub(crate) fn to_write(file: &Path) -> Option<String> {
     let found = file.metadata().ok().filter(|found| found.is_file())?;
     let is_shared = file.starts_with("/etc/ssh") || file.iter().any(|part| part == ".ssh");
     let is_ours = found.uid() == rustix::process::geteuid().as_raw();
-    (!is_shared && !is_ours).then(|| format!("sudo chown {}: {}", shell_word(&user), word(file)))
+    (!is_shared && !is_ours).then(|| format!("sudo chown {} {}", whole(&user), word(file)))
+}
+
+/// A user with the login group, as chown(1) takes it: of a number, it knows none.
+fn whole(user: &str) -> String {
+    match user.parse::<u32>() {
+        Ok(_) => user.to_owned(),
+        Err(_) => format!("{}:", shell_word(user)),
+    }
 }
 
 /// The first folder on the way to a file that this process may not enter.
@@ -90,21 +104,22 @@ fn closed_folder(file: &Path) -> Option<PathBuf> {
     closed.map(Path::to_owned)
 }
 
-/// The commands that let our group enter a folder.
-fn entering(folder: &Path) -> String {
+/// The commands that let our group enter a folder. `None` where another group would lose it.
+fn entering(folder: &Path) -> Option<String> {
     let gid = rustix::process::getegid().as_raw();
     let open = format!("sudo chmod g+x {}", word(folder));
-    if folder.metadata().is_ok_and(|found| found.gid() == gid) {
-        return open;
+    let found = folder.metadata().ok()?;
+    if found.gid() == gid {
+        return Some(open);
+    }
+    if found.mode() & 0o070 != 0 {
+        return None;
     }
     let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid));
     let group = group.ok().flatten().map(|group| group.name);
     let group = group.unwrap_or_else(|| gid.to_string());
-    format!(
-        "sudo chgrp {} {} && {open}",
-        shell_word(&group),
-        word(folder)
-    )
+    let group = shell_word(&group);
+    Some(format!("sudo chgrp {group} {} && {open}", word(folder)))
 }
 
 fn word(path: &Path) -> String {

@@ -245,12 +245,14 @@ impl<'a> Attempt<'a> {
     async fn password_for(&mut self, method: &'static str) -> Option<(String, Zeroizing<String>)> {
         let credential = self.connection.target.password_credential.as_ref()?;
         let wanted = credential.value.clone();
-        let problem = match spawn_blocking(move || credential::read(&wanted)).await {
+        // What to do about a problem is looked up, too, and may take as long.
+        let read = move || credential::read(&wanted).map_err(|problem| problem.into_failure());
+        let problem = match spawn_blocking(read).await {
             Ok(Ok(secret)) => {
                 let name = credential::name(&credential.value);
                 return Some((format!("the password of {name}"), secret));
             }
-            Ok(Err(problem)) => problem.into_failure(),
+            Ok(Err(problem)) => problem,
             Err(_) => interrupted("reading a credential"),
         };
         self.connection

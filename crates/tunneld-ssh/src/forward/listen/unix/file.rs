@@ -90,10 +90,9 @@ impl Folder {
     pub(super) fn is_closed(&self) -> rustix::io::Result<bool> {
         let stat = rustix::fs::fstat(&self.handle)?;
         let mode = Mode::from_raw_mode(stat.st_mode);
-        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let user = rustix::process::geteuid();
         let of_us = [0, user.as_raw()].contains(&stat.st_uid);
-        let of_our_group = !mode.contains(Mode::WGRP) || stat.st_gid == group.as_raw();
-        Ok(of_us && of_our_group && !mode.contains(Mode::WOTH))
+        Ok(of_us && !mode.intersects(Mode::WGRP | Mode::WOTH))
     }
 
     fn remove(&self, name: &OsStr) {
