@@ -151,10 +151,11 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_afterwards_what_is_missing() {
         assert_eq!(fifo.read().trim(), "");
         assert_exit(&daemon.reload(), 0);
         let read = fifo.read();
+        // Between them may be a line that was waiting while there was no room.
         let lines: Vec<_> = read.lines().collect();
-        assert_eq!(lines.len(), 2, "{read}");
         assert_has(lines[0], &[lost, "; stderr did not take them"]);
-        assert_has(lines[1], &["configuration reloaded"]);
+        assert_has(lines[1..].join("\n").as_str(), &["configuration reloaded"]);
+        assert_eq!(read.matches("log lines lost").count(), 1, "{read}");
         fifo.fill();
         assert_eq!(daemon.terminate(LONG).code(), Some(0));
     }

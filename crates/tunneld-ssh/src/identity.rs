@@ -18,6 +18,7 @@ pub mod certificate;
 mod format;
 mod locked;
 mod problem;
+mod short_scalar;
 #[cfg(test)]
 mod tests;
 

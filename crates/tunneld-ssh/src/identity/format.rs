@@ -12,7 +12,7 @@ use tunneld_core::text::{clip, printable};
 use zeroize::Zeroizing;
 
 use super::locked::Locked;
-use super::{IdentityProblemKind, WayOut};
+use super::{IdentityProblemKind, WayOut, short_scalar};
 use crate::agent::is_usable;
 use crate::host_key::MIN_RSA_BITS;
 use crate::known_hosts::{rsa_bits, type_name};
@@ -160,7 +160,7 @@ fn openssh(blob: &[u8]) -> Result<Content, Problem> {
     let damaged = || not_a_key("damaged: not what an OpenSSH key holds");
     let rest = blob.strip_prefix(OPENSSH_MAGIC).ok_or_else(damaged)?;
     let (cipher, rest) = string(rest).ok_or_else(damaged)?;
-    let public = public_part(rest).ok_or_else(damaged)?;
+    let (public, section) = halves(rest).ok_or_else(damaged)?;
     let (kind, _) = string(public).ok_or_else(damaged)?;
     if kind.windows(MARK.len()).any(|part| part == MARK) {
         return Err(damaged());
@@ -171,7 +171,9 @@ fn openssh(blob: &[u8]) -> Result<Content, Problem> {
         let what = format!("a key encrypted with `{}`", clip(&printable(&cipher), 60));
         return Err(unsupported(what, WayOut::Rewrite));
     }
-    let key = PrivateKey::from_bytes(blob).map_err(|e| match e {
+    let key = PrivateKey::from_bytes(blob);
+    let key = key.or_else(|e| short_scalar::read(&e, section, public).ok_or(e));
+    let key = key.map_err(|e| match e {
         russh::keys::ssh_key::Error::AlgorithmUnsupported { algorithm } => {
             let what = format!("a {} key", type_name(&algorithm));
             unsupported(what, WayOut::NewKey)
@@ -191,12 +193,14 @@ fn openssh(blob: &[u8]) -> Result<Content, Problem> {
     }
 }
 
-/// The public key in a private one, which comes after the way that it is encrypted (PROTOCOL.key).
-fn public_part(after_cipher: &[u8]) -> Option<&[u8]> {
+/// The public key in a private one, which comes after the way that it is encrypted, and the section
+/// with the secrets (PROTOCOL.key of OpenSSH).
+fn halves(after_cipher: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_kdf, rest) = string(after_cipher)?;
     let (_options, rest) = string(rest)?;
     let (_keys, rest) = rest.split_first_chunk::<4>()?;
-    Some(string(rest)?.0)
+    let (public, rest) = string(rest)?;
+    Some((public, string(rest)?.0))
 }
 
 /// Decodes PKCS#8, and SEC 1 for EC keys.
@@ -265,7 +269,7 @@ pub(super) fn usable(key: &PrivateKey) -> Result<(), Problem> {
 }
 
 /// A string of an SSH wire blob, and what follows it.
-fn string(blob: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn string(blob: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = blob.split_first_chunk::<4>()?;
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
 }

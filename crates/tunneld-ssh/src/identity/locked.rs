@@ -18,7 +18,7 @@ use russh::keys::{PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::format::{in_pkcs8, not_a_key, pkcs8, unsupported, usable};
-use super::{IdentityProblemKind as Problem, WayOut};
+use super::{IdentityProblemKind as Problem, WayOut, short_scalar};
 
 /// The most rounds of bcrypt: `ssh-keygen -a`, whose own default is 16. One takes about 10 ms.
 const MAX_BCRYPT_ROUNDS: u32 = 1024;
@@ -154,7 +154,9 @@ fn pkcs8_rounds(scheme: &EncryptionScheme) -> String {
 }
 
 fn unlock_openssh(key: &PrivateKey, passphrase: &str) -> Result<PrivateKey, Problem> {
-    key.decrypt(passphrase).map_err(|e| match e {
+    let opened = key.decrypt(passphrase);
+    let opened = opened.or_else(|e| short_scalar::unlock(&e, key, passphrase).ok_or(e));
+    opened.map_err(|e| match e {
         ssh_key::Error::PublicKey => not_a_key("damaged: its two halves do not belong together"),
         // An unknown cipher was told before; a wrong passphrase makes garbage of any kind.
         _ => Problem::WrongPassphrase,

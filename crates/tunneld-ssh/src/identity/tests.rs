@@ -13,6 +13,7 @@ use crate::known_hosts::ReadFault;
 
 mod passphrases;
 mod public_halves;
+mod short_numbers;
 
 fn run(program: &str, args: &[&str]) -> std::process::Output {
     let output = Command::new(program).args(args).output().unwrap();
