@@ -47,6 +47,11 @@ impl Sources {
         let path = std::env::var("PATH").unwrap();
         let mut build = command(self.path("packaging/build"));
         build.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        // Cargo makes its home where there is none.
+        match std::env::var_os("HOME") {
+            Some(home) => build.env("HOME", home),
+            None => build.env_remove("HOME"),
+        };
         for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
             build.env_remove(variable);
         }
