@@ -42,6 +42,7 @@ pub mod fault;
 pub mod http;
 pub mod journal;
 pub mod keys;
+mod line_log;
 pub mod login;
 pub mod net;
 pub mod notify;

@@ -1,13 +1,12 @@
 //! Processes: what they print, their children, and signals to them.
 
-use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
+
+pub use crate::line_log::LineLog;
 
 /// How long the harness rests between two looks at something that cannot wake it.
 pub const POLL: Duration = Duration::from_millis(8);
@@ -23,102 +22,6 @@ pub fn poll<T>(timeout: Duration, mut look: impl FnMut() -> Option<T>) -> Option
             return None;
         }
         std::thread::sleep(POLL);
-    }
-}
-
-/// The lines that a process printed so far, in a place where they can be waited for.
-#[derive(Clone, Default)]
-pub struct LineLog {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    lines: Mutex<Vec<String>>,
-    grew: Condvar,
-    sources: AtomicUsize,
-}
-
-impl LineLog {
-    /// Takes every line of `source` into the log, on a thread of its own, until `source` ends.
-    pub fn follow(&self, source: impl Read + Send + 'static) {
-        let log = self.clone();
-        log.shared.sources.fetch_add(1, Ordering::SeqCst);
-        std::thread::spawn(move || {
-            let mut source = BufReader::new(source);
-            let mut line = Vec::new();
-            // Bytes and not text: a line that is not UTF-8 must not end the capture.
-            while matches!(source.read_until(b'\n', &mut line), Ok(n) if n > 0) {
-                let text = String::from_utf8_lossy(&line);
-                log.push(text.trim_end_matches(['\r', '\n']).to_owned());
-                line.clear();
-            }
-            log.shared.sources.fetch_sub(1, Ordering::SeqCst);
-        });
-    }
-
-    /// Waits until every source has ended, so that the last words of a process that has exited
-    /// are in the log; whatever else holds its stderr is not waited for beyond `timeout`.
-    pub fn settle(&self, timeout: Duration) {
-        let ended = || self.shared.sources.load(Ordering::SeqCst) == 0;
-        poll(timeout, || ended().then_some(()));
-    }
-
-    fn push(&self, line: String) {
-        self.lock().push(line);
-        self.shared.grew.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
-        self.shared.lines.lock().unwrap()
-    }
-
-    /// Every line so far.
-    pub fn lines(&self) -> Vec<String> {
-        self.lock().clone()
-    }
-
-    /// Every line so far, as one text.
-    pub fn text(&self) -> String {
-        self.lock().iter().map(|line| format!("{line}\n")).collect()
-    }
-
-    /// How many lines there are: a place to wait from.
-    pub fn mark(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// How many lines contain `part`.
-    pub fn count(&self, part: &str) -> usize {
-        self.lock()
-            .iter()
-            .filter(|line| line.contains(part))
-            .count()
-    }
-
-    /// Waits until `found` sees something in the lines from `mark` on.
-    pub fn wait_from<T>(
-        &self,
-        mark: usize,
-        timeout: Duration,
-        mut found: impl FnMut(&[String]) -> Option<T>,
-    ) -> Option<T> {
-        let deadline = Instant::now() + timeout;
-        let mut lines = self.lock();
-        loop {
-            if let Some(value) = found(lines.get(mark..).unwrap_or_default()) {
-                return Some(value);
-            }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            lines = self.shared.grew.wait_timeout(lines, left).unwrap().0;
-        }
-    }
-
-    /// Waits for a line from `mark` on that contains `part`, and returns it.
-    pub fn wait_for_line(&self, mark: usize, part: &str, timeout: Duration) -> Option<String> {
-        self.wait_from(mark, timeout, |lines| {
-            lines.iter().find(|line| line.contains(part)).cloned()
-        })
     }
 }
 
@@ -265,17 +168,6 @@ pub fn wait_exit(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_can_be_waited_for_from_a_mark() {
-        let log = LineLog::default();
-        log.follow(&b"one\ntwo\xff\r\nthree"[..]);
-        let long = Duration::from_secs(10);
-        assert_eq!(log.wait_for_line(0, "three", long).unwrap(), "three");
-        assert_eq!(log.mark(), 3);
-        assert_eq!(log.lines()[1], "two\u{fffd}");
-        assert!(log.wait_for_line(1, "one", Duration::ZERO).is_none());
-    }
 
     #[test]
     #[should_panic(expected = "no tl-none: install tl-package (apt-get install tl-package)")]
