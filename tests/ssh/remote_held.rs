@@ -10,7 +10,7 @@ use tunneld_core::failure::{Class, Stage};
 use tunneld_core::status::Phase;
 use tunneld_lab::process::{Signal, poll};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, TcpServer, connect, echoes, free_addr};
+use tunneld_lab::target::{EchoServer, TcpServer, connect, echoes, free_addr, is_free};
 
 use crate::gateway::{command, gateway, gateway_with};
 use crate::support::{LONG, Table, ending, up};
@@ -64,8 +64,10 @@ fn asks_at_once(nudge: impl FnOnce(&tunneld_lab::daemon::Daemon)) {
     let daemon = Table::to(&sshd).remote(held, echo.addr()).start();
     // After the fourth refusal the next try comes eight seconds later.
     refused_times(&sshd, held, 4);
-    let start = Instant::now();
     drop(holder);
+    let freed = poll(LONG, || is_free(held).then_some(()));
+    assert!(freed.is_some(), "{held} is not free");
+    let start = Instant::now();
     nudge(&daemon);
     up(&daemon, "t");
     assert!(

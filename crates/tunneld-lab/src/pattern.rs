@@ -115,6 +115,9 @@ impl Digest {
         loop {
             match source.read(&mut buffer) {
                 Ok(0) => return (digest.finish(), None),
+                // A socket with a timeout tells of every time that the process was stopped and went on
+                // (signal(7)): that is no end.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return (digest.finish(), Some(e)),
                 Ok(n) => digest.update(&buffer[..n]),
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 pub use crate::pattern::{Digest, Pattern, pattern};
 
@@ -33,8 +33,23 @@ pub fn free_ip() -> Ipv4Addr {
 
 /// A port of `ip` that nobody listens on.
 pub fn free_port(ip: IpAddr) -> u16 {
-    let listener = TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("cannot use {ip}: {e}"));
-    listener.local_addr().unwrap().port()
+    let bound = bind_only((ip, 0).into()).unwrap_or_else(|e| panic!("cannot use {ip}: {e}"));
+    bound.port()
+}
+
+/// Whether nobody listens on `addr`, and it could be listened on. A listener that was dropped is there
+/// a moment longer where a child is started meanwhile: that has it until it is another program.
+pub fn is_free(addr: SocketAddr) -> bool {
+    bind_only(addr).is_ok()
+}
+
+/// Binds without listening: a copy of that in a child keeps nobody from listening there.
+fn bind_only(addr: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    let bound = socket.local_addr()?.as_socket();
+    bound.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// A port that nobody listens on at any address of this machine, outside of the range that the
@@ -43,7 +58,7 @@ pub fn free_low_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // The same neighbours as in `free_ip`, in a range of 20000 ports.
     let start = std::process::id().wrapping_mul(1021);
-    let free = |port: &u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok();
+    let free = |port: &u16| is_free((Ipv6Addr::UNSPECIFIED, *port).into());
     let candidates = std::iter::repeat_with(|| {
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         u16::try_from(10_000 + start.wrapping_add(nth) % 20_000).unwrap()
