@@ -1,7 +1,7 @@
 //! What a client, a server or a script does over and over is a few lines, however often it does it;
 //! and a journal that does not take them holds nobody up.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -14,7 +14,7 @@ use tunneld_lab::journal::Journal;
 use tunneld_lab::keys::generate;
 use tunneld_lab::process::{Signal, prefixed, run, signal};
 use tunneld_lab::server::{LabOptions, LabServer};
-use tunneld_lab::target::{echoes, free_addr};
+use tunneld_lab::target::{echoes, free_addr, read_some};
 
 use crate::journal::{id, in_journal, wait_for};
 use crate::support::{Bed, Folder, LONG, daemon_table, tunnel_table, up};
@@ -28,7 +28,7 @@ fn flood(at: SocketAddr, times: usize, says: &[u8]) {
                     // It may be sent away before it is quite there, or has said that.
                     if let Ok(mut stream) = TcpStream::connect(at) {
                         let _ = stream.write_all(says);
-                        let _ = stream.read(&mut [0; 64]);
+                        let _ = read_some(&mut stream, &mut [0; 64]);
                     }
                 }
             });
@@ -46,7 +46,7 @@ fn ask(socket: &Path, times: usize, request: &str) {
         let mut answer = Vec::new();
         let mut bytes = [0; 4096];
         while !is_whole(&answer) {
-            let length = stream.read(&mut bytes).unwrap();
+            let length = read_some(&mut stream, &mut bytes).unwrap();
             assert!(length > 0);
             answer.extend_from_slice(&bytes[..length]);
         }

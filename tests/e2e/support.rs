@@ -18,7 +18,7 @@ use tunneld_lab::daemon::{Daemon, DaemonBuilder};
 use tunneld_lab::pattern::Pattern;
 use tunneld_lab::process::{Signal, poll, printed, signal};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, connect, free_addr};
+use tunneld_lab::target::{EchoServer, connect, free_addr, read_some};
 
 /// How long anything that has to happen may take on a machine that is busy with other things.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -299,7 +299,7 @@ fn converse(
     stream
         .shutdown(Shutdown::Write)
         .map_err(|e| e.to_string())?;
-    match stream.read(&mut received) {
+    match read_some(&mut stream, &mut received) {
         Ok(0) => Ok(()),
         other => Err(format!("the transfer did not end: {other:?}")),
     }

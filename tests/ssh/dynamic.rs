@@ -1,11 +1,11 @@
 //! Dynamic forwards, and remote ones that ask, with a client that others have written.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Command, Output};
 
 use tunneld_lab::process::{printed, require};
-use tunneld_lab::target::TcpServer;
+use tunneld_lab::target::{TcpServer, read_some};
 
 use crate::asking::Both;
 use crate::support::LONG;
@@ -20,7 +20,7 @@ fn site(ip: IpAddr) -> TcpServer {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
-            if !matches!(stream.read(&mut byte), Ok(1)) {
+            if !matches!(read_some(&mut stream, &mut byte), Ok(1)) {
                 return;
             }
             head.push(byte[0]);

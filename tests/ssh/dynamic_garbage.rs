@@ -1,13 +1,13 @@
 //! Clients of dynamic forwards that talk nonsense, or do not talk: none of them does any harm.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use tunneld_core::status::Phase;
 use tunneld_lab::pattern::pattern;
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, connect, free_addr, is_reset};
+use tunneld_lab::target::{EchoServer, connect, free_addr, is_reset, read_some};
 
 use crate::asking::{Both, PROTOCOLS, Protocol, ask};
 use crate::files::{files_are_back, idle_files};
@@ -158,7 +158,7 @@ fn a_client_that_dribbles_has_no_more_time_than_a_silent_one() {
                         .set_read_timeout(Some(Duration::from_millis(200)))
                         .unwrap();
                     // Until the other side has closed, or resets what comes afterwards.
-                    while !matches!(client.read(&mut [0; 64]), Ok(0)) {
+                    while !matches!(read_some(&mut client, &mut [0; 64]), Ok(0)) {
                         if client.write_all(b"y").is_err() {
                             break;
                         }

@@ -1,6 +1,6 @@
 //! A server that falls silent is found in `interval × (count_max + 1)`, whatever the data flow.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tunneld_core::failure::{Class, Stage};
 use tunneld_core::status::Phase;
 use tunneld_lab::process::poll;
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{Sink, Source, connect, echoes, free_addr, is_reset};
+use tunneld_lab::target::{Sink, Source, connect, echoes, free_addr, is_reset, read_some};
 
 use crate::support::{LATE, LONG, Rig, Table, carried, ending, exchange, pass, session_lost};
 
@@ -87,7 +87,7 @@ fn a_frozen_server_is_found_in_the_middle_of_a_download() {
         let mut client = connect(listen);
         client.set_read_timeout(Some(LONG)).unwrap();
         let mut buffer = vec![0; 64 << 10];
-        while matches!(client.read(&mut buffer), Ok(1..)) {}
+        while matches!(read_some(&mut client, &mut buffer), Ok(1..)) {}
     });
     rig.daemon
         .wait_for("t", LONG, |t| t.forwards[1].bytes_received > 8 << 20);

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::pattern::{Digest, Pattern, pattern};
 use tunneld_lab::process::poll;
-use tunneld_lab::target::{Resetter, TcpServer, connect, free_addr, is_reset, reset};
+use tunneld_lab::target::{Resetter, TcpServer, connect, free_addr, is_reset, read_some, reset};
 
 use crate::asking::{Protocol, ask};
 use crate::every_kind::EveryKind;
@@ -78,7 +78,7 @@ fn a_client_that_resets_ends_the_connection_to_the_target() {
     let every = EveryKind::to(|mut stream| {
         let mut writer = stream.try_clone().unwrap();
         std::thread::spawn(move || writer.write_all(&pattern(2 << 20, 1)));
-        while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {}
+        while matches!(read_some(&mut stream, &mut [0; 4096]), Ok(1..)) {}
         let _ = stream.shutdown(Shutdown::Both);
     });
     for way in &every.ways {

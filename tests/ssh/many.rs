@@ -9,7 +9,7 @@ use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::pattern::pattern;
 use tunneld_lab::process::{Signal, open_files, poll};
-use tunneld_lab::target::EchoServer;
+use tunneld_lab::target::{EchoServer, read_some};
 
 use crate::every_kind::{EveryKind, Way};
 use crate::files::{files_are_back, idle_files};
@@ -66,7 +66,7 @@ fn drop_after_exchange(way: &Way, n: usize) {
     exchange(&mut client, &n.to_le_bytes());
     if n.is_multiple_of(2) {
         client.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(read_some(&mut client, &mut [0]).unwrap(), 0);
     }
 }
 

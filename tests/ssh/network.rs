@@ -9,7 +9,7 @@ use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::net::{B, NetLab};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::EchoServer;
+use tunneld_lab::target::{EchoServer, read_some};
 
 use crate::support::{
     LATE, LONG, Table, carried, daemon, ending, exchange, fails, pass, session_lost, up,
@@ -111,7 +111,7 @@ fn a_network_that_is_cut_during_an_upload_is_found_in_time() {
             reader.set_read_timeout(Some(LONG)).unwrap();
             let read = std::thread::spawn(move || {
                 let mut buffer = vec![0; 64 << 10];
-                while matches!(reader.read(&mut buffer), Ok(1..)) {}
+                while matches!(read_some(&mut reader, &mut buffer), Ok(1..)) {}
             });
             let write =
                 std::thread::spawn(move || while writer.write_all(&[7; 64 << 10]).is_ok() {});

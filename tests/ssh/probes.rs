@@ -1,6 +1,6 @@
 //! Probes: a tunnel is up only while the far ends of its forwards answer.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tunneld_core::status::{Phase, TunnelStatus};
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::process::{open_files, poll};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, Silent, TcpServer, echoes, free_addr};
+use tunneld_lab::target::{EchoServer, Silent, TcpServer, echoes, free_addr, read_some};
 use tunneld_lab::unix::UnixServer;
 
 use crate::gateway::{gateway, reload};
@@ -300,7 +300,7 @@ fn socket_files_are_probed_as_ports_are() {
     );
     let _web = UnixServer::start(&target, |mut stream| {
         let mut request = [0; 1000];
-        let n = stream.read(&mut request).unwrap();
+        let n = read_some(&mut stream, &mut request).unwrap();
         assert!(request[..n].starts_with(b"GET / HTTP/1.0\r\nHost: localhost\r\n"));
         let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
     });

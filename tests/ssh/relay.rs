@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, Tc
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tunneld_lab::target::{TcpServer, free_ip, try_connect};
+use tunneld_lab::target::{TcpServer, free_ip, read_some, try_connect};
 
 use crate::support::pass;
 
@@ -42,8 +42,10 @@ pub(crate) fn saying(words: &[u8]) -> TcpServer {
     let words = words.to_vec();
     TcpServer::start_anywhere(move |mut stream| {
         let mut buffer = [0; 4096];
-        if matches!(stream.read(&mut buffer), Ok(1..)) && stream.write_all(&words).is_ok() {
-            while matches!(stream.read(&mut buffer), Ok(1..)) {}
+        if matches!(read_some(&mut stream, &mut buffer), Ok(1..))
+            && stream.write_all(&words).is_ok()
+        {
+            while matches!(read_some(&mut stream, &mut buffer), Ok(1..)) {}
         }
     })
 }
@@ -102,7 +104,7 @@ impl Proxy {
             note.lock().unwrap().push(asked);
             let Ok(mut far) = try_connect(to) else { return };
             let mut words = [0; 1024];
-            let n = far.read(&mut words).unwrap_or(0);
+            let n = read_some(&mut far, &mut words).unwrap_or(0);
             if near.write_all(&[answer, &words[..n]].concat()).is_ok() {
                 relay(&near, &far);
             }

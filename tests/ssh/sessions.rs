@@ -12,7 +12,7 @@ use tunneld_lab::fault::Fault;
 use tunneld_lab::keys::generate;
 use tunneld_lab::process::{Signal, freeze_tree, kill_tree, poll};
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, TcpServer, connect, echoes, free_addr, is_reset};
+use tunneld_lab::target::{EchoServer, TcpServer, connect, echoes, free_addr, is_reset, read_some};
 
 use crate::gateway::{command, gateway, reload};
 use crate::support::{
@@ -178,7 +178,9 @@ fn downloads(listen: SocketAddr, count: usize) -> Vec<TcpStream> {
             client.set_read_timeout(Some(LONG)).unwrap();
             client.read_exact(&mut [0; 1000]).unwrap();
             let mut reader = client.try_clone().unwrap();
-            std::thread::spawn(move || while matches!(reader.read(&mut [0; 64 << 10]), Ok(1..)) {});
+            std::thread::spawn(move || {
+                while matches!(read_some(&mut reader, &mut [0; 64 << 10]), Ok(1..)) {}
+            });
             client
         })
         .collect()

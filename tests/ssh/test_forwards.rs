@@ -1,7 +1,7 @@
 //! `tunneld test` and the forwards: what works is said of each, and neither the server nor a running
 //! daemon is left with anything else than before.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tunneld_core::status::Phase;
 use tunneld_lab::daemon::Daemon;
 use tunneld_lab::sshd::Sshd;
-use tunneld_lab::target::{EchoServer, Silent, TcpServer, echoes, free_addr};
+use tunneld_lab::target::{EchoServer, Silent, TcpServer, echoes, free_addr, read_some};
 use tunneld_lab::unix::UnixServer;
 
 use crate::gateway::{gateway, gateway_with};
@@ -228,7 +228,7 @@ fn the_daemon_is_asked_once_for_all_forwards_and_again_after_a_refusal() {
             let status = r#"{"version":"1","pid":1,"started_unix_ms":1,"config":"c","ready":true,"tunnels":[]}"#;
             let len = status.len();
             let mut request = [0; 1000];
-            if matches!(stream.read(&mut request), Ok(1..)) {
+            if matches!(read_some(&mut stream, &mut request), Ok(1..)) {
                 let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\n\r\n{status}");
                 let _ = stream.write_all(answer.as_bytes());
             }

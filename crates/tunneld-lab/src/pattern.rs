@@ -62,6 +62,17 @@ pub fn pattern(len: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// Reads once. A socket with a timeout fails whenever the process was stopped and goes on (signal(7)):
+/// that is no end, and is not told.
+pub fn read_some(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// A running hash of a stream: quick, not cryptographic, the same however the stream is cut.
 #[derive(Debug, Clone, Default)]
 pub struct Digest {
@@ -113,11 +124,8 @@ impl Digest {
         let mut digest = Digest::default();
         let mut buffer = vec![0; 64 << 10];
         loop {
-            match source.read(&mut buffer) {
+            match read_some(&mut source, &mut buffer) {
                 Ok(0) => return (digest.finish(), None),
-                // A socket with a timeout tells of every time that the process was stopped and went on
-                // (signal(7)): that is no end.
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return (digest.finish(), Some(e)),
                 Ok(n) => digest.update(&buffer[..n]),
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-pub use crate::pattern::{Digest, Pattern, pattern};
+pub use crate::pattern::{Digest, Pattern, pattern, read_some};
 
 /// How long a client of this module waits for anything, unless it is told otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
@@ -298,7 +298,7 @@ impl EchoServer {
     /// What it does with a connection.
     pub fn serve(mut stream: TcpStream) {
         let mut buffer = vec![0; 64 << 10];
-        while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        while let Ok(n @ 1..) = read_some(&mut stream, &mut buffer) {
             if stream.write_all(&buffer[..n]).is_err() {
                 return;
             }

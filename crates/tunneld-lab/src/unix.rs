@@ -1,7 +1,7 @@
 //! What tunnels lead to and from over unix sockets.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use socket2::SockRef;
 
-use crate::target::TIMEOUT;
+use crate::target::{TIMEOUT, read_some};
 
 /// Connects, with [`TIMEOUT`] on every read and write. What comes back is a descriptor: what
 /// clients do with a TCP connection works on it, except for what only TCP has.
@@ -77,7 +77,7 @@ impl UnixServer {
     pub fn echo(path: &Path) -> Self {
         Self::start(path, |mut stream| {
             let mut buffer = vec![0; 64 << 10];
-            while let Ok(n @ 1..) = stream.read(&mut buffer) {
+            while let Ok(n @ 1..) = read_some(&mut stream, &mut buffer) {
                 if stream.write_all(&buffer[..n]).is_err() {
                     return;
                 }
